@@ -96,20 +96,28 @@ def spread(value: Any, count: int) -> list[Any]:
     return entries
 
 
-def fill_value(cval: Any, x: Array, k: Array) -> complex:
+def check_fill(cval: Any, x: Array, k: Array) -> None:
+    """Raise for a complex ``cval`` where the input is real and the weights are complex.
+
+    Raises
+    ------
+    ValueError
+        Such a value.
+    """
+    if np.iscomplexobj(cval) and x.dtype.kind != "c" and k.dtype.kind == "c":
+        raise refusal(ValueError, "scipy_ndimage.complex-cval")
+
+
+def fill_value(cval: Any, x: Array) -> complex:
     """``cval`` as a number: complex only where the input is.
 
     Raises
     ------
     TypeError
-        Something that is not a number, or a complex one for real input and weights.
-    ValueError
-        A complex value for real input and complex weights.
+        Something that is not a number, or a complex one for real input.
     """
     if x.dtype.kind == "c":
         return complex(float(np.real(cval)), float(np.imag(cval)))
-    if np.iscomplexobj(cval) and k.dtype.kind == "c":
-        raise refusal(ValueError, "scipy_ndimage.complex-cval")
     if np.iscomplexobj(cval) or not (hasattr(cval, "__float__") or hasattr(cval, "__index__")):
         raise refusal(TypeError, "scipy_ndimage.not-real", type=type(cval).__name__)
     return float(cval)

@@ -11,7 +11,7 @@ import numpy as np
 from convkit import verbs
 from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
-from convkit.compat.scipy_ndimage.arguments import boundary, fill_value, one_axis, several_axes, spread
+from convkit.compat.scipy_ndimage.arguments import boundary, check_fill, fill_value, one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.output import check_types, prepare, store
 
 
@@ -203,6 +203,7 @@ def _along_axis(
     x, k = np.asarray(source), np.asarray(weights)
     complex_result = "c" in (x.dtype.kind, k.dtype.kind)
     target = prepare(output, x, complex_result)
+    check_fill(cval, x, k)
     k = k.astype(np.complex128 if k.dtype.kind == "c" else np.float64, copy=False)
     if k.ndim != 1 or k.size == 0:
         raise refusal(RuntimeError, "scipy_ndimage.no-weights")
@@ -216,6 +217,7 @@ def _over_axes(
 ) -> Array:
     x, k = np.asarray(source), np.asarray(weights)
     complex_result = "c" in (x.dtype.kind, k.dtype.kind)
+    check_fill(cval, x, k)
     chosen = several_axes(axes, x.ndim)
     k = k.astype(np.complex128 if k.dtype.kind == "c" else np.float64, copy=False)
     rank = sum(size > 0 for size in k.shape)
@@ -269,7 +271,7 @@ def filtered(
         The value outside under "constant".
     """
     check_types(x, target, "c" in (x.dtype.kind, k.dtype.kind))
-    fill = fill_value(cval, x, k)
+    fill = fill_value(cval, x)
     if x.size == 0 or not axes:
         return store(x * k if x.size else x, target)
     options: dict[str, Any] = {"boundary": extension}

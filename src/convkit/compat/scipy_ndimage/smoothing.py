@@ -229,7 +229,7 @@ def uniform_filter1d(
     check_types(x, target, complex_result)
     # The sum first and one division: the mean of whole numbers is then correctly rounded before it is truncated.
     ones = np.ones(length)
-    fill = fill_value(cval, x, ones)
+    fill = fill_value(cval, x)
     if x.size == 0:
         return target
     options: dict[str, Any] = {"boundary": extension}
