@@ -300,6 +300,16 @@ def test_strided_same(k: np.ndarray, stride: int) -> None:
         np.testing.assert_allclose(got, strided(X[:size], k, stride, total - total // 2, count))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@pytest.mark.parametrize("dilation", [2, 3])
+@pytest.mark.parametrize("k", KERNELS[:4], ids=lambda k: f"K{k.size}")
+def test_torch_dilated_same(k: np.ndarray, dilation: int) -> None:
+    spread = np.zeros(dilation * (k.size - 1) + 1)
+    spread[::dilation] = k
+    got = torch_correlate(X, k, padding="same", dilation=dilation)
+    np.testing.assert_allclose(got, same(X, spread, "correlation", (spread.size - 1) // 2))
+
+
 def test_torch_refuses_strided_same() -> None:
     with pytest.raises(RuntimeError, match="strided"):
         torch_correlate(X, KERNELS[2], padding="same", stride=2)
