@@ -26,7 +26,7 @@ TESTS = {
         ["scipy.signal.tests.test_signaltools", "scipy.signal.tests.test_upfirdn", "scipy.ndimage.tests.test_filters"],
         None,
     ),
-    "numpy": (["numpy._core.tests.test_numeric"], "TestConvolve or TestCorrelations"),
+    "numpy": (["numpy._core.tests.test_numeric"], "TestConvolve or TestCorrelate"),
 }
 # 0-dimensional inputs aside, every call does arithmetic; these few names are also called with bad arguments only.
 Outcome = dict[str, Any]

@@ -108,7 +108,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
         raise refusal(ValueError, "numpy.empty-argument", which="second")
     extent = _mode(mode)
     if first.size < second.size:
-        return np.conj(wrapped(verbs.correlate, second, first, extent)[::-1])
+        return wrapped(verbs.correlate, second, first, extent)[::-1].conj()
     return wrapped(verbs.correlate, first, second, extent)
 
 

@@ -97,7 +97,7 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> A
         raise refusal(ValueError, "scipy_signal.ranks", first="in1", second="in2")
     _check(mode, method)
     if mode == "valid" and swap_needed(x.shape, k.shape, range(x.ndim)):
-        return np.conj(np.flip(_run(verbs.correlate, k, x, mode, method)))
+        return np.flip(_run(verbs.correlate, k, x, mode, method)).conj()
     return _run(verbs.correlate, x, k, mode, method)
 
 
