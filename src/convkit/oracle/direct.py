@@ -1,6 +1,7 @@
 """The definition of convolution and correlation, of arrays and of networks, as links.
 
-Along one axis, with ``n = stride * output``, ``d = dilation`` and ``K`` kernel elements, element ``j`` meets position
+Along one axis, with ``n = stride * output``, ``d = dilation`` and ``K`` kernel elements, element ``j`` meets
+position
 
 =============  ======================  ==========================
 extent         convolution             correlation
@@ -11,8 +12,8 @@ valid          ``n + d*(K-1-j)``       ``n + d*j``
 padding        ``n + d*(K-1-j) - p``   ``n + d*j - p``
 =============  ======================  ==========================
 
-where ``p`` is the padding before the first sample, and the anchor is ``(K-1)//2`` for a convolution and ``K//2`` for a
-correlation unless given.
+where ``p`` is the padding before the first sample, and the anchor is ``(K-1)//2`` for a convolution and
+``K//2`` for a correlation unless given.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def joined(sources: Sequence[int | Outside]) -> Index | Outside:
     return tuple(index) if outside is None else outside
 
 
-def array_operator(spec: ConvSpec, input_shape: Sequence[int], kernel_shape: Sequence[int], axes: Index = ()) -> Operator:
+def array_operator(
+    spec: ConvSpec, input_shape: Sequence[int], kernel_shape: Sequence[int], axes: Index = ()
+) -> Operator:
     """The operator of ``ck.convolve`` and ``ck.correlate``.
 
     Parameters
@@ -95,8 +98,8 @@ def array_operator(spec: ConvSpec, input_shape: Sequence[int], kernel_shape: Seq
     spec : ConvSpec
         Made by `ConvSpec.of_arrays`.
     input_shape, kernel_shape : sequence of int
-        The kernel has an axis for each of ``axes``, or one for each axis of the input; the axes not convolved then
-        broadcast.
+        The kernel has an axis for each of ``axes``, or one for each axis of the input; the axes not convolved
+        then broadcast.
     axes : tuple of int
         The convolved axes, counted from 0, one for each axis of the spec; all of them where empty.
 
@@ -110,7 +113,9 @@ def array_operator(spec: ConvSpec, input_shape: Sequence[int], kernel_shape: Seq
     along = axes if len(kernel_shape) == rank else tuple(range(len(kernel_shape)))
     sizes, kernels = [input_shape[a] for a in axes], [kernel_shape[a] for a in along]
     counts = spec.output_sizes(sizes, kernels)
-    shape = [_broadcast(n, kernel_shape[a] if len(kernel_shape) == rank else 1) for a, n in enumerate(input_shape)]
+    shape = [
+        _broadcast(n, kernel_shape[a] if len(kernel_shape) == rank else 1) for a, n in enumerate(input_shape)
+    ]
     for axis, count in zip(axes, counts, strict=True):
         shape[axis] = count
     taps = [axis_taps(spec, i, counts[i], sizes[i], kernels[i]) for i in range(len(axes))]

@@ -1,6 +1,7 @@
 """The gradients of an operator, each a sum over the terms of the forward sum.
 
-A term ``x[s] * k[j]`` of ``out[o]`` carries ``g[o] * k[j]`` back to ``x[s]`` and ``g[o] * x[s]`` back to ``k[j]``.
+A term ``x[s] * k[j]`` of ``out[o]`` carries ``g[o] * k[j]`` back to ``x[s]`` and ``g[o] * x[s]`` back to
+``k[j]``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def adjoint(operator: Operator, y: Grid, k: Grid) -> Grid:
 
 
 def kernel_gradient(operator: Operator, g: Grid, x: Grid) -> Grid:
-    """``dk[j] = sum over links (o, s, j) of g[o] * x[s]``; a fill value outside the input counts as its sample.
+    """``dk[j] = sum over links (o, s, j) of g[o] * x[s]``; the fill value counts as a sample.
 
     Where the operator conjugates its kernel this is the gradient by the conjugated elements.
     """

@@ -58,7 +58,7 @@ class Grid:
         """A grid from nested lists of equal lengths; anything that is not a list is a number."""
         shape: list[int] = []
         level: list[Number] = [nested]
-        while level and isinstance(level[0], list):
+        while level and type(level[0]) is list:
             shape.append(len(level[0]))
             if any(len(row) != shape[-1] for row in level):
                 raise ValueError("nested lists of unequal lengths")

@@ -1,12 +1,13 @@
 """Convolution over samples some of which are missing, or count less than others.
 
-With the presence ``w`` of each sample between 0 and 1 (``nan="omit"``: 1 where it is finite, else 0), what is absent
-is replaced by the |k|-weighted mean of what is present in the same window:
+With the presence ``w`` of each sample between 0 and 1 (``nan="omit"``: 1 where it is finite, else 0), what is
+absent is replaced by the |k|-weighted mean of what is present in the same window:
 
 ``out = sum w*k*x  +  (sum (1-w)*k) * (sum w*|k|*x) / (sum w*|k|)``
 
-For a kernel of one sign this is ``sum(w*k*x) * sum(k) / sum(w*k)``. A window in which nothing is present gives NaN.
-What a boundary puts outside counts as present; a sample that it repeats is as present there as at home.
+For a kernel of one sign this is ``sum(w*k*x) * sum(k) / sum(w*k)``. A window in which nothing is present
+gives NaN. What a boundary puts outside counts as present; a sample that it repeats is as present there as at
+home.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Outside: TypeAlias = Literal["zero", "fill"]
 
 
 class Link(NamedTuple):
-    """One product: the output it adds to, the sample it takes (or what stands outside), the kernel element."""
+    """One product: the output it adds to, the sample (or what stands outside), the kernel element."""
 
     output: Index
     source: Index | Outside
@@ -61,14 +61,16 @@ class Operator:
     def apply(self, x: Grid, k: Grid, bias: Grid | None = None) -> Grid:
         """The output: ``out[o] = sum x[s] * k[j]``, plus ``bias[o[1]]`` where a bias is given.
 
-        A position where nothing stands adds no term, so an infinite kernel element beyond a zero boundary does not
-        make NaN. An output without terms is the integer 0.
+        A position where nothing stands adds no term, so an infinite kernel element beyond a zero boundary
+        does not make NaN. An output without terms is the integer 0.
 
         Examples
         --------
         >>> from convkit.oracle import array_operator
         >>> from convkit.spec import ConvSpec
-        >>> array_operator(ConvSpec.of_arrays(1), (3,), (2,)).apply(Grid.of([1, 2, 3]), Grid.of([1, 10])).values
+        >>> array_operator(ConvSpec.of_arrays(1), (3,), (2,)).apply(
+        ...     Grid.of([1, 2, 3]), Grid.of([1, 10])
+        ... ).values
         [1, 12, 23, 30]
         """
         out = Grid.full(self.output_shape, 0)

@@ -25,8 +25,9 @@ def pool(
 ) -> Grid:
     """Pool over the last ``len(size)`` axes.
 
-    Padding holds nothing for the maximum and zeros for the mean. With ``ceil`` a last window may reach beyond the
-    padding; what lies there is neither compared nor counted. A mean of integers is a Fraction. NaN wins a maximum.
+    Padding holds nothing for the maximum and zeros for the mean. With ``ceil`` a last window may reach beyond
+    the padding; what lies there is neither compared nor counted. A mean of integers is a Fraction. NaN wins a
+    maximum.
 
     Examples
     --------
@@ -49,7 +50,9 @@ def pool(
             at = tuple(start + j for start, j in zip(starts, shift, strict=True))
             if all(0 <= p < n for p, n in zip(at, sizes, strict=True)):
                 samples.append(x[(*lead, *at)])
-        out[index] = _largest(samples) if kind == "max" else _mean(samples, prod(map(int.__sub__, stops, starts)))
+        out[index] = (
+            _largest(samples) if kind == "max" else _mean(samples, prod(map(int.__sub__, stops, starts)))
+        )
     return out
 
 

@@ -45,7 +45,7 @@ class Term:
 
 @dataclass(slots=True)
 class Step:
-    """One output: its index, its terms in the order in which they are added, the bias (or None), its value."""
+    """One output: its index, its terms in the order of addition, the bias (or None), its value."""
 
     output: Index
     terms: list[Term] = field(default_factory=list[Term])
@@ -95,7 +95,7 @@ class Trace:
         return [step.value for step in self.steps]
 
     def verify(self) -> None:
-        """Check that every product is the product of its factors and that every value is the sum of its terms.
+        """Check that every product is that of its factors and every value the sum of its terms.
 
         Raises
         ------
@@ -118,11 +118,15 @@ class Trace:
             total = step.sum()
             if not _same(total, step.value):
                 raise TraceError(
-                    "wrong-sum", output=_index(step.output), value=step.value, expected=total, count=len(step.terms)
+                    "wrong-sum",
+                    output=_index(step.output),
+                    value=step.value,
+                    expected=total,
+                    count=len(step.terms),
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, strings and numbers, as JSON holds them: a Fraction is ``"1/3"``, a complex ``[re, im]``."""
+        """Plain lists, strings and numbers, for JSON: a Fraction is ``"1/3"``, a complex ``[re, im]``."""
         return {
             "shape": list(self.shape),
             "steps": [

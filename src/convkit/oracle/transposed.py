@@ -1,7 +1,7 @@
 """The definition of the transposed convolution: every input sample stamps a scaled copy of the kernel.
 
-``out[i*stride + dilation*j - padding] += x[i] * w[j]`` for every ``i`` and ``j``; stamps beyond the output are cut off.
-With ``operation="convolution"`` the forward kernel is flipped, so ``K-1-j`` stands for ``j``.
+``out[i*stride + dilation*j - padding] += x[i] * w[j]`` for every ``i`` and ``j``; stamps beyond the output
+are cut off. With ``operation="convolution"`` the forward kernel is flipped, so ``K-1-j`` stands for ``j``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def transposed_operator(spec: ConvSpec, input_shape: Sequence[int], weight_shape
                     if spec.operation == "convolution":
                         laid = tuple(k - 1 - j for k, j in zip(kernels, element, strict=True))
                     stamped = tuple(
-                        place[a] * spec.stride[a] + spec.dilation[a] * laid[a] - before[a] for a in range(spec.rank)
+                        place[a] * spec.stride[a] + spec.dilation[a] * laid[a] - before[a]
+                        for a in range(spec.rank)
                     )
                     if all(0 <= p < n for p, n in zip(stamped, counts, strict=True)):
                         yield Link((b, channel, *stamped), (b, c, *place), (c, o, *element))
