@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 Number: TypeAlias = Any
 """Anything with ``+`` and ``*``: int, Fraction, Decimal, complex, float, a symbol."""
@@ -58,11 +58,12 @@ class Grid:
         """A grid from nested lists of equal lengths; anything that is not a list is a number."""
         shape: list[int] = []
         level: list[Number] = [nested]
-        while level and type(level[0]) is list:
-            shape.append(len(level[0]))
-            if any(len(row) != shape[-1] for row in level):
+        while level and isinstance(level[0], list):
+            rows = cast("list[list[Number]]", level)
+            shape.append(len(rows[0]))
+            if any(len(row) != shape[-1] for row in rows):
                 raise ValueError("nested lists of unequal lengths")
-            level = [item for row in level for item in row]
+            level = [item for row in rows for item in row]
         return cls(shape, level)
 
     @property
