@@ -84,7 +84,7 @@ def boundaries(draw: st.DrawFn, rank: int, names: tuple[str, ...] = BOUNDARIES) 
 def array_cases(
     draw: st.DrawFn, dtypes: tuple[tuple[str, str], ...] = DTYPES, axes: str = "sometimes"
 ) -> Case:
-    """A call of ``convolve`` or ``correlate``: ranks 1-3, every mode, boundary, stride, dilation, anchor, axes."""
+    """A call of ``convolve`` or ``correlate``: ranks 1-3 and every option."""
     rank = draw(st.integers(1, 3))
     operation = draw(st.sampled_from(("convolution", "correlation")))
     mode = draw(st.sampled_from(("full", "same", "valid")))
@@ -133,7 +133,7 @@ def array_cases(
 
 @st.composite
 def network_cases(draw: st.DrawFn, dtype: str = "float64", direction: str = "forward") -> Case:
-    """A call of ``conv`` or ``conv_transpose``: ranks 1-3, groups, padding of every kind; ``k`` holds the weights."""
+    """A call of ``conv`` or ``conv_transpose``: ranks 1-3 and every option; ``k`` holds the weights."""
     rank = draw(st.integers(1, 3))
     largest, widest = LARGEST[rank]
     kernel = tuple(draw(st.integers(1, min(widest, 4))) for _ in range(rank))

@@ -172,7 +172,7 @@ def test_torch_conv_transpose(case: Case) -> None:
     rank, pads = case.x.ndim - 2, options["padding"]
     spec = ConvSpec.of_network(rank, direction="transposed", **options)
     w = torch.tensor(_flipped(case.k, options["operation"]))
-    # Torch has one padding for both sides and bounds output_padding otherwise, so it computes everything and we cut.
+    # Torch has one padding for both sides, so it computes everything and we cut.
     whole = _torch_conv(rank, transposed=True)(
         torch.tensor(case.x), w, stride=spec.stride, groups=spec.groups, dilation=spec.dilation
     )
