@@ -47,7 +47,11 @@ def extended(case: Case) -> np.ndarray:
     out = case.x.astype(np.complex128)
     for axis, window in zip(axes, windows):
         indices = np.array(index_map(window.first, window.span, window.size, window.sides), int)
-        taken = np.take(out, np.maximum(indices, 0), axis) if window.size else np.zeros(_resized(out, axis, indices))
+        taken = (
+            np.take(out, np.maximum(indices, 0), axis)
+            if window.size
+            else np.zeros(_resized(out, axis, indices))
+        )
         outside = indices < 0
         fills = [case.options.get("fill", 0) if name == "constant" else 0 for name in window.sides]
         values = np.where(np.arange(window.first, window.first + window.span) < 0, *fills)
@@ -69,7 +73,7 @@ def roundoff(dtype: np.dtype) -> float:
 
 
 def assert_agrees(ours: np.ndarray, expected: np.ndarray, scale: Any, terms: int) -> None:
-    """Equal shape, dtype and values; floats within ``8 (terms + 8)`` roundoffs of ``scale``, and one rounding."""
+    """Equal shape, dtype and values; floats within ``8 (terms + 8)`` roundoffs of ``scale``."""
     assert isinstance(ours, np.ndarray)
     assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
     if expected.dtype.kind in "iubO":

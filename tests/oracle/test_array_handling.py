@@ -69,7 +69,11 @@ def test_layouts_do_not_change_a_bit(layout: Callable[[np.ndarray], np.ndarray])
 @given(array_cases())
 def test_out_is_written_and_returned(case: Case) -> None:
     plain = verb(case)
-    for make in (np.empty_like, lambda a: _every_other(np.empty_like(a)), lambda a: np.flip(np.empty_like(a))):
+    for make in (
+        np.empty_like,
+        lambda a: _every_other(np.empty_like(a)),
+        lambda a: np.flip(np.empty_like(a)),
+    ):
         out = make(plain)
         out[...] = 99
         assert verb(case, out=out) is out
@@ -105,7 +109,9 @@ def test_out_may_overlap_the_kernel() -> None:
     assert np.array_equal(ck.convolve(x, k, "same", out=k), expected)
 
 
-@pytest.mark.parametrize("wrong", [np.empty(5), np.empty((1, 8)), np.empty(8, np.int64), np.empty(8, np.complex128)])
+@pytest.mark.parametrize(
+    "wrong", [np.empty(5), np.empty((1, 8)), np.empty(8, np.int64), np.empty(8, np.complex128)]
+)
 def test_an_out_that_does_not_fit_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ck.errors.ConvError):
         ck.convolve(np.zeros(8), np.ones(3), "same", out=wrong)
@@ -128,18 +134,28 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 BIG: dict[str, Callable[[], np.ndarray]] = {
-    "filter": lambda: ck.convolve(random_array((211, 307), "float32", 1), random_array((6, 5), "float32", 2), "same"),
+    "filter": lambda: ck.convolve(
+        random_array((211, 307), "float32", 1), random_array((6, 5), "float32", 2), "same"
+    ),
     "wide kernel": lambda: ck.correlate(
-        random_array((190, 171), "float64", 3), random_array((31, 24), "float64", 4), "same", boundary="reflect"
+        random_array((190, 171), "float64", 3),
+        random_array((31, 24), "float64", 4),
+        "same",
+        boundary="reflect",
     ),
     "long": lambda: ck.convolve(random_array((70001,), "float32", 5), random_array((600,), "float32", 6)),
-    "axes": lambda: ck.convolve(random_array((50, 4000), "float64", 7), random_array((64,), "float64", 8), axes=1),
+    "axes": lambda: ck.convolve(
+        random_array((50, 4000), "float64", 7), random_array((64,), "float64", 8), axes=1
+    ),
     "integers": lambda: ck.convolve(random_array((30000,), "int64", 9), random_array((300,), "int64", 10)),
     "network": lambda: ck.conv(
         random_array((4, 8, 33, 29), "float32", 11), random_array((16, 8, 3, 4), "float32", 12), padding=1
     ),
     "strided network": lambda: ck.conv(
-        random_array((3, 6, 40, 31), "float64", 13), random_array((8, 3, 5, 3), "float64", 14), stride=2, groups=2
+        random_array((3, 6, 40, 31), "float64", 13),
+        random_array((8, 3, 5, 3), "float64", 14),
+        stride=2,
+        groups=2,
     ),
     "transposed": lambda: ck.conv_transpose(
         random_array((3, 6, 20, 17), "float64", 15), random_array((6, 4, 4, 3), "float64", 16), stride=2

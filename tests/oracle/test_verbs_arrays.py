@@ -99,7 +99,9 @@ def test_object_arrays_run_through_the_oracle(mode: str) -> None:
     assert ours.tolist() == adapters.oracle_convolve(x, k, mode, boundary="reflect").tolist()
     assert isinstance(ours[0], Fraction)
     decimals = np.array([Decimal("0.1")] * 4, dtype=object)
-    assert ck.correlate(decimals, np.array([Decimal(3), Decimal(4)], dtype=object), "valid")[0] == Decimal("0.7")
+    assert ck.correlate(decimals, np.array([Decimal(3), Decimal(4)], dtype=object), "valid")[0] == Decimal(
+        "0.7"
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1])
@@ -148,7 +150,9 @@ def test_long_signals(dtype: str, boundary: str, operation: str) -> None:
     anchor = k.size // 2 if operation == "correlation" else k.size - 1 - (k.size - 1) // 2
     sides = (boundary, boundary) if isinstance(boundary, str) else boundary
     padded = np.pad(x, (k.size, 0), mode="constant" if sides[0] == "zero" else sides[0])
-    padded = np.concatenate([padded[: k.size], np.pad(x, (0, k.size), mode="constant" if sides[1] == "zero" else sides[1])])
+    padded = np.concatenate(
+        [padded[: k.size], np.pad(x, (0, k.size), mode="constant" if sides[1] == "zero" else sides[1])]
+    )
     for i in (0, 1, 154, 155, 156, 2999, 4000, 5999, 6000):
         window = padded[k.size + i - anchor : k.size + i - anchor + k.size]
         exact = np.sum(window.astype(np.complex128) * laid.astype(np.complex128))

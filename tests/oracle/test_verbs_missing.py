@@ -25,9 +25,9 @@ def _close(ours: np.ndarray, expected: np.ndarray, case: Case) -> None:
 
 def _spoiled(case: Case, values: tuple[float, ...], seed: int, share: float = 0.2) -> Case:
     source = np.random.default_rng(seed)
-    case.x = np.where(source.random(case.x.shape) < share, source.choice(values, case.x.shape), case.x).astype(
-        case.x.dtype
-    )
+    case.x = np.where(
+        source.random(case.x.shape) < share, source.choice(values, case.x.shape), case.x
+    ).astype(case.x.dtype)
     return case
 
 
@@ -48,18 +48,24 @@ def test_kernels_that_are_not_finite(case: Case, seed: int, value: float) -> Non
         _close(verb(case), truth(case), case)
 
 
-@pytest.mark.parametrize("method", ["direct", "fft", "overlap-save", "gemm", "separable", "low-rank"])
-@pytest.mark.parametrize("shape", [(900,), (60, 47)])
+@pytest.mark.parametrize(
+    ("method", "shape"),
+    [
+        ("direct", (900,)),
+        ("direct", (60, 47)),
+        ("fft", (900,)),
+        ("fft", (60, 47)),
+        ("overlap-save", (900,)),
+        ("gemm", (60, 47)),
+        ("separable", (60, 47)),
+        ("low-rank", (60, 47)),
+    ],
+)
 def test_one_nan_under_every_algorithm(method: str, shape: tuple[int, ...]) -> None:
     x = random_array(shape, "float64", 1)
     k = np.arange(1.0, 8.0) if len(shape) == 1 else np.outer(np.arange(1.0, 7.0), np.arange(3.0, 8.0))
     x[tuple(n // 2 for n in shape)] = np.nan
-    try:
-        ours = ck.convolve(x, k, "same", method=method)
-    except ck.errors.AccuracyError as error:
-        # Separable and low-rank need two axes, overlap-save a long one; the reason is said.
-        assert error.code == "accuracy.method-does-not-apply"
-        return
+    ours = ck.convolve(x, k, "same", method=method)
     spoiled = np.isnan(ours)
     assert spoiled.sum() == k.size
     expected = ck.convolve(x, k, "same", method="direct")
@@ -86,8 +92,9 @@ def test_masks_and_weights(case: Case, seed: int, spoiled: bool) -> None:
     if spoiled:
         # What a mask or a weight of 0 hides may be anything.
         case.x = np.where(mask & (weights > 0), case.x, case.x.dtype.type(np.nan))
-    _conditioned(verb(case, mask=mask), truth(case, mask=mask), case) if not spoiled else None
-    _conditioned(verb(case, weights=weights), truth(case, weights=weights), case) if not spoiled else None
+    else:
+        _conditioned(verb(case, mask=mask), truth(case, mask=mask), case)
+        _conditioned(verb(case, weights=weights), truth(case, weights=weights), case)
     more = {"nan": "omit", "weights": weights, "mask": mask}
     _conditioned(verb(case, **more), truth(case, **more), case)
 
@@ -96,7 +103,12 @@ def _conditioned(ours: np.ndarray, expected: np.ndarray, case: Case) -> None:
     """Means over few samples with a small share of the kernel: allow for the division."""
     assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
     assert np.array_equal(np.isnan(ours), np.isnan(expected))
-    scale = (np.abs(np.nan_to_num(case.x)).max(initial=0) + 2) * np.abs(case.k).sum() ** 2 / np.abs(case.k).min() * 400
+    scale = (
+        (np.abs(np.nan_to_num(case.x)).max(initial=0) + 2)
+        * np.abs(case.k).sum() ** 2
+        / np.abs(case.k).min()
+        * 400
+    )
     present = ~np.isnan(expected)
     assert np.all(np.abs(ours[present] - expected[present]) <= scale * np.finfo(expected.dtype).eps)
 
@@ -115,7 +127,9 @@ def test_hidden_samples_are_never_looked_at() -> None:
 def test_nothing_missing_changes_nothing() -> None:
     x, k = random_array((20, 17), "float64", 4), random_array((4, 3), "float64", 5)
     plain = ck.correlate(x, k, "same", boundary="symmetric")
-    np.testing.assert_allclose(ck.correlate(x, k, "same", boundary="symmetric", nan="omit"), plain, atol=1e-12)
+    np.testing.assert_allclose(
+        ck.correlate(x, k, "same", boundary="symmetric", nan="omit"), plain, atol=1e-12
+    )
     np.testing.assert_allclose(
         ck.correlate(x, k, "same", boundary="symmetric", weights=np.ones(x.shape)), plain, atol=1e-12
     )
