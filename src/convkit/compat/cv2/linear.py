@@ -141,7 +141,11 @@ def sepFilter2D(  # noqa: N802 - OpenCV's name
     across, down = _kernel("kernelX", kernelX), _kernel("kernelY", kernelY)
     if across.dtype != down.dtype or 1 not in across.shape or 1 not in down.shape:
         raise error(
-            "kernel-pair", x=by(across.shape), y=by(down.shape), xtype=across.dtype.name, ytype=down.dtype.name
+            "kernel-pair",
+            x=by(across.shape),
+            y=by(down.shape),
+            xtype=across.dtype.name,
+            ytype=down.dtype.name,
         )
     depth = arguments.output_depth(source, ddepth, SEPARABLE_DEPTHS)
     across, down = across.reshape(-1), down.reshape(-1)
@@ -153,7 +157,12 @@ def sepFilter2D(  # noqa: N802 - OpenCV's name
 
 
 def separable(
-    picture: np.ndarray, across: np.ndarray, down: np.ndarray, depth: int, offset: tuple[int, int], outside: str
+    picture: np.ndarray,
+    across: np.ndarray,
+    down: np.ndarray,
+    depth: int,
+    offset: tuple[int, int],
+    outside: str,
 ) -> np.ndarray:
     """Rows with ``across``, then columns with ``down``, not yet rounded: int64 where everything is whole numbers."""
     source = arguments.depth_of(picture)
