@@ -1,7 +1,8 @@
-"""convkit.compat.cv2 against OpenCV itself: every border, depth and anchor, asymmetric kernels, even sizes, tiny images.
+"""convkit.compat.cv2 against OpenCV itself: every border, depth and anchor, asymmetric kernels, even sizes,
+tiny images.
 
-Integer results must be equal. Where OpenCV sums in float32 its own rounding decides values that lie within its error of
-a half; there, and only there, a difference of one is allowed.
+Integer results must be equal. Where OpenCV sums in float32 its own rounding decides values that lie within
+its error of a half; there, and only there, a difference of one is allowed.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def vectors(draw: st.DrawFn, longest: int = 6) -> np.ndarray:
 
 
 def assert_same(mine: np.ndarray, theirs: np.ndarray, exact: np.ndarray, error: float) -> None:
-    """Equal; except that values whose exact, unrounded result lies within ``error`` of a half may differ by one."""
+    """Equal; except that values whose exact, unrounded result is within ``error`` of a half may differ by one."""
     assert mine.dtype == theirs.dtype
     assert mine.shape == theirs.shape
     if mine.dtype.kind == "f":
@@ -81,7 +82,7 @@ def assert_same(mine: np.ndarray, theirs: np.ndarray, exact: np.ndarray, error: 
 
 
 def summing_error(image: np.ndarray, kernel: np.ndarray, delta: float, depth: str) -> float:
-    """A bound on the error of a sum in OpenCV's working type; 0 where every partial sum is a small whole number."""
+    """A bound on the error of a sum in OpenCV's working type; 0 where all partial sums are small and whole."""
     size = float(np.abs(image.astype(float)).max() * np.abs(kernel.astype(float)).sum() + abs(delta))
     whole = image.dtype.kind in "iu" and np.array_equal(kernel, np.rint(kernel)) and delta == round(delta)
     if whole and size < 2**24:
@@ -185,8 +186,9 @@ def test_boxfilter(image: np.ndarray, data: st.DataObject) -> None:
     if mine.dtype.kind == "f":
         error = 1e-12 * peak if mine.dtype == np.float64 else 2 * EPS * peak
     else:
-        # A mean of bytes is fixed point, the same everywhere; other means are multiplied by 1/area in float32 in
-        # OpenCV's vector loop and in float64 in the columns left over, which decides exact halves either way.
+        # A mean of bytes is fixed point, the same everywhere; other means are multiplied by 1/area in float32
+        # in OpenCV's vector loop and in float64 in the columns left over, which decides exact halves either
+        # way.
         error = 0.0 if image.dtype == theirs.dtype == np.uint8 else 4 * EPS * peak * normalize + 1e-12 * peak
     assert_same(mine, theirs, exact, error)
 

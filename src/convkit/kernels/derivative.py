@@ -25,8 +25,8 @@ def sobel(
 ) -> np.ndarray:
     """Sobel's slope along one axis, smoothed along the others.
 
-    ``k = d[axis] x s[others]`` with ``d = [-1, 0, 1]`` and ``s = [1, 2, 1]``; larger sizes convolve both with further
-    ``[1, 2, 1]``. Correlation with it is positive where the input rises along ``axis``.
+    ``k = d[axis] x s[others]`` with ``d = [-1, 0, 1]`` and ``s = [1, 2, 1]``; larger sizes convolve both with
+    further ``[1, 2, 1]``. Correlation with it is positive where the input rises along ``axis``.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def sobel(
 
     References
     ----------
-    Sobel and Feldman, "A 3x3 isotropic gradient operator for image processing", Stanford Artificial Intelligence
-    Project (1968).
+    Sobel and Feldman, "A 3x3 isotropic gradient operator for image processing", Stanford Artificial
+    Intelligence Project (1968).
 
     Examples
     --------
@@ -181,8 +181,8 @@ def _slope(
 def laplacian(neighbours: int | None = None, *, rank: int = 2, dtype: DTypeLike = np.float64) -> np.ndarray:
     """The sum of the neighbours minus as often the middle: the second derivatives, added up.
 
-    ``k[0] = -neighbours``, and 1 on every neighbour: on the ``2*rank`` that share a face (4 in an image), or on all the
-    ``3^rank - 1`` around (8 in an image).
+    ``k[0] = -neighbours``, and 1 on every neighbour: on the ``2*rank`` that share a face (4 in an image), or
+    on all the ``3^rank - 1`` around (8 in an image).
 
     Parameters
     ----------
@@ -235,8 +235,8 @@ def laplacian_of_gaussian(
 ) -> np.ndarray:
     """The Laplacian of a Gaussian: finds blobs of radius ``sigma * sqrt(rank)``, dark ones positive.
 
-    ``k = sum over the axes of the Gaussian with order 2 along that axis``, minus its mean, so that a flat input gives 0
-    however the kernel is truncated.
+    ``k = sum over the axes of the Gaussian with order 2 along that axis``, minus its mean, so that a flat
+    input gives 0 however the kernel is truncated.
 
     Parameters
     ----------

@@ -22,8 +22,8 @@ def identity(
 ) -> np.ndarray:
     """A single 1 on the anchor, which leaves the input as it is in mode ``same``.
 
-    ``k[i] = 1 where i == anchor, else 0``; the anchor is ``size//2`` in a correlation, ``(size-1)//2`` in a convolution,
-    which differ for even sizes.
+    ``k[i] = 1 where i == anchor, else 0``; the anchor is ``size//2`` in a correlation, ``(size-1)//2`` in a
+    convolution, which differ for even sizes.
 
     Parameters
     ----------
@@ -116,9 +116,9 @@ def binomial(
     normalize: build.Normalize = "sum",
     dtype: DTypeLike = np.float64,
 ) -> np.ndarray:
-    """Pascal's triangle: the box of two, convolved with itself; close to a Gaussian of ``sigma = sqrt(size-1)/2``.
+    """Pascal's triangle: the box of two, convolved with itself again and again.
 
-    ``k[i] = C(size-1, i) / 2^(size-1)`` along each axis.
+    ``k[i] = C(size-1, i) / 2^(size-1)`` along each axis; close to a Gaussian of ``sigma = sqrt(size-1)/2``.
 
     Parameters
     ----------
@@ -164,7 +164,8 @@ def gaussian(
     """The sampled Gaussian and its derivatives, one axis times the next.
 
     ``g[i] = exp(-i^2 / (2 sigma^2)) / sum``, i = -radius..radius. Order 1 is ``i/sigma^2 g[i]`` and order 2
-    ``(i^2/sigma^4 - 1/sigma^2) g[i]``: correlating with them gives the first and second derivative of the smoothed input.
+    ``(i^2/sigma^4 - 1/sigma^2) g[i]``: correlating with them gives the first and second derivative of the
+    smoothed input.
 
     Parameters
     ----------
@@ -191,7 +192,8 @@ def gaussian(
     Raises
     ------
     OptionError
-        ``option.kernel-not-positive``, ``option.unknown-value``, ``option.wrong-length``, ``option.too-small``.
+        ``option.kernel-not-positive``, ``option.unknown-value``, ``option.wrong-length``,
+        ``option.too-small``.
 
     See Also
     --------
@@ -279,8 +281,9 @@ def disk(
 def motion_blur(length: int, angle: float = 0.0, *, dtype: DTypeLike = np.float64) -> np.ndarray:
     """The trace of a point that moves along a straight line during the exposure.
 
-    ``length`` points one sample apart on the line, each shared among its four neighbours by distance (bilinear weights),
-    divided by ``length``. The kernel is centred: an even length along an axis ends in two half weights.
+    ``length`` points one sample apart on the line, each shared among its four neighbours by distance
+    (bilinear weights), divided by ``length``. The kernel is centred: an even length along an axis ends in two
+    half weights.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""OpenCV's linear filters under their own names and signatures, computed by convkit; OpenCV need not be installed.
+"""OpenCV's linear filters under their own names and signatures, computed by convkit.
 
-Write ``from convkit.compat import cv2`` in place of ``import cv2``.
+OpenCV need not be installed. Write ``from convkit.compat import cv2`` in place of ``import cv2``.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ __all__ = [
     "BORDER_REPLICATE",
     "BORDER_TRANSPARENT",
     "BORDER_WRAP",
+    "CV_8S",
+    "CV_8U",
     "CV_16S",
     "CV_16U",
     "CV_32F",
     "CV_32S",
     "CV_64F",
-    "CV_8S",
-    "CV_8U",
     "FILTER_SCHARR",
     "GaussianBlur",
     "Laplacian",

@@ -60,7 +60,7 @@ def depth_of(array: np.ndarray) -> int:
 
 
 def output_depth(source: int, ddepth: object, table: Mapping[int, Collection[int]]) -> int:
-    """The depth of the result: the source's where ``ddepth`` is negative; otherwise one that ``table`` allows."""
+    """The depth of the result: the source's where ``ddepth`` is negative; else one ``table`` allows."""
     wished = integer("ddepth", ddepth)
     depth = source if wished < 0 else wished
     allowed = table[source]
@@ -115,7 +115,7 @@ def anchor_axes(anchor: object, columns: int, rows: int, centre: str = "any nega
 
 
 def boundary(border: object, wrap: str = "refused") -> str:
-    """The boundary that ``borderType`` names; BORDER_ISOLATED is a whole array's own state and changes nothing."""
+    """The boundary that ``borderType`` names; BORDER_ISOLATED changes nothing for a whole array."""
     code = integer("borderType", border) & ~BORDER_ISOLATED
     if code not in BOUNDARIES or (code == BORDER_WRAP and wrap == "refused"):
         names = [name for item, name in BORDER_NAMES.items() if item != BORDER_WRAP or wrap != "refused"]

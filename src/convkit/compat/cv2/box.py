@@ -40,7 +40,7 @@ def blur(
     ksize: tuple[int, int],
     dst: np.ndarray | None = None,
     anchor: tuple[int, int] | None = (-1, -1),
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    borderType: int = BORDER_DEFAULT,
 ) -> np.ndarray:
     """The mean over a window, as ``cv2.blur`` gives it: `boxFilter` with the depth of ``src``.
 
@@ -68,20 +68,21 @@ def blur(
     return boxFilter(src, -1, ksize, dst, anchor, True, borderType)
 
 
-def boxFilter(  # noqa: N802 - OpenCV's name
+def boxFilter(
     src: np.ndarray,
     ddepth: int,
     ksize: tuple[int, int],
     dst: np.ndarray | None = None,
     anchor: tuple[int, int] | None = (-1, -1),
     normalize: bool = True,
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    borderType: int = BORDER_DEFAULT,
 ) -> np.ndarray:
     """The sum, or the mean, of every channel over a window, as ``cv2.boxFilter`` gives it.
 
-    ``dst[r, c] = sum_ij src[r + i - anchor_y, c + j - anchor_x]``, divided by the window's area if ``normalize``. Sums of
-    integers are exact. The mean of bytes over up to 256 pixels rounds halves up, and whatever is not whole over an
-    area that is a power of two (OpenCV's fixed-point reciprocal, with 23 bits); other means round halves to even.
+    ``dst[r, c] = sum_ij src[r + i - anchor_y, c + j - anchor_x]``, divided by the window's area if
+    ``normalize``. Sums of integers are exact. The mean of bytes over up to 256 pixels rounds halves up, and
+    whatever is not whole over an area that is a power of two (OpenCV's fixed-point reciprocal, with 23 bits);
+    other means round halves to even.
 
     Parameters
     ----------
@@ -108,8 +109,8 @@ def boxFilter(  # noqa: N802 - OpenCV's name
     Raises
     ------
     error
-        ``cv2.not-an-array``, ``cv2.image-type``, ``cv2.image-shape``, ``cv2.empty``, ``cv2.depth``, ``cv2.ksize``,
-        ``cv2.anchor``, ``cv2.border``.
+        ``cv2.not-an-array``, ``cv2.image-type``, ``cv2.image-shape``, ``cv2.empty``, ``cv2.depth``,
+        ``cv2.ksize``, ``cv2.anchor``, ``cv2.border``.
 
     Examples
     --------

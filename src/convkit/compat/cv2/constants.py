@@ -60,7 +60,8 @@ BOUNDARIES = {
     BORDER_WRAP: "wrap",
     BORDER_REFLECT_101: "reflect",
 }
-"""The boundary that each border is, in the names of ``numpy.pad``. OpenCV's filters know no border value but 0."""
+"""The boundary that each border is, in the names of ``numpy.pad``. OpenCV's filters know no border value but
+0."""
 
 BORDER_NAMES = {
     BORDER_CONSTANT: "BORDER_CONSTANT",

@@ -23,11 +23,11 @@ LARGEST = 31
 """The largest Sobel kernel that OpenCV makes."""
 
 _ALL = (CV_8U, CV_16U, CV_16S, CV_32S, CV_32F, CV_64F)
-LAPLACIAN_DEPTHS = {depth: _ALL for depth in SEPARABLE_DEPTHS}
+LAPLACIAN_DEPTHS = dict.fromkeys(SEPARABLE_DEPTHS, _ALL)
 """What Laplacian turns each depth into when its kernel is larger than 3."""
 
 
-def getDerivKernels(  # noqa: N802 - OpenCV's name
+def getDerivKernels(
     dx: int,
     dy: int,
     ksize: int,
@@ -38,8 +38,8 @@ def getDerivKernels(  # noqa: N802 - OpenCV's name
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two vectors of a Sobel (or Scharr) derivative, as ``cv2.getDerivKernels`` gives them, as columns.
 
-    Each vector is the ``order``-fold difference ``[-1, 1]`` of a binomial smoothing ``[1, 1]``, ``ksize`` elements long. A
-    ``ksize`` of 0 or less asks for Scharr's ``[-1, 0, 1]`` and ``[3, 10, 3]``.
+    Each vector is the ``order``-fold difference ``[-1, 1]`` of a binomial smoothing ``[1, 1]``, ``ksize``
+    elements long. A ``ksize`` of 0 or less asks for Scharr's ``[-1, 0, 1]`` and ``[3, 10, 3]``.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def getDerivKernels(  # noqa: N802 - OpenCV's name
     return vectors[0], vectors[1]
 
 
-def Sobel(  # noqa: N802 - OpenCV's name
+def Sobel(
     src: np.ndarray,
     ddepth: int,
     dx: int,
@@ -91,7 +91,7 @@ def Sobel(  # noqa: N802 - OpenCV's name
     ksize: int = 3,
     scale: float = 1.0,
     delta: float = 0.0,
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    borderType: int = BORDER_DEFAULT,
 ) -> np.ndarray:
     """A derivative of an image, smoothed across, as ``cv2.Sobel`` gives it.
 
@@ -137,19 +137,19 @@ def Sobel(  # noqa: N802 - OpenCV's name
     return sepFilter2D(picture, depth, across, down, dst, (-1, -1), delta, borderType)
 
 
-def Laplacian(  # noqa: N802 - OpenCV's name
+def Laplacian(
     src: np.ndarray,
     ddepth: int,
     dst: np.ndarray | None = None,
     ksize: int = 1,
     scale: float = 1.0,
     delta: float = 0.0,
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    borderType: int = BORDER_DEFAULT,
 ) -> np.ndarray:
     """The sum of the second derivatives of an image, as ``cv2.Laplacian`` gives it.
 
-    ``dst = scale * (d2/dx2 + d2/dy2) + delta``: with ``ksize=1`` the kernel ``[[0,1,0],[1,-4,1],[0,1,0]]``, with 3
-    ``[[2,0,2],[0,-8,0],[2,0,2]]``, with more the two Sobel derivatives of second order.
+    ``dst = scale * (d2/dx2 + d2/dy2) + delta``: with ``ksize=1`` the kernel ``[[0,1,0],[1,-4,1],[0,1,0]]``,
+    with 3 ``[[2,0,2],[0,-8,0],[2,0,2]]``, with more the two Sobel derivatives of second order.
 
     Parameters
     ----------
@@ -188,7 +188,8 @@ def Laplacian(  # noqa: N802 - OpenCV's name
         raise error("derivative-size", size=size, largest=LARGEST)
     second, smooth = (vector.ravel() for vector in getDerivKernels(2, 0, size, ktype=CV_64F))
     outside = arguments.boundary(borderType)
-    # OpenCV keeps the sum of both in 16 bits for small kernels on bytes, which always fit, in floats otherwise.
+    # OpenCV keeps the sum of both in 16 bits for small kernels on bytes, which always fit, in floats
+    # otherwise.
     between = CV_64F if source == CV_64F else CV_32F
     middle = (size // 2, size // 2)
     total = separable(picture, second, smooth, between, middle, outside)

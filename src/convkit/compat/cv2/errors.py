@@ -5,7 +5,7 @@ from __future__ import annotations
 from convkit.errors import ConvError
 
 
-class error(ConvError):  # noqa: N801 - OpenCV's own name, so that `except cv2.error` needs no other change
+class error(ConvError):
     """What OpenCV would refuse, with the rule and a fix; it stands where ``cv2.error`` does."""
 
     family = "cv2"

@@ -39,7 +39,7 @@ SMALL = {
 ALGO_HINT_DEFAULT = 0
 
 
-def getGaussianKernel(ksize: int, sigma: float, ktype: int = CV_64F) -> np.ndarray:  # noqa: N802
+def getGaussianKernel(ksize: int, sigma: float, ktype: int = CV_64F) -> np.ndarray:
     """The normalised Gaussian of ``cv2.getGaussianKernel``, as a column.
 
     ``k[i] = exp(-(i - (ksize-1)/2)^2 / (2 sigma^2)) / sum``; without a positive ``sigma``,
@@ -78,8 +78,8 @@ def getGaussianKernel(ksize: int, sigma: float, ktype: int = CV_64F) -> np.ndarr
         return np.array(SMALL[size], DTYPES[ktype]).reshape(-1, 1)
     if width <= 0:
         width = size * 0.15 + 0.35
-    # Half the exponents are computed and mirrored, so that the kernel is symmetric to the last bit. An even size has
-    # two middle elements, half a pixel off; OpenCV gives both the weight of the very middle.
+    # Half the exponents are computed and mirrored, so that the kernel is symmetric to the last bit. An even
+    # size has two middle elements, half a pixel off; OpenCV gives both the weight of the very middle.
     offsets = np.arange(1 - size, 1, 2)
     offsets[-1] = 0
     half = np.exp(offsets.astype(float) ** 2 * (-0.125 / (width * width)))
@@ -87,29 +87,31 @@ def getGaussianKernel(ksize: int, sigma: float, ktype: int = CV_64F) -> np.ndarr
     return (kernel * (1.0 / kernel.sum())).astype(DTYPES[ktype]).reshape(-1, 1)
 
 
-def GaussianBlur(  # noqa: N802 - OpenCV's name
+def GaussianBlur(
     src: np.ndarray,
     ksize: tuple[int, int],
-    sigmaX: float,  # noqa: N803
+    sigmaX: float,
     dst: np.ndarray | None = None,
-    sigmaY: float = 0.0,  # noqa: N803
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    sigmaY: float = 0.0,
+    borderType: int = BORDER_DEFAULT,
     hint: int = ALGO_HINT_DEFAULT,
 ) -> np.ndarray:
     """Smooth an image with a Gaussian, as ``cv2.GaussianBlur`` does.
 
-    uint8 and uint16 images are weighted by whole multiples of 2^-8 and 2^-16 that sum to exactly 1 and rounded once, halves
-    up; the result is OpenCV's bit for bit. Other types are correlated with `getGaussianKernel` along rows and columns.
+    uint8 and uint16 images are weighted by whole multiples of 2^-8 and 2^-16 that sum to exactly 1 and
+    rounded once, halves up; the result is OpenCV's bit for bit. Other types are correlated with
+    `getGaussianKernel` along rows and columns.
 
     Parameters
     ----------
     src : ndarray, (rows, columns) or (rows, columns, channels)
         uint8, uint16, int16, float32 or float64.
     ksize : (width, height)
-        Odd sizes; a size of 0 or less is taken from its sigma: ``round(6 sigma + 1)``, made odd, for uint8, and
-        ``round(8 sigma + 1)`` for the other types.
+        Odd sizes; a size of 0 or less is taken from its sigma: ``round(6 sigma + 1)``, made odd, for uint8,
+        and ``round(8 sigma + 1)`` for the other types.
     sigmaX, sigmaY : float
-        Standard deviations in pixels. A ``sigmaY`` of 0 is ``sigmaX``; a ``sigmaX`` of 0 is taken from the size.
+        Standard deviations in pixels. A ``sigmaY`` of 0 is ``sigmaX``; a ``sigmaX`` of 0 is taken from the
+        size.
     dst : ndarray, optional
         Written and returned if it has the result's shape and type.
     borderType : int
@@ -181,7 +183,7 @@ def _fixed_point(
 
 
 def _fixed_kernel(size: int, sigma: float, bits: int) -> np.ndarray:
-    """The kernel in multiples of 2^-bits; each rounding error is handed on, and the middle makes the sum exactly 1."""
+    """The kernel in multiples of 2^-bits; rounding errors are handed on, the middle makes the sum 1."""
     weights = getGaussianKernel(size, sigma).ravel() * float(1 << bits)
     fixed = np.zeros(size, np.int64)
     left = 0.0

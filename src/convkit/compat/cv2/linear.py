@@ -30,19 +30,19 @@ SEPARABLE_DEPTHS = {
 """What sepFilter2D turns each depth into."""
 
 
-def filter2D(  # noqa: N802 - OpenCV's name
+def filter2D(
     src: np.ndarray,
     ddepth: int,
     kernel: np.ndarray,
     dst: np.ndarray | None = None,
     anchor: tuple[int, int] | None = (-1, -1),
     delta: float = 0.0,
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    borderType: int = BORDER_DEFAULT,
 ) -> np.ndarray:
     """Correlate every channel of an image with a kernel, as ``cv2.filter2D`` does.
 
-    ``dst[r, c] = sum_ij src[r + i - anchor_y, c + j - anchor_x] * kernel[i, j] + delta``, rounded (halves to even) and
-    saturated where ``dst`` holds integers. The kernel is **not** flipped.
+    ``dst[r, c] = sum_ij src[r + i - anchor_y, c + j - anchor_x] * kernel[i, j] + delta``, rounded (halves to
+    even) and saturated where ``dst`` holds integers. The kernel is **not** flipped.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def filter2D(  # noqa: N802 - OpenCV's name
     ddepth : int
         Depth of the result (``CV_8U`` ...); negative for that of ``src``.
     kernel : ndarray, (kernel rows, kernel columns)
-        Real. Used as float32, or as float64 where ``src`` or the result is float64; a kernel of whole numbers on an
-        integer image is summed exactly.
+        Real. Used as float32, or as float64 where ``src`` or the result is float64; a kernel of whole numbers
+        on an integer image is summed exactly.
     dst : ndarray, optional
         Written and returned if it has the result's shape and type.
     anchor : (x, y)
@@ -95,20 +95,20 @@ def filter2D(  # noqa: N802 - OpenCV's name
     return deliver(saturate(shifted(values, shift), depth), dst)
 
 
-def sepFilter2D(  # noqa: N802 - OpenCV's name
+def sepFilter2D(
     src: np.ndarray,
     ddepth: int,
-    kernelX: np.ndarray,  # noqa: N803
-    kernelY: np.ndarray,  # noqa: N803
+    kernelX: np.ndarray,
+    kernelY: np.ndarray,
     dst: np.ndarray | None = None,
     anchor: tuple[int, int] | None = (-1, -1),
     delta: float = 0.0,
-    borderType: int = BORDER_DEFAULT,  # noqa: N803
+    borderType: int = BORDER_DEFAULT,
 ) -> np.ndarray:
     """Correlate every row with one kernel and every column with another, as ``cv2.sepFilter2D`` does.
 
-    ``dst[r, c] = sum_ij src[r + i - anchor_y, c + j - anchor_x] * kernelY[i] * kernelX[j] + delta``, rounded once, at the
-    end.
+    ``dst[r, c] = sum_ij src[r + i - anchor_y, c + j - anchor_x] * kernelY[i] * kernelX[j] + delta``, rounded
+    once, at the end.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def separable(
     offset: tuple[int, int],
     outside: str,
 ) -> np.ndarray:
-    """Rows with ``across``, then columns with ``down``, not yet rounded: int64 where everything is whole numbers."""
+    """Rows with ``across``, then columns with ``down``, not yet rounded: int64 where all is whole."""
     source = arguments.depth_of(picture)
     kernels = [working_kernel(kernel, source, depth) for kernel in (across, down)]
     if any(kernel.dtype.kind == "f" for kernel in kernels):
@@ -179,7 +179,7 @@ def working_type(source: int, depth: int) -> np.dtype:
 
 
 def working_kernel(kernel: np.ndarray, source: int, depth: int) -> np.ndarray:
-    """The kernel as OpenCV would round it; as int64, for an exact sum, where it and the image hold whole numbers."""
+    """The kernel as OpenCV would round it; int64, for an exact sum, where it and the image are whole."""
     weights = kernel.astype(working_type(source, depth))
     exact = source < CV_32F and np.array_equal(weights, np.rint(weights)) and np.abs(weights).sum() < 2.0**40
     return weights.astype(np.int64) if exact else weights

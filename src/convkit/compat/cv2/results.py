@@ -9,10 +9,11 @@ from convkit.compat.cv2.errors import error
 
 
 def saturate(values: np.ndarray, depth: int) -> np.ndarray:
-    """``values`` in the element type of ``depth``: halves round to the even neighbour, the rest stops at the ends.
+    """``values`` in the element type of ``depth``: halves round to even, the rest stops at the ends.
 
-    A NaN becomes the least value of an integer type, as the conversion of the processor that OpenCV uses has it.
-    A value that does not fit 32 bits stops at the end as well (OpenCV sends large positive ones to the least value).
+    A NaN becomes the least value of an integer type, as the conversion of the processor that OpenCV uses has
+    it. A value that does not fit 32 bits stops at the end as well (OpenCV sends large positive ones to the
+    least value).
     """
     dtype = DTYPES[depth]
     if values.dtype == dtype:

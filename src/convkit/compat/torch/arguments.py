@@ -1,4 +1,4 @@
-"""Checking the arguments of torch.nn.functional's convolutions, each refusal with the shapes that led to it."""
+"""Checking the arguments of torch.nn.functional's convolutions; refusals name the shapes at fault."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import operator
 from collections.abc import Sequence
 
 import torch
-
 from convkit.compat.torch.errors import TorchError, TorchTypeError, TorchUnsupportedError
 from convkit.errors import by
 

@@ -1,4 +1,4 @@
-"""The errors that these functions raise where PyTorch raises RuntimeError, TypeError and NotImplementedError."""
+"""The errors raised where PyTorch raises RuntimeError, TypeError and NotImplementedError."""
 
 from __future__ import annotations
 

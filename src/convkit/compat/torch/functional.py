@@ -1,13 +1,12 @@
-"""torch.nn.functional's convolutions under their own names and signatures, computed and differentiated by convkit.
+"""torch.nn.functional's convolutions under their own names and signatures.
 
-Write ``from convkit.compat.torch import conv2d`` in place of ``from torch.nn.functional import conv2d``. Like PyTorch's, these
-are correlations: no kernel is flipped.
+Computed and differentiated by convkit. Write ``from convkit.compat.torch import conv2d`` in place of ``from torch.nn.functional import conv2d``. Like
+PyTorch's, these are correlations: no kernel is flipped.
 """
 
 from __future__ import annotations
 
 import torch
-
 from convkit import verbs
 from convkit.compat.torch import arguments
 from convkit.compat.torch.errors import TorchError, TorchTypeError
@@ -27,8 +26,8 @@ def conv1d(
 ) -> torch.Tensor:
     """Correlate a batch of signals with a bank of kernels, as ``torch.nn.functional.conv1d`` does.
 
-    ``out[b, o, i] = bias[o] + sum_c,j input[b, c, i*stride - padding + j*dilation] * weight[o, c, j]``, the channels c of
-    the group of o. Integers are exact and wrap where they leave their type, as PyTorch's do.
+    ``out[b, o, i] = bias[o] + sum_c,j input[b, c, i*stride - padding + j*dilation] * weight[o, c, j]``, the
+    channels c of the group of o. Integers are exact and wrap where they leave their type, as PyTorch's do.
 
     Parameters
     ----------
@@ -49,9 +48,9 @@ def conv1d(
     Raises
     ------
     TorchError
-        ``torch.input-rank``, ``torch.weight-rank``, ``torch.weight-groups``, ``torch.weight-empty``, ``torch.channels``,
-        ``torch.bias-shape``, ``torch.types-differ``, ``torch.wrong-count``, ``torch.out-of-range``,
-        ``torch.kernel-too-large``, ``torch.strided-same``, ``torch.unknown-padding``.
+        ``torch.input-rank``, ``torch.weight-rank``, ``torch.weight-groups``, ``torch.weight-empty``,
+        ``torch.channels``, ``torch.bias-shape``, ``torch.types-differ``, ``torch.wrong-count``,
+        ``torch.out-of-range``, ``torch.kernel-too-large``, ``torch.strided-same``, ``torch.unknown-padding``.
     TorchTypeError
         ``torch.not-a-tensor``, ``torch.not-whole-numbers``.
     TorchUnsupportedError
@@ -76,8 +75,8 @@ def conv2d(
 ) -> torch.Tensor:
     """Correlate a batch of images with a bank of kernels, as ``torch.nn.functional.conv2d`` does.
 
-    ``out[b, o, i] = bias[o] + sum_c,j input[b, c, i*stride - padding + j*dilation] * weight[o, c, j]``, the channels c of
-    the group of o. Integers are exact and wrap where they leave their type, as PyTorch's do.
+    ``out[b, o, i] = bias[o] + sum_c,j input[b, c, i*stride - padding + j*dilation] * weight[o, c, j]``, the
+    channels c of the group of o. Integers are exact and wrap where they leave their type, as PyTorch's do.
 
     Parameters
     ----------
@@ -98,9 +97,9 @@ def conv2d(
     Raises
     ------
     TorchError
-        ``torch.input-rank``, ``torch.weight-rank``, ``torch.weight-groups``, ``torch.weight-empty``, ``torch.channels``,
-        ``torch.bias-shape``, ``torch.types-differ``, ``torch.wrong-count``, ``torch.out-of-range``,
-        ``torch.kernel-too-large``, ``torch.strided-same``, ``torch.unknown-padding``.
+        ``torch.input-rank``, ``torch.weight-rank``, ``torch.weight-groups``, ``torch.weight-empty``,
+        ``torch.channels``, ``torch.bias-shape``, ``torch.types-differ``, ``torch.wrong-count``,
+        ``torch.out-of-range``, ``torch.kernel-too-large``, ``torch.strided-same``, ``torch.unknown-padding``.
     TorchTypeError
         ``torch.not-a-tensor``, ``torch.not-whole-numbers``.
     TorchUnsupportedError
@@ -126,8 +125,8 @@ def conv3d(
 ) -> torch.Tensor:
     """Correlate a batch of volumes with a bank of kernels, as ``torch.nn.functional.conv3d`` does.
 
-    ``out[b, o, i] = bias[o] + sum_c,j input[b, c, i*stride - padding + j*dilation] * weight[o, c, j]``, the channels c of
-    the group of o. Integers are exact and wrap where they leave their type, as PyTorch's do.
+    ``out[b, o, i] = bias[o] + sum_c,j input[b, c, i*stride - padding + j*dilation] * weight[o, c, j]``, the
+    channels c of the group of o. Integers are exact and wrap where they leave their type, as PyTorch's do.
 
     Parameters
     ----------
@@ -148,9 +147,9 @@ def conv3d(
     Raises
     ------
     TorchError
-        ``torch.input-rank``, ``torch.weight-rank``, ``torch.weight-groups``, ``torch.weight-empty``, ``torch.channels``,
-        ``torch.bias-shape``, ``torch.types-differ``, ``torch.wrong-count``, ``torch.out-of-range``,
-        ``torch.kernel-too-large``, ``torch.strided-same``, ``torch.unknown-padding``.
+        ``torch.input-rank``, ``torch.weight-rank``, ``torch.weight-groups``, ``torch.weight-empty``,
+        ``torch.channels``, ``torch.bias-shape``, ``torch.types-differ``, ``torch.wrong-count``,
+        ``torch.out-of-range``, ``torch.kernel-too-large``, ``torch.strided-same``, ``torch.unknown-padding``.
     TorchTypeError
         ``torch.not-a-tensor``, ``torch.not-whole-numbers``.
     TorchUnsupportedError
