@@ -139,6 +139,9 @@ def wrapped(verb: Callable[..., Array], x: Array, k: Array, mode: str, **options
         return verb(x, k, mode, **options) != 0
     if dtype.kind not in "fcO":
         raise refusal(ValueError, "numpy.not-a-number", dtype=dtype)
+    if x.dtype.kind in "biu" and k.dtype.kind in "biu":
+        # Signed beside uint64: NumPy has no common integer type and goes on in double precision.
+        x = x.astype(dtype)
     return verb(x, k, mode, **options)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from convkit.compat.numpy import Array
 from convkit.compat.scipy_ndimage.arguments import one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.correlation import correlate1d
-from convkit.compat.scipy_ndimage.output import prepare
+from convkit.compat.scipy_ndimage.output import between_axes, finished, prepare
 from convkit.compat.scipy_ndimage.smoothing import gaussian_filter
 
 Derivative = Callable[[Array, int, Any, Any], Array]
@@ -239,11 +239,12 @@ def _crossed(source: Any, axis: int, output: Any, mode: Any, cval: Any, smoothin
     where = one_axis(axis, x.ndim)
     target = prepare(output, x)
     modes = spread(mode, x.ndim)
-    correlate1d(x, [-1, 0, 1], where, target, modes[where], cval)
+    stage = between_axes(target)
+    correlate1d(x, [-1, 0, 1], where, stage, modes[where], cval)
     for other in range(x.ndim):
         if other != where:
-            correlate1d(target, smoothing, other, target, modes[other], cval)
-    return target
+            correlate1d(stage, smoothing, other, stage, modes[other], cval)
+    return finished(target, stage)
 
 
 def _gaussian_derivative(sigma: Any, cval: Any, order: int, options: dict[str, Any]) -> Derivative:

@@ -13,7 +13,7 @@ from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
 from convkit.compat.scipy_ndimage.arguments import boundary, fill_value, one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.correlation import correlate1d
-from convkit.compat.scipy_ndimage.output import check_types, prepare, store
+from convkit.compat.scipy_ndimage.output import between_axes, check_types, finished, prepare, store
 
 
 def gaussian_kernel(sigma: float, order: int, radius: int) -> Array:
@@ -160,14 +160,14 @@ def gaussian_filter(
     target = prepare(output, x)
     chosen = several_axes(axes, x.ndim)
     settings = zip(chosen, *(spread(value, len(chosen)) for value in (sigma, order, mode, radius)))
-    source = x
+    source, stage = x, between_axes(target)
     for axis, width, derivative, extension, reach in settings:
         if width > 1e-15:
-            gaussian_filter1d(source, width, axis, derivative, target, extension, cval, truncate, radius=reach)
-            source = target
+            gaussian_filter1d(source, width, axis, derivative, stage, extension, cval, truncate, radius=reach)
+            source = stage
     if source is x:
         target[...] = x
-    return target
+    return finished(target, stage)
 
 
 def uniform_filter1d(
@@ -287,11 +287,11 @@ def uniform_filter(
     target = prepare(output, x, x.dtype.kind == "c")
     chosen = several_axes(axes, x.ndim)
     settings = zip(chosen, *(spread(value, len(chosen)) for value in (size, origin, mode)))
-    source = x
+    source, stage = x, between_axes(target)
     for axis, length, shift, extension in settings:
         if length > 1:
-            uniform_filter1d(source, int(length), axis, target, extension, cval, shift)
-            source = target
+            uniform_filter1d(source, int(length), axis, stage, extension, cval, shift)
+            source = stage
     if source is x:
         target[...] = x
-    return target
+    return finished(target, stage)

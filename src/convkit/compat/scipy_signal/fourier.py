@@ -111,8 +111,8 @@ def _like_first(k: Array, shape: tuple[int, ...], rest: list[int]) -> Array:
     """Cut ``k`` to its middle where it would broadcast the result beyond ``in1``: mode ``same`` keeps in1's shape."""
     cut = [slice(None)] * k.ndim
     for axis in rest:
-        first = (k.shape[axis] - shape[axis]) // 2
-        if first > 0:
+        if k.shape[axis] > shape[axis]:
+            first = (k.shape[axis] - shape[axis]) // 2
             cut[axis] = slice(first, first + shape[axis])
     return k[tuple(cut)]
 
