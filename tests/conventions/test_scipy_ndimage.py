@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as model
 
@@ -135,6 +135,8 @@ def test_tenths_of_an_integer_image_truncate_the_same_sums(name, mode):
 @settings(max_examples=150, deadline=None)
 def test_uniform(data, shape, mode, cval):
     x = data.draw(arrays((*IMAGES, *COMPLEX), shape))
+    # A negative mean wraps to nearly 2**64, from which SciPy's running sum in double precision does not come back.
+    assume(cval >= 0 or x.dtype != np.uint64)
     size = [data.draw(st.integers(1, 6)) for _ in shape]
     origin = [data.draw(st.integers(-(n // 2), (n - 1) // 2)) for n in size]
     scale = window_sum(np.append(np.abs(x), abs(cval)), [1])

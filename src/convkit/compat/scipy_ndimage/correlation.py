@@ -15,6 +15,7 @@ from convkit.compat.scipy_ndimage import footprint
 from convkit.compat.scipy_ndimage.arguments import boundary, check_fill, fill_value, one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.output import check_types, prepare, store
 from convkit.compat.scipy_ndimage.truncation import Order, settled
+from convkit.compat.ways import LARGE, sums_as_defined
 
 
 def correlate1d(
@@ -280,14 +281,12 @@ def filtered(
     fill = fill_value(cval, x)
     if x.size == 0 or not axes:
         return store(x * k if x.size else x, target)
-    options: dict[str, Any] = {"boundary": extension}
-    options |= {"axes": axes, "anchor": anchors}
+    truncated = target.dtype.kind in "iub"
+    options: dict[str, Any] = {"boundary": extension, "axes": axes, "anchor": anchors}
     if extension == "constant":
         options["fill"] = fill
-    truncated = target.dtype.kind in "iub"
-    if truncated:
-        # Truncation turns the smallest error into a whole unit, so no transform may stand behind these sums.
-        options["accuracy"] = "elementwise"
+    # Truncation turns the smallest error into a whole unit, so no transform may ever stand behind such sums.
+    options |= sums_as_defined(x.shape, k.shape, LARGE) or ({"accuracy": "elementwise"} if truncated else {})
     verb = verbs.correlate if operation == "correlation" else verbs.convolve
     if order == "window" and footprint.matters(x, k, fill):
         return store(footprint.left_out(verb, x, k, float(fill.real), options), target)

@@ -14,6 +14,8 @@ from convkit.compat.refusal import refusal
 from convkit.compat.scipy_ndimage.arguments import boundary, fill_value, one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.correlation import correlate1d
 from convkit.compat.scipy_ndimage.output import between_axes, check_types, finished, prepare, store
+from convkit.compat.scipy_ndimage.truncation import on_the_grid
+from convkit.compat.ways import LARGE, sums_as_defined
 
 
 def gaussian_kernel(sigma: float, order: int, radius: int) -> Array:
@@ -232,12 +234,13 @@ def uniform_filter1d(
     fill = fill_value(cval, x)
     if x.size == 0:
         return target
-    options: dict[str, Any] = {"boundary": extension}
+    options: dict[str, Any] = {"boundary": extension, "axes": (where,), "anchor": (anchor,)}
     if extension == "constant":
         options["fill"] = fill
+    options |= sums_as_defined(x.shape, ones.shape, LARGE) or {"accuracy": "elementwise"}
+    total = verbs.correlate(x, ones, "same", **options)
     if target.dtype.kind in "iub":
-        options["accuracy"] = "elementwise"
-    total = verbs.correlate(x, ones, "same", axes=(where,), anchor=(anchor,), **options)
+        total = on_the_grid(total, x, ones, float(fill.real))
     return store(total / length, target)
 
 

@@ -16,6 +16,8 @@ from convkit.spec import OUTSIDE, index_map
 
 Order = Literal["line", "window"]
 
+GRID = 2.0**20
+
 
 def settled(
     sums: Array,
@@ -47,11 +49,13 @@ def settled(
     ndarray
         ``sums``, some of its elements replaced.
     """
-    largest = float(np.abs(x, dtype=np.float64).max(initial=abs(fill)))
-    if not np.isfinite(largest) or _no_rounding(k, largest):
+    if _on_grid(x, k, fill):
+        return on_the_grid(sums, x, k, fill)
+    largest = _largest(x, fill)
+    if not np.isfinite(largest):
         return sums
     whole = np.rint(sums)
-    doubt = (k.size + 4) * np.finfo(np.float64).eps * float(np.abs(k).sum()) * largest
+    doubt = 8 * (k.size + 4) * np.finfo(np.float64).eps * float(np.abs(k).sum()) * largest
     # Both sides of zero are truncated to zero.
     where = np.nonzero((np.abs(sums - whole) <= doubt) & (whole != 0))
     if where[0].size == 0:
@@ -74,10 +78,24 @@ def settled(
     return sums
 
 
-def _no_rounding(k: Array, largest: float) -> bool:
-    """Whether all products and sums are multiples of one power of two and below 2**53 of it."""
-    scaled = k * 2.0**20
-    return bool((scaled == np.rint(scaled)).all()) and float(np.abs(scaled).sum()) * largest < 2.0**53
+def on_the_grid(sums: Array, x: Array, k: Array, fill: float) -> Array:
+    """``sums`` without the rounding of the algorithm, where every order of additions gives the same.
+
+    Whole numbers times weights that are multiples of 2**-20 are exact in double precision, and so are their sums; an
+    algorithm that takes the kernel apart may still have rounded.
+    """
+    return np.rint(sums * GRID) / GRID if _on_grid(x, k, fill) else sums
+
+
+def _on_grid(x: Array, k: Array, fill: float) -> bool:
+    scaled = k * GRID
+    if x.dtype.kind not in "iub" or not fill.is_integer() or (scaled != np.rint(scaled)).any():
+        return False
+    return float(np.abs(scaled).sum()) * _largest(x, fill) < 2.0**53
+
+
+def _largest(x: Array, fill: float) -> float:
+    return max(abs(float(x.max())), abs(float(x.min())), abs(fill))
 
 
 def _along_a_line(samples: Any, k: Array) -> Array:

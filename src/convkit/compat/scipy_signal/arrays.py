@@ -10,6 +10,7 @@ from convkit import verbs
 from convkit.compat.numpy import Array, wrapped
 from convkit.compat.refusal import refusal
 from convkit.compat.scipy_signal.shapes import EXTENDED, MODES, swap_needed, transformed_type
+from convkit.compat.ways import SMALL, sums_as_defined
 
 Method = Literal["auto", "direct", "fft"]
 
@@ -114,13 +115,13 @@ def _run(verb: Any, x: Array, k: Array, mode: str, method: str) -> Array:
     if x.size == 0 or k.size == 0:
         return _nothing(x, k, mode)
     dtype = np.result_type(x.dtype, k.dtype)
-    options: dict[str, Any] = {}
-    if dtype.kind in "fc" and method == "direct":
-        options["accuracy"] = "elementwise"
-    elif dtype.kind in "fc" and method == "fft" and dtype.char not in EXTENDED:
+    if method == "fft" and dtype.kind in "fc" and dtype.char not in EXTENDED:
         # As in SciPy, whole numbers beside single precision are transformed in double precision.
         wide = np.result_type(transformed_type(x.dtype), transformed_type(k.dtype))
         return verb(x.astype(wide, copy=False), k.astype(wide, copy=False), mode, method="fft").astype(dtype, copy=False)
+    options = sums_as_defined(x.shape, k.shape, SMALL)
+    if method == "direct":
+        options = options or {"accuracy": "elementwise"}
     return wrapped(verb, x, k, mode, **options)
 
 
