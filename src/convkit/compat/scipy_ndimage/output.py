@@ -43,7 +43,7 @@ def prepare(output: Any, x: Array, complex_result: bool = False) -> Array:
     if isinstance(output, (type, np.dtype)):
         dtype = np.dtype(output)
         if complex_result and dtype.kind != "c":
-            warnings.warn(str(refusal(UserWarning, "scipy_ndimage.promoted")), stacklevel=4)
+            warnings.warn(refusal(UserWarning, "scipy_ndimage.promoted"), stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
         return np.zeros(x.shape, dtype)
     if isinstance(output, str):
