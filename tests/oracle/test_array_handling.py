@@ -80,8 +80,15 @@ def test_out_is_written_and_returned(case: Case) -> None:
         assert np.array_equal(out, plain)
 
 
-@pytest.mark.parametrize("method", ["auto", "direct", "fft", "gemm", "separable"])
-@pytest.mark.parametrize("shape", [(50,), (12, 17)])
+@pytest.mark.parametrize(
+    ("method", "shape"),
+    [
+        (method, shape)
+        for method in ("auto", "direct", "fft", "gemm", "separable")
+        for shape in ((50,), (12, 17))
+        if method != "separable" or len(shape) == 2
+    ],
+)
 def test_out_may_be_the_input(method: str, shape: tuple[int, ...]) -> None:
     x, k = random_array(shape, "float64", 1), np.ones((4,) * len(shape)) * 0.25
     k *= np.arange(1, 5)
@@ -109,9 +116,7 @@ def test_out_may_overlap_the_kernel() -> None:
     assert np.array_equal(ck.convolve(x, k, "same", out=k), expected)
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.empty(5), np.empty((1, 8)), np.empty(8, np.int64), np.empty(8, np.complex128)]
-)
+@pytest.mark.parametrize("wrong", [np.empty(5), np.empty((1, 8)), [0.0] * 8])
 def test_an_out_that_does_not_fit_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ck.errors.ConvError):
         ck.convolve(np.zeros(8), np.ones(3), "same", out=wrong)
