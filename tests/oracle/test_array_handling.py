@@ -139,9 +139,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 BIG: dict[str, Callable[[], np.ndarray]] = {
-    "filter": lambda: ck.convolve(
-        random_array((211, 307), "float32", 1), random_array((6, 5), "float32", 2), "same"
-    ),
+    "filter": lambda: ck.convolve(random_array((211, 307), "float32", 1), random_array((6, 5), "float32", 2), "same"),
     "wide kernel": lambda: ck.correlate(
         random_array((190, 171), "float64", 3),
         random_array((31, 24), "float64", 4),
@@ -149,9 +147,7 @@ BIG: dict[str, Callable[[], np.ndarray]] = {
         boundary="reflect",
     ),
     "long": lambda: ck.convolve(random_array((70001,), "float32", 5), random_array((600,), "float32", 6)),
-    "axes": lambda: ck.convolve(
-        random_array((50, 4000), "float64", 7), random_array((64,), "float64", 8), axes=1
-    ),
+    "axes": lambda: ck.convolve(random_array((50, 4000), "float64", 7), random_array((64,), "float64", 8), axes=1),
     "integers": lambda: ck.convolve(random_array((30000,), "int64", 9), random_array((300,), "int64", 10)),
     "network": lambda: ck.conv(
         random_array((4, 8, 33, 29), "float32", 11), random_array((16, 8, 3, 4), "float32", 12), padding=1

@@ -26,9 +26,9 @@ def _close(ours: np.ndarray, expected: np.ndarray, case: Case) -> None:
 
 def _spoiled(case: Case, values: tuple[float, ...], seed: int, share: float = 0.2) -> Case:
     source = np.random.default_rng(seed)
-    case.x = np.where(
-        source.random(case.x.shape) < share, source.choice(values, case.x.shape), case.x
-    ).astype(case.x.dtype)
+    case.x = np.where(source.random(case.x.shape) < share, source.choice(values, case.x.shape), case.x).astype(
+        case.x.dtype
+    )
     return case
 
 
@@ -126,9 +126,7 @@ def test_hidden_samples_are_never_looked_at() -> None:
 def test_nothing_missing_changes_nothing() -> None:
     x, k = random_array((20, 17), "float64", 4), random_array((4, 3), "float64", 5)
     plain = ck.correlate(x, k, "same", boundary="symmetric")
-    np.testing.assert_allclose(
-        ck.correlate(x, k, "same", boundary="symmetric", nan="omit"), plain, atol=1e-12
-    )
+    np.testing.assert_allclose(ck.correlate(x, k, "same", boundary="symmetric", nan="omit"), plain, atol=1e-12)
     np.testing.assert_allclose(
         ck.correlate(x, k, "same", boundary="symmetric", weights=np.ones(x.shape)), plain, atol=1e-12
     )
