@@ -49,9 +49,7 @@ def test_an_impulse_gives_the_kernel(shapes: tuple, kind: str, seed: int) -> Non
     st.sampled_from(("full", "same")),
     st.sampled_from(("zero", "reflect", "wrap", "edge")),
 )
-def test_an_impulse_kernel_gives_the_input_back(
-    shapes: tuple, kind: str, seed: int, mode: str, boundary: str
-) -> None:
+def test_an_impulse_kernel_gives_the_input_back(shapes: tuple, kind: str, seed: int, mode: str, boundary: str) -> None:
     x = random_array(shapes[0], kind, seed)
     one = np.ones((1,) * x.ndim, kind)
     same(ck.convolve(x, one, mode, boundary=boundary), x)
