@@ -292,7 +292,7 @@ def _astropy(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[int
         rank=rank,
         rank_known=known,
         x=call.text("array"),
-        k=f"{kernel} / np.sum({kernel})" if normalise else kernel,
+        k=f"({kernel} / np.sum({kernel}))" if normalise else kernel,
         options={"mode": "same", **changes},
         anchor=dialect.anchor,
         kernel_shape=shape,
