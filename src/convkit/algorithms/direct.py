@@ -23,8 +23,8 @@ TILE_BYTES = 1 << 17
 class Direct:
     """``out[i] += w[j] * v[i*stride + start + j*dilation]``, j outermost.
 
-    Every output is formed by the same operations in the same order wherever it stands, so its bits depend neither on tiles,
-    nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part at all.
+    Every output is formed by the same operations in the same order wherever it stands, so its bits depend neither on
+    tiles, nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part at all.
     """
 
     name = "direct"
@@ -32,6 +32,8 @@ class Direct:
     def applies(self, problem: Problem) -> Reason | None:
         if any(window.up > 1 for window in problem.windows):
             return Reason("upsampled")
+        if problem.exact and problem.overflow != "wrap":
+            return Reason("unchecked")
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
@@ -58,7 +60,9 @@ class Direct:
 
 
 def _block(problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]) -> tuple[Array, list[Range]]:
-    spans = [clipped(window, needed(window, outputs)) for window, outputs in zip(problem.windows, box, strict=True)]
+    spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
+    if not problem.fill or len(box) == 1:  # a fill along a later axis would show beyond the zeros of an earlier one
+        spans = [clipped(window, span) for window, span in zip(problem.windows, spans, strict=True)]
     return extended(x, problem.windows, spans, problem.fill, dtype), spans
 
 
@@ -81,7 +85,6 @@ def _by_tap(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Ra
 
 def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
     """For kernels with more elements than there are outputs: one sum of products an output."""
-    letters = "".join(chr(ord("A") + axis) for axis in range(len(box)))
     for at in product(*(range(lo, hi) for lo, hi in box)):
         one = tuple((i, i + 1) for i in at)
         block, spans = _block(problem, x, one, out.dtype)
@@ -94,9 +97,15 @@ def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple
         weights = kernel[(...,) + tuple(slice(begin, end) for begin, end, _, _ in inside)]
         samples = block[(...,) + tuple(slice(offset, None, step) for _, _, offset, step in inside)]
         samples = samples[(...,) + tuple(slice(0, end - begin) for begin, end, _, _ in inside)]
+        # (group, out, element, channel) in the order of `_by_tap`, summed one after another, so that the bits agree.
+        weights = np.moveaxis(weights, 2, -1).reshape(*weights.shape[:2], -1)
         target = out[(slice(None),) * SPACE + at]
-        for b in range(problem.batch):  # one sample at a time, so that a batch does not change how a sum is ordered
-            target[b] = np.einsum(f"gc{letters},goc{letters}->go", samples[b], weights)
+        if weights.shape[-1] == 0:
+            target[...] = 0
+            continue
+        for b in range(problem.batch):
+            row = np.moveaxis(samples[b], 1, -1).reshape(samples.shape[1], 1, -1)
+            target[b] = np.add.accumulate(weights * row, axis=-1, dtype=out.dtype)[..., -1] + 0
 
 
 registry.register(Direct())

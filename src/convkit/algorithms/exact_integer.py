@@ -6,22 +6,21 @@ Three engines form sums of integer products without error:
 - float64 transforms, as long as their error bound stays below one half, rounded afterwards;
 - int64 sums, as long as no partial sum can reach 2**63 (or wrapping is what was asked for).
 
-Larger numbers are split into balanced digits ``x = sum_t x_t * 2**(b*t)``, ``|x_t| <= 2**(b-1)``, convolved digit by digit and
-put together with carries, so that the result, or the fact that it does not fit, is known exactly.
+Larger numbers are split into balanced digits ``x = sum_t x_t * 2**(b*t)``, ``|x_t| <= 2**(b-1)``, convolved digit by
+digit and put together with carries, so that the result, or the fact that it does not fit, is known exactly.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from convkit.errors import IntegerOverflowError
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
-from convkit.planner.machine import Machine, current, width
+from convkit.planner.machine import Machine, current
 from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 
@@ -66,6 +65,8 @@ class ExactInteger:
     name = "exact-integer"
 
     def applies(self, problem: Problem) -> Reason | None:
+        if any(window.up > 1 for window in problem.windows):
+            return Reason("upsampled")
         return None if problem.exact else Reason("not-integer", dtype=problem.compute_dtype)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
@@ -146,7 +147,9 @@ def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Sch
             plan = _engine(problem, engine, one, total, worst < exact_reach)
             if plan is None:
                 continue
-            seconds = input_digits * kernel_digits * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
+            seconds = (
+                input_digits * kernel_digits * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
+            )
             if best is None or seconds < best[0]:
                 best = seconds, Scheme(engine, plan, input_digits, kernel_digits, bits)
     assert best is not None  # eight digits of nine bits are exact in float64 up to 2**35 terms
@@ -159,7 +162,7 @@ def _engine(problem: Problem, engine: str, one: tuple[int, int], total: int, fit
         return _products(problem) if total < FLOAT_EXACT else None
     if engine == "integers":
         wraps = problem.overflow == "wrap" or fits
-        return plan_for(problem, "direct") if (total < 2**63 or wraps) else None
+        return plan_for(problem.derive(overflow="wrap"), "direct") if (total < 2**63 or wraps) else None
     if total >= FLOAT_EXACT:
         return None
     for method in ("fft", "overlap-save"):
@@ -194,7 +197,9 @@ def _digits(values: Array, count: int, bits: int) -> list[Array]:
 
 def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array, out: Array) -> None:
     """Convolve one pair of digits exactly into an integer ``out``."""
-    problem_of_digits = scheme.plan.problem.derive(fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name)
+    problem_of_digits = scheme.plan.problem.derive(
+        fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name
+    )
     plan = plan_for(problem_of_digits, scheme.plan.choice)
     if scheme.engine == "integers":
         target = out if out.dtype == plan.problem.compute_dtype else np.empty(out.shape, plan.problem.compute_dtype)
@@ -236,8 +241,8 @@ def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: i
 def _misfits(sums: Array, bits: int, low: Array, unsigned: bool) -> tuple[Array, Array]:
     """Where the exact value lies above, and below, what 64 bits hold.
 
-    Carries turn the sums into digits in ``0 .. 2**bits - 1`` and a signed top. A value fits if everything from bit 64 up
-    repeats its sign: all zeros, or for signed numbers all ones.
+    Carries turn the sums into digits in ``0 .. 2**bits - 1`` and a signed top. A value fits if everything from bit 64
+    up repeats its sign: all zeros, or for signed numbers all ones.
     """
     top = np.zeros(low.shape, np.int64)
     zeros = np.ones(low.shape, bool)

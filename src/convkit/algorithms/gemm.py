@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from convkit.algorithms.support.blocks import SPACE, Range, extended, needed, sliding_windows, tiles
+from convkit.algorithms.support.blocks import Range, extended, needed, sliding_windows, tiles
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine, width
@@ -22,8 +22,8 @@ LONGEST_SUM = 1 << 13
 class ImplicitGemm:
     """``out[o, i] = sum_(c,j) W[o, (c,j)] * P[(c,j), i]`` with ``P[(c,j), i] = v[c, i*stride + start + j*dilation]``.
 
-    ``P`` is never whole: it is gathered for a tile of outputs at a time. One sample is one sequence of products of fixed
-    shapes, so a batch does not change a sample's bits.
+    ``P`` is never whole: it is gathered for a tile of outputs at a time. One sample is one sequence of products of
+    fixed shapes, so a batch does not change a sample's bits.
     """
 
     name = "gemm"

@@ -1,4 +1,4 @@
-"""Overlap-save: blocks a few kernels long, each transformed, multiplied and transformed back while it is in the cache."""
+"""Overlap-save: blocks a few kernels long, transformed, multiplied and transformed back while they are in the cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
         lengths: list[int] = []
         counts: list[int] = []
         for window in problem.windows:
-            wish = min(max(int(window.reach * factor), 64 if len(problem.windows) == 1 else 16), max(window.span, window.reach))
+            wish = min(
+                max(int(window.reach * factor), 64 if len(problem.windows) == 1 else 16),
+                max(window.span, window.reach),
+            )
             length = spectra.good_size(wish, real)
             counts.append(max(1, min((length - window.reach) // window.stride + 1, window.count)))
             lengths.append(length)

@@ -1,7 +1,7 @@
 """Polyphase: an upsampled input (transposed convolution, strided gradients) without its zeros.
 
-Outputs whose windows meet the same phase of samples form an ordinary problem on every ``up``-th kernel element. Each phase
-is planned by itself, so no zero is stored and none is multiplied.
+Outputs whose windows meet the same phase of samples form an ordinary problem on every ``up``-th kernel element. Each
+phase is planned by itself, so no zero is stored and none is multiplied.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ Phase = tuple[slice, slice, Window]
 def phases(window: Window) -> list[tuple[slice, slice, Window | None]]:
     """Split one axis: (its outputs, its kernel elements, the ordinary window between them) for each phase.
 
-    Output ``i`` meets a sample with element ``j`` where ``i*stride + start + j*dilation`` is a multiple of ``up``. The window
-    is None for outputs that meet only zeros.
+    Output ``i`` meets a sample with element ``j`` where ``i*stride + start + j*dilation`` is a multiple of ``up``.
+    The window is None for outputs that meet only zeros.
     """
     common, step = math.gcd(window.stride, window.up), math.gcd(window.dilation, window.up)
     outputs, elements = window.up // common, window.up // step
     split: list[tuple[slice, slice, Window | None]] = []
     for r in range(min(outputs, window.count)):
         at = r * window.stride + window.start
-        first = next((j for j in range(min(elements, window.kernel)) if (at + j * window.dilation) % window.up == 0), None)
+        first = next(
+            (j for j in range(min(elements, window.kernel)) if (at + j * window.dilation) % window.up == 0),
+            None,
+        )
         target = slice(r, None, outputs)
         if first is None:
             split.append((target, slice(0, 0), None))
@@ -77,7 +80,11 @@ class Polyphase:
 
     def bound(self, problem: Problem) -> ErrorBound:
         bounds = [plan.error_bound for _, _, plan in self._parts(problem) if plan is not None]
-        return max(bounds, key=lambda bound: (bound.kind == "norm", bound.factor), default=summation_bound(problem, 1))
+        return max(
+            bounds,
+            key=lambda bound: (bound.kind == "norm", bound.factor),
+            default=summation_bound(problem, 1),
+        )
 
     def prepare(self, problem: Problem, kernel: Array) -> list[tuple[tuple[slice, ...], Plan | None, Any]]:
         return [

@@ -231,7 +231,8 @@ class ConvSpec:
 
     def anchor_of(self, axis: int, kernel: int) -> int:
         """The kernel element on the output sample along ``axis``: ``(K-1)//2`` for convolution, ``K//2`` for
-        correlation, unless given."""
+        correlation, unless given.
+        """
         given = self.anchor[axis] if self.anchor is not None else None
         if given is None:
             return (kernel - 1) // 2 if self.operation == "convolution" else kernel // 2

@@ -79,7 +79,12 @@ def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> 
 
 
 def transposed_size(
-    size: int, kernel: int, stride: int = 1, dilation: int = 1, pad: tuple[int, int] = (0, 0), output_padding: int = 0
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    pad: tuple[int, int] = (0, 0),
+    output_padding: int = 0,
 ) -> Size:
     """Outputs of a transposed convolution: the input size that the forward one would have come from.
 

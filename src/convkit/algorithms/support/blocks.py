@@ -1,21 +1,21 @@
 """Blocks: the piece of the boundary-extended input that a tile of outputs needs.
 
-Only this piece is ever extended or converted. Where it lies inside the input it is a view; the whole input is never padded
-or copied.
+Only this piece is ever extended or converted. Where it lies inside the input it is a view; the whole input is never
+padded or copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convkit.planner.algorithm import Array
-from convkit.spec.boundary import OUTSIDE, index_map
+from convkit.spec.boundary import index_map
 from convkit.spec.options import Sides
 from convkit.spec.window import Window
 
@@ -37,22 +37,20 @@ def needed(window: Window, outputs: Range) -> Range:
     return first, window.start + (hi - 1) * window.stride + window.reach if hi > lo else first
 
 
-def extended(
-    x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: Any, dtype: np.dtype[Any]
-) -> Array:
+def extended(x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: Any, dtype: np.dtype[Any]) -> Array:
     """The extended input at the positions ``spans`` (one range an axis), in ``dtype``; a view where it can be.
 
     Axes are extended one after another, as ``numpy.pad`` does.
     """
     inside = tuple(
-        slice(lo, hi) if 0 <= lo and hi <= window.size else slice(None)
+        slice(lo, hi) if lo >= 0 and hi <= window.size else slice(None)
         for window, (lo, hi) in zip(windows, spans, strict=True)
     )
     block = x[(slice(None),) * SPACE + inside]
     if block.dtype != dtype:
         block = block.astype(dtype) if all(s != slice(None) for s in inside) else block
     for axis, (window, (lo, hi)) in enumerate(zip(windows, spans, strict=True), SPACE):
-        if not (0 <= lo and hi <= window.size):
+        if not (lo >= 0 and hi <= window.size):
             block = _extend_axis(block, axis, window, lo, hi, fill, dtype)
     return block if block.dtype == dtype else block.astype(dtype)
 
@@ -115,7 +113,7 @@ def _cuts(window: Window, length: int, borders: bool) -> list[Range]:
         marks |= {min(max(mark, 0), window.count) for mark in (enter, leave)}
     edges = sorted(marks)
     cuts: list[Range] = []
-    for lo, hi in zip(edges, edges[1:], strict=False):
+    for lo, hi in pairwise(edges):
         pieces = -(-(hi - lo) // length)
         cuts += [(lo + (hi - lo) * p // pieces, lo + (hi - lo) * (p + 1) // pieces) for p in range(pieces)]
     return cuts

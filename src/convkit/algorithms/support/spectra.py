@@ -1,4 +1,4 @@
-"""Transforms: correlation of one block with a kernel through its spectrum, and the sizes that transform fast (ducc0)."""
+"""Transforms: correlation of one block with a kernel through its spectrum, and sizes that transform fast (ducc0)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def correlate_block(
     ]
     dtype = np.dtype(problem.compute_dtype)
     at = (..., *(slice(lo, hi) for lo, hi in box))
-    used = (..., *(slice(0, (hi - lo - 1) * w.stride + 1, w.stride) for w, (lo, hi) in zip(windows, box, strict=True)))
+    used = (
+        ...,
+        *(slice(0, (hi - lo - 1) * w.stride + 1, w.stride) for w, (lo, hi) in zip(windows, box, strict=True)),
+    )
     filled = (..., *(slice(0, last - first) for first, last in spans))
     block = np.zeros((1, 1, problem.in_channels, *transform.lengths), dtype)
     for b in range(problem.batch):
@@ -113,16 +116,14 @@ def correlate_block(
 def transform_bound(problem: Problem, transform: Transform) -> ErrorBound:
     """Bound by norms of a product of spectra: three transforms and one product.
 
-    Each transform errs by at most ``log2(L) * 6.7 u`` relative to the norm (Higham, Accuracy and Stability, theorem 24.2,
-    with twiddle factors good to u); sums over channels add one u each.
+    Each transform errs by at most ``log2(L) * 6.7 u`` relative to the norm (Higham, Accuracy and Stability, theorem
+    24.2, with twiddle factors good to u); sums over channels add one u each.
     """
     u = unit_roundoff(problem.compute_dtype)
     return ErrorBound("norm", (20.1 * math.log2(max(2, transform.points)) + 6 + problem.in_channels) * u)
 
 
-def transform_cost(
-    problem: Problem, machine: Machine, transform: Transform, blocks: int, workspace: int
-) -> Cost:
+def transform_cost(problem: Problem, machine: Machine, transform: Transform, blocks: int, workspace: int) -> Cost:
     """Cost of ``blocks`` transforms forth and back for each channel, the kernel's own, and the products between."""
     pairs = problem.batch * problem.groups
     kernels = problem.groups * problem.in_channels * problem.out_channels
