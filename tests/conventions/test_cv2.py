@@ -69,7 +69,7 @@ def vectors(draw: st.DrawFn, longest: int = 6) -> np.ndarray:
 
 
 def assert_same(mine: np.ndarray, theirs: np.ndarray, exact: np.ndarray, error: float) -> None:
-    """Equal; except that values whose exact, unrounded result is within ``error`` of a half may differ by one."""
+    """Equal; but values whose exact, unrounded result is within ``error`` of a half may differ by one."""
     assert mine.dtype == theirs.dtype
     assert mine.shape == theirs.shape
     if mine.dtype.kind == "f":
@@ -82,7 +82,7 @@ def assert_same(mine: np.ndarray, theirs: np.ndarray, exact: np.ndarray, error: 
 
 
 def summing_error(image: np.ndarray, kernel: np.ndarray, delta: float, depth: str) -> float:
-    """A bound on the error of a sum in OpenCV's working type; 0 where all partial sums are small and whole."""
+    """A bound on the error of a sum in OpenCV's working type; 0 where partial sums are small and whole."""
     size = float(np.abs(image.astype(float)).max() * np.abs(kernel.astype(float)).sum() + abs(delta))
     whole = image.dtype.kind in "iu" and np.array_equal(kernel, np.rint(kernel)) and delta == round(delta)
     if whole and size < 2**24:
