@@ -60,7 +60,7 @@ def test_everybody_passes_the_gate_and_the_document_is_complete(problem: Problem
 
 
 @pytest.mark.parametrize("problem", TINY, ids=NAMES)
-@pytest.mark.parametrize("fault", ["value", "shift", "nan", "shape"])
+@pytest.mark.parametrize("fault", ["value", "shift", "nan", "shape", "dtype"])
 def test_a_wrong_result_fails_before_anything_is_timed(problem: Problem, fault: str) -> None:
     runs: list[int] = []
 
@@ -73,6 +73,8 @@ def test_a_wrong_result_fails_before_anything_is_timed(problem: Problem, fault: 
         elif fault == "nan":
             results[-1] = results[-1].astype(float)
             results[-1].flat[0] = np.nan
+        elif fault == "dtype":
+            results[-1] = results[-1].astype("complex64")
         else:
             results[-1] = results[-1][..., :-1]
         return tuple(results)
@@ -143,9 +145,7 @@ def test_the_bound_is_the_larger_of_memory_and_the_cheaper_work() -> None:
     machine = Machine(matrix=1e12, bandwidth=1e10)
     small, large = (Problem("tiny", "filter", (2048, 2048), (k, k)) for k in (3, 101))
     assert bound(small, machine) == small.bytes / 1e10
-    assert (
-        bound(large, Machine(matrix=1e9, bandwidth=1e12)) == large.transform_flops / 0.4e9 < large.flops / 1e9
-    )
+    assert bound(large, Machine(matrix=1e9, bandwidth=1e12)) == large.transform_flops / 0.4e9 < large.flops / 1e9
     double = Problem("tiny", "layer", (1, 8, 9, 9), (8, 8, 3, 3), "float64")
     assert bound(double, Machine(matrix=1e9, bandwidth=1e15)) == 2 * double.flops / 1e9
 
@@ -177,9 +177,7 @@ def test_the_command_writes_its_results_whole(command: typer.Typer, tmp_path: Pa
     assert all(line.count("|") == 6 for line in lines[2:])
 
 
-def test_a_wrong_result_leaves_no_file(
-    command: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_result_leaves_no_file(command: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.json"
     monkeypatch.setattr(truth, "SLACK", -1.0)
     result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "2", "--json", str(path)])
@@ -206,7 +204,7 @@ def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() ->
     )
     assert english == chinese
     for name, facts in (
-        ("bench-wrong", {"contender": "a", "problem": "b", "error": 1, "allowed": 0, "shape": (1,)}),
+        ("bench-wrong", {"contender": "a", "problem": "b", "error": 1, "allowed": 0, "shape": (1,), "dtype": "f4"}),
     ):
         for language in ("en", "zh"):
             lines = AccuracyError(name, **facts).text(language).splitlines()

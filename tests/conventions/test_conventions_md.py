@@ -32,10 +32,7 @@ def tables() -> list[list[Row]]:
     found: list[list[Row]] = []
     for block in re.findall(r"(?:^\|.*\n)+", DOCUMENT, re.MULTILINE):
         lines = [
-            [
-                cell.replace("\\|", "|").replace("**", "").strip()
-                for cell in re.split(r"(?<!\\)\|", line)[1:-1]
-            ]
+            [cell.replace("\\|", "|").replace("**", "").strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             for line in block.strip().splitlines()
         ]
         header, _, *rows = lines
@@ -117,9 +114,7 @@ def anchored(x: np.ndarray, k: np.ndarray, operation: str, anchor: int) -> list[
 
 
 def test_every_row_about_flip_and_anchor_has_a_runner_or_is_done_by_hand() -> None:
-    unread = [
-        row["call"] for row in FLIP if not runners(row) and not any(name in row["call"] for name in BY_HAND)
-    ]
+    unread = [row["call"] for row in FLIP if not runners(row) and not any(name in row["call"] for name in BY_HAND)]
     assert unread == ["`scipy.signal.upfirdn(h, x, up, down)`"]  # it has no `same`
     assert {name for row in FLIP for name in runners(row)} == set(SAME)
 
@@ -231,11 +226,7 @@ def _upfirdn(cell: str) -> list[list[float]]:
 
 def _astropy(cell: str) -> list[list[float]]:
     name, fill = cell.split(",")[0], FILL if "fill_value=v" in cell else 0.0
-    return [
-        extended(
-            lambda x, k: astropy_convolve(x, k[::-1], boundary=name, fill_value=fill, normalize_kernel=False)
-        )
-    ]
+    return [extended(lambda x, k: astropy_convolve(x, k[::-1], boundary=name, fill_value=fill, normalize_kernel=False))]
 
 
 def _numpy(cell: str) -> list[list[float]]:
@@ -301,9 +292,7 @@ def test_a_wrong_drawing_would_be_noticed() -> None:
 
 @pytest.mark.parametrize("size", [3, 13])
 def test_one_nan(size: int) -> None:
-    rows = {
-        row["library"]: row["outputs that become NaN"] for row in table("library", "outputs that become NaN")
-    }
+    rows = {row["library"]: row["outputs that become NaN"] for row in table("library", "outputs that become NaN")}
     x = np.zeros((40, 41), np.float32)
     x[20, 20] = np.nan
     k = np.ones((size, size), np.float32)

@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def ours(self) -> Timing:
-        """This library's timing."""
+        """The timing of convkit."""
         return next(timing for timing in self.timings if timing.library == "convkit")
 
     @property
@@ -95,9 +95,7 @@ def measure(
     outcomes: list[Outcome] = []
     with threads(count):
         for problem in problems:
-            outcomes.append(
-                Outcome(problem, bound(problem, machine), _race(problem, entrants(problem), rounds))
-            )
+            outcomes.append(Outcome(problem, bound(problem, machine), _race(problem, entrants(problem), rounds)))
             done(outcomes[-1])
     return outcomes
 
@@ -108,11 +106,7 @@ def _race(problem: Problem, field: list[Contender], rounds: int) -> tuple[Timing
     # The run for the check has warmed everything up, so that this one says how often each fits into a sample.
     first = [_seconds(entrant.run, 1) for entrant in field]
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
-    racing = [
-        i
-        for i, seconds in enumerate(first)
-        if seconds <= PATIENCE * min(first) or field[i].library == "convkit"
-    ]
+    racing = [i for i, seconds in enumerate(first) if seconds <= PATIENCE * min(first) or field[i].library == "convkit"]
     samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
     for turn in range(rounds):
         # Starting with another one each round, nobody always runs behind the same neighbour.
@@ -130,7 +124,5 @@ def _seconds(run: Run, repeats: int) -> float:
 
 
 def _timing(entrant: Contender, samples: list[float], error: float) -> Timing:
-    low, middle, high = (
-        statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
-    )
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     return Timing(entrant.library, entrant.name, middle, low, high, len(samples), error)

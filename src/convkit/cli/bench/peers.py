@@ -21,7 +21,7 @@ Results = tuple[np.ndarray, ...]
 Run = Callable[[], object]
 
 SLIDING_LIMIT = 6e9
-"""Operations up to which SciPy's sliding loops take part; beyond it they need seconds where others need milliseconds."""
+"""Operations up to which SciPy's sliding loops take part; beyond it they need seconds, others milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,7 @@ def contenders(problem: Problem) -> list[Contender]:
     found: list[Contender] = []
     for library, make in MAKERS.items():
         if importlib.util.find_spec(_module(library)) is not None:
-            found += [
-                Contender(library, f"{library} {way}".strip(), run, read) for way, run, read in make(problem)
-            ]
+            found += [Contender(library, f"{library} {way}".strip(), run, read) for way, run, read in make(problem)]
     return found
 
 

@@ -96,9 +96,7 @@ class Problem:
         rank, outputs = len(self.taps), math.prod(self.output)
         best = math.inf
         for exponent in range(1, 25):
-            tiles = [
-                max(1, min(2**exponent, 2 * size) - taps + 1) for size, taps in zip(self.spatial, self.taps)
-            ]
+            tiles = [max(1, min(2**exponent, 2 * size) - taps + 1) for size, taps in zip(self.spatial, self.taps)]
             if 2**exponent < 2 * max(self.taps) and 2**exponent < max(self.spatial):
                 continue
             samples = float(2 ** (exponent * rank))
@@ -110,9 +108,7 @@ class Problem:
     def bytes(self) -> float:
         """Bytes that must be read and written at least once."""
         size = np.dtype(self.dtype).itemsize
-        return float(
-            size * self.passes * (math.prod(self.shape) + math.prod(self.kernel) + math.prod(self.output))
-        )
+        return float(size * self.passes * (math.prod(self.shape) + math.prod(self.kernel) + math.prod(self.output)))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The input and the kernel: the same numbers every time."""
@@ -147,9 +143,7 @@ def _layers() -> list[Problem]:
         Problem("layers", "layer", (8, 64, 56, 56), (64, 64, 3, 3), padding=1),
         Problem("layers", "layer", (8, 64, 56, 56), (64, 64, 3, 3), padding=1, direction="training"),
         Problem("layers", "layer", (8, 128, 56, 56), (128, 1, 3, 3), padding=1, groups=128),
-        Problem(
-            "layers", "layer", (8, 128, 56, 56), (128, 1, 3, 3), padding=1, groups=128, direction="training"
-        ),
+        Problem("layers", "layer", (8, 128, 56, 56), (128, 1, 3, 3), padding=1, groups=128, direction="training"),
         Problem("layers", "layer", (8, 256, 28, 28), (128, 256, 1, 1)),
         Problem("layers", "layer", (4, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3),
         Problem("layers", "layer", (8, 64, 56, 56), (128, 64, 3, 3), stride=2, padding=1),

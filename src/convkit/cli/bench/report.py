@@ -24,9 +24,7 @@ def table(outcomes: list[Outcome]) -> Table:
     shown = Table(title=say("bench.title"))
     for column in ("problem", "ours", "best", "ratio", "fraction", "others"):
         side = "left" if column in ("problem", "best", "others") else "right"
-        shown.add_column(
-            say(f"bench.column.{column}"), justify=side, no_wrap=column in ("ours", "ratio", "fraction")
-        )
+        shown.add_column(say(f"bench.column.{column}"), justify=side, no_wrap=column in ("ours", "ratio", "fraction"))
     suite = ""
     for outcome in outcomes:
         if suite and outcome.problem.suite != suite:

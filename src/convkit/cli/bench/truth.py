@@ -29,9 +29,7 @@ def expected(problem: Problem) -> tuple[np.ndarray, ...]:
     return output, *_gradients(problem, x, k, output)
 
 
-def check(
-    problem: Problem, contender: str, results: tuple[np.ndarray, ...], truth: tuple[np.ndarray, ...]
-) -> float:
+def check(problem: Problem, contender: str, results: tuple[np.ndarray, ...], truth: tuple[np.ndarray, ...]) -> float:
     """The largest error as a part of the largest possible sum; refuse results that are not the problem's.
 
     Raises
@@ -42,7 +40,7 @@ def check(
     worst = 0.0
     scales = _scales(problem, truth)
     for result, right, scale in zip(results, truth, scales, strict=True):
-        if result.shape != right.shape:
+        if result.shape != right.shape or result.dtype != problem.dtype:
             raise AccuracyError(
                 "bench-wrong",
                 contender=contender,
@@ -50,11 +48,12 @@ def check(
                 error="-",
                 allowed="-",
                 shape=result.shape,
+                dtype=result.dtype,
             )
         error = float(np.abs(result.astype(np.float64) - right).max(initial=0.0))
         if problem.dtype == "uint8":
-            # Rounding moves a value by a half; what it is off by beyond that is the error.
-            error, eps = max(0.0, error - 0.5), float(np.finfo(np.float32).eps)
+            # Rounding moves a value by up to a half; what it is off by beyond that is the error.
+            error, eps = 0.0 if error <= 0.5 else error - 0.5, float(np.finfo(np.float32).eps)
         else:
             eps = float(np.finfo(problem.dtype).eps)
         allowed = SLACK * eps * scale
@@ -66,6 +65,7 @@ def check(
                 error=f"{error:.3g}",
                 allowed=f"{allowed:.3g}",
                 shape=result.shape,
+                dtype=result.dtype,
             )
         worst = max(worst, error / scale if scale else 0.0)
     return worst
@@ -121,9 +121,7 @@ def _layer(problem: Problem, x: np.ndarray, k: np.ndarray) -> np.ndarray:
     return output
 
 
-def _gradients(
-    problem: Problem, x: np.ndarray, k: np.ndarray, upstream: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _gradients(problem: Problem, x: np.ndarray, k: np.ndarray, upstream: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     padded = _padded(problem, x)
     into_input, into_weights = np.zeros_like(padded), np.zeros_like(k)
     others = [0, *range(2, upstream.ndim)]

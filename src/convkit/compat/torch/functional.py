@@ -7,6 +7,7 @@ Computed and differentiated by convkit. Write ``from convkit.compat.torch import
 from __future__ import annotations
 
 import torch
+
 from convkit import verbs
 from convkit.compat.torch import arguments
 from convkit.compat.torch.errors import TorchError, TorchTypeError
@@ -350,16 +351,12 @@ def _transposed(
     extra = arguments.several(call, "output_padding", output_padding, rank)
     for axis in range(rank):
         if extra[axis] >= max(steps[axis], spread[axis]):
-            raise TorchError(
-                "output-padding", value=extra[axis], axis=axis, stride=steps[axis], dilation=spread[axis]
-            )
+            raise TorchError("output-padding", value=extra[axis], axis=axis, stride=steps[axis], dilation=spread[axis])
     if 0 in input.shape[-rank:]:
         raise TorchError("input-empty", input=by(tuple(input.shape)))
     outputs = [
         (size - 1) * s - 2 * p + d * (k - 1) + 1 + o
-        for size, k, s, p, d, o in zip(
-            input.shape[-rank:], weight.shape[2:], steps, pads, spread, extra, strict=True
-        )
+        for size, k, s, p, d, o in zip(input.shape[-rank:], weight.shape[2:], steps, pads, spread, extra, strict=True)
     ]
     if min(outputs) < 0:
         raise TorchError("negative-output", output=by(outputs), padding=by(pads))
