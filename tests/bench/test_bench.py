@@ -21,7 +21,7 @@ from convkit.cli.bench import peers, report, truth
 from convkit.cli.bench.bound import bound
 from convkit.cli.bench.measurement import measure
 from convkit.cli.bench.problems import Problem
-from convkit.errors import AccuracyError, ConvError
+from convkit.errors import AccuracyError, ConvError, FileError, OptionError
 from convkit.planner.machine import Machine
 
 TINY = [
@@ -203,10 +203,13 @@ def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() ->
         for name in ("en", "zh")
     )
     assert english == chinese
-    for name, facts in (
-        ("bench-wrong", {"contender": "a", "problem": "b", "error": 1, "allowed": 0, "shape": (1,), "dtype": "f4"}),
+    facts = {"contender": "a", "problem": "b", "error": 1, "allowed": 0, "shape": (1,), "dtype": "f4"}
+    for error in (
+        AccuracyError("bench-wrong", **facts),
+        OptionError("bench-nothing", match="a", suites="b"),
+        FileError("bench-unwritable", path="a"),
     ):
         for language in ("en", "zh"):
-            lines = AccuracyError(name, **facts).text(language).splitlines()
+            lines = error.text(language).splitlines()
             assert len(lines) == 3
             assert "{" not in "".join(lines)

@@ -29,6 +29,7 @@ def bench_command(
     from rich.console import Console
     from rich.progress import Progress
 
+    import convkit.algorithms  # noqa: F401 - registers the transform that machine.measure times
     from convkit.catalogue import say
     from convkit.cli.bench.report import document, table
     from convkit.errors import FileError, OptionError

@@ -13,8 +13,8 @@ def bound(problem: Problem, machine: Machine) -> float:
     """The least seconds that the machine's rates allow.
 
     ``max(bytes / bandwidth, min(flops / peak, transform flops / (0.4 * peak)))``. float64 has half of float32's peak;
-    bytes are multiplied as float32. The rates are measured on NumPy's matrix product and copy, so a method that does better
-    than these shows a fraction above 1.
+    bytes are multiplied as float32. The rates are measured on NumPy's matrix product and copy, so a method that does
+    better than these shows a fraction above 1.
 
     Examples
     --------

@@ -109,10 +109,10 @@ def _ours(problem: Problem) -> Iterator[Way]:
 
     x, k = problem.arrays()
     if problem.kind == "filter":
-        options = {"dtype": "uint8"} if problem.dtype == "uint8" else {}
-        yield "", lambda: verbs.correlate(x, k, "same", **options), _one
+        kind = "uint8" if problem.dtype == "uint8" else None
+        yield "", lambda: verbs.correlate(x, k, "same", dtype=kind), _one
         return
-    options = {"stride": problem.stride, "padding": problem.padding, "groups": problem.groups}
+    options: dict[str, Any] = {"stride": problem.stride, "padding": problem.padding, "groups": problem.groups}
     if problem.direction == "forward":
         yield "", lambda: verbs.conv(x, k, **options), _one
         return

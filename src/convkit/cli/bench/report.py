@@ -11,7 +11,7 @@ from rich.table import Table
 
 import convkit
 from convkit.catalogue import say
-from convkit.cli.bench.measurement import Outcome, Timing
+from convkit.cli.bench.measurement import Outcome
 from convkit.cli.bench.peers import versions
 from convkit.planner.machine import Machine, cpu_name
 
@@ -22,9 +22,9 @@ FORMAT = 1
 def table(outcomes: list[Outcome]) -> Table:
     """A row for each problem: our time, the best peer's, the ratio, and the part of the bound reached."""
     shown = Table(title=say("bench.title"))
-    for column in ("problem", "ours", "best", "ratio", "fraction", "others"):
-        side = "left" if column in ("problem", "best", "others") else "right"
-        shown.add_column(say(f"bench.column.{column}"), justify=side, no_wrap=column in ("ours", "ratio", "fraction"))
+    for column in ("problem", "ours", "best", "peer", "ratio", "fraction"):
+        side = "left" if column in ("problem", "best") else "right"
+        shown.add_column(say(f"bench.column.{column}"), justify=side, no_wrap=side == "right")
     suite = ""
     for outcome in outcomes:
         if suite and outcome.problem.suite != suite:
@@ -36,20 +36,15 @@ def table(outcomes: list[Outcome]) -> Table:
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
     best, ratio = outcome.best_peer, outcome.ratio
-    others = [timing for timing in outcome.timings if timing.library != "convkit" and timing is not best]
     colour = "green" if ratio is not None and ratio >= 1 else "yellow"
     return (
-        f"{outcome.problem.suite}: {outcome.problem.name}",
+        outcome.problem.name,
         duration(outcome.ours.seconds),
-        "-" if best is None else _named(best),
+        "-" if best is None else best.name,
+        "-" if best is None else duration(best.seconds),
         "-" if ratio is None else f"[{colour}]{ratio:.2f}x[/]",
         f"{outcome.fraction:.0%}",
-        ", ".join(map(_named, sorted(others, key=lambda timing: timing.seconds))),
     )
-
-
-def _named(timing: Timing) -> str:
-    return f"{timing.name} {duration(timing.seconds)}"
 
 
 def duration(seconds: float) -> str:
