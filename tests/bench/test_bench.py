@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import math
 import re
@@ -15,7 +16,7 @@ import typer
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from convkit.catalogue import texts
+from convkit.catalogue import language, set_language, texts
 from convkit.cli import bench
 from convkit.cli.bench import peers, report, truth
 from convkit.cli.bench.bound import bound
@@ -195,6 +196,24 @@ def test_an_unwritable_file_and_an_unmatched_name_are_refused(command: typer.Typ
     result = CliRunner().invoke(command, ["--match", "no such problem"])
     assert isinstance(result.exception, ConvError)
     assert result.exception.code == "option.bench-nothing"
+
+
+def test_the_table_speaks_chinese_and_refuses_other_languages(command: typer.Typer) -> None:
+    before = language()
+    try:
+        result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "1", "--lang", "zh"])
+        assert "最快的同类库" in result.output
+        result = CliRunner().invoke(command, ["--lang", "fr"])
+    finally:
+        set_language(before)
+    assert isinstance(result.exception, ConvError)
+    assert result.exception.code == "option.unknown-value"
+
+
+def test_every_help_text_is_in_the_catalogue() -> None:
+    for parameter in inspect.signature(bench.bench_command, eval_str=True).parameters.values():
+        (option,) = parameter.annotation.__metadata__
+        assert option.help in texts("en")
 
 
 def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() -> None:

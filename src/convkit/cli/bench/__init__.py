@@ -24,19 +24,22 @@ def bench_command(
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="bench.help.threads")] = None,
     match: Annotated[str, typer.Option("--match", help="bench.help.match")] = "",
     out: Annotated[Path | None, typer.Option("--json", help="bench.help.json")] = None,
+    lang: Annotated[str | None, typer.Option("--lang", help="bench.help.lang")] = None,
 ) -> None:
     """Measure convkit and its peers; exit 1 if anybody's result is wrong."""
     from rich.console import Console
     from rich.progress import Progress
 
     import convkit.algorithms  # noqa: F401 - registers the transform that machine.measure times
-    from convkit.catalogue import say
+    from convkit.catalogue import LANGUAGES, say, set_language
     from convkit.cli.bench.report import document, table
-    from convkit.errors import FileError, OptionError
+    from convkit.errors import FileError, OptionError, choose
     from convkit.planner import machine
     from convkit.planner.storage import write_whole
     from convkit.threads import num_threads
 
+    if lang is not None:
+        set_language(choose("lang", lang, LANGUAGES))
     problems = [problem for problem in suites(suite or ["all"]) if match in problem.name]
     if not problems:
         raise OptionError("bench-nothing", match=match, suites=", ".join(suite or SUITES))
