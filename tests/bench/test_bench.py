@@ -228,7 +228,7 @@ def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() ->
         OptionError("bench-nothing", match="a", suites="b"),
         FileError("bench-unwritable", path="a"),
     ):
-        for language in ("en", "zh"):
-            lines = error.text(language).splitlines()
+        for name in ("en", "zh"):
+            lines = error.text(name).splitlines()
             assert len(lines) == 3
             assert "{" not in "".join(lines)
