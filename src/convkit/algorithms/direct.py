@@ -1,0 +1,102 @@
+"""Direct: the definition, one shifted multiply-and-add for each kernel element, a cache-sized tile at a time."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from convkit import threads
+from convkit.algorithms.support.blocks import SPACE, Range, clipped, extended, needed, tap_slices, taps, tiles
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import Machine, width
+from convkit.planner.problem import Problem
+
+TILE_BYTES = 1 << 17
+"""Bytes of one output tile: it, its product and its input stay in the second-level cache."""
+
+
+class Direct:
+    """``out[i] += w[j] * v[i*stride + start + j*dilation]``, j outermost.
+
+    Every output is formed by the same operations in the same order wherever it stands, so its bits depend neither on tiles,
+    nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part at all.
+    """
+
+    name = "direct"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if any(window.up > 1 for window in problem.windows):
+            return Reason("upsampled")
+        return None
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        size = np.dtype(problem.compute_dtype).itemsize
+        work = float(problem.multiply_adds)
+        cuts = max(1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES)
+        steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
+        seconds = work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
+        moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
+        return Cost(2 * work, moved, seconds, 3 * TILE_BYTES * threads.num_threads())
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        return np.ascontiguousarray(kernel, problem.compute_dtype)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        rows = problem.batch * problem.groups * problem.out_channels
+        per_tile = max(64, TILE_BYTES // (out.itemsize * max(1, rows)))
+        by_output = problem.outputs < problem.taps
+        one_tile = _by_output if by_output else _by_tap
+        threads.run_all([partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)])
+
+
+def _block(problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]) -> tuple[Array, list[Range]]:
+    spans = [clipped(window, needed(window, outputs)) for window, outputs in zip(problem.windows, box, strict=True)]
+    return extended(x, problem.windows, spans, problem.fill, dtype), spans
+
+
+def _by_tap(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
+    target = out[(slice(None),) * SPACE + tuple(slice(*outputs) for outputs in box)]
+    block, spans = _block(problem, x, box, out.dtype)
+    target[...] = 0
+    product_of = np.empty(target.shape, out.dtype)
+    lift = (...,) + (None,) * len(box)
+    for tap in taps(problem.windows):
+        slices = tap_slices(problem.windows, box, spans, tap)
+        if slices is None:
+            continue
+        at, source = ((slice(None),) * SPACE + part for part in slices)
+        weights, samples, sums, scratch = kernel[(...,) + tap], block[source], target[at], product_of[at]
+        for channel in range(problem.in_channels):
+            np.multiply(samples[:, :, channel, None], weights[:, :, channel][lift], out=scratch)
+            np.add(sums, scratch, out=sums)
+
+
+def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
+    """For kernels with more elements than there are outputs: one sum of products an output."""
+    letters = "".join(chr(ord("A") + axis) for axis in range(len(box)))
+    for at in product(*(range(lo, hi) for lo, hi in box)):
+        one = tuple((i, i + 1) for i in at)
+        block, spans = _block(problem, x, one, out.dtype)
+        inside = []
+        for window, i, (lo, hi) in zip(problem.windows, at, spans, strict=True):
+            first = window.start + i * window.stride
+            begin = -(-(lo - first) // window.dilation) if hi > lo else 0
+            end = (hi - 1 - first) // window.dilation + 1 if hi > lo else 0
+            inside.append((begin, max(begin, end), first + begin * window.dilation - lo, window.dilation))
+        weights = kernel[(...,) + tuple(slice(begin, end) for begin, end, _, _ in inside)]
+        samples = block[(...,) + tuple(slice(offset, None, step) for _, _, offset, step in inside)]
+        samples = samples[(...,) + tuple(slice(0, end - begin) for begin, end, _, _ in inside)]
+        target = out[(slice(None),) * SPACE + at]
+        for b in range(problem.batch):  # one sample at a time, so that a batch does not change how a sum is ordered
+            target[b] = np.einsum(f"gc{letters},goc{letters}->go", samples[b], weights)
+
+
+registry.register(Direct())

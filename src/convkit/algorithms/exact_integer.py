@@ -1,0 +1,260 @@
+"""Exact integers: sums proven exact, in floating point where it can hold them, in digits where it cannot.
+
+Three engines form sums of integer products without error:
+
+- float64 sums of products, as long as no partial sum can reach 2**53;
+- float64 transforms, as long as their error bound stays below one half, rounded afterwards;
+- int64 sums, as long as no partial sum can reach 2**63 (or wrapping is what was asked for).
+
+Larger numbers are split into balanced digits ``x = sum_t x_t * 2**(b*t)``, ``|x_t| <= 2**(b-1)``, convolved digit by digit and
+put together with carries, so that the result, or the fact that it does not fit, is known exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convkit.errors import IntegerOverflowError
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
+from convkit.planner.machine import Machine, current, width
+from convkit.planner.plan import Plan, plan_for
+from convkit.planner.problem import Problem
+
+FLOAT_EXACT = 2**53
+SPLITS = (1, 2, 3, 4, 5, 6, 8)
+_ENGINES = ("products", "transform", "integers")
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How the digits are cut and which engine convolves them.
+
+    Attributes
+    ----------
+    engine : {"products", "transform", "integers"}
+        As in the module's list.
+    plan : Plan
+        Of one pair of digits.
+    input_digits, kernel_digits, bits : int
+        Number of digits of either side, and bits of one digit; one digit means the number itself.
+    """
+
+    engine: str
+    plan: Plan
+    input_digits: int
+    kernel_digits: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExactKernel:
+    """The kernel with the sums that its bounds are computed from."""
+
+    values: Array
+    peak: int
+    absolute_sum: int
+
+
+class ExactInteger:
+    """Integer sums without error, or an error that says by how much they do not fit."""
+
+    name = "exact-integer"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        return None if problem.exact else Reason("not-integer", dtype=problem.compute_dtype)
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        # Values are not known yet: the figure is that of numbers whose sums float64 holds.
+        inner = _products(problem)
+        cost = inner.algorithm.cost(inner.problem, machine)
+        result = 8 * math.prod(problem.output_shape)
+        seconds = cost.seconds + 3 * result / machine.bandwidth + 20 * machine.call
+        return Cost(cost.flops, cost.bytes + 2 * result, seconds, cost.workspace + 2 * result)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return ErrorBound("exact", 0.0)
+
+    def prepare(self, problem: Problem, kernel: Array) -> ExactKernel:
+        values = kernel.astype(np.uint8) if kernel.dtype == bool else kernel
+        largest = 0
+        for g in range(problem.groups):
+            for o in range(problem.out_channels):
+                largest = max(largest, _absolute_sum(values[g, o]))
+        return ExactKernel(values, _peak(values), largest)
+
+    def run(self, problem: Problem, prepared: ExactKernel, x: Array, out: Array) -> None:
+        x = x.view(np.uint8) if x.dtype == bool else x
+        peak = max(_peak(x), abs(int(problem.fill.real)))
+        worst = peak * prepared.absolute_sum
+        scheme = _scheme(problem, peak, prepared, worst)
+        inputs = _digits(x, scheme.input_digits, scheme.bits)
+        kernels = _digits(prepared.values, scheme.kernel_digits, scheme.bits)
+        places = scheme.input_digits + scheme.kernel_digits - 1
+        fills = _digits(np.asarray(int(problem.fill.real)), scheme.input_digits, scheme.bits)
+        if places == 1:
+            _one(scheme, problem, inputs[0], kernels[0], fills[0], out)
+            return
+        sums = np.zeros((places, *out.shape), np.int64)
+        term = np.empty(out.shape, np.int64)
+        for s, kernel in enumerate(kernels):
+            for t, digit in enumerate(inputs):
+                _one(scheme, problem, digit, kernel, fills[t], term)
+                sums[s + t] += term
+        _put_together(sums, scheme.bits, out, problem, worst)
+
+
+def _peak(values: Array) -> int:
+    return max(abs(int(values.min())), abs(int(values.max()))) if values.size else 0
+
+
+def _absolute_sum(values: Array) -> int:
+    """Sum of absolute values as a Python int, however large."""
+    if values.size * max(1, _peak(values)) < 2**62:
+        return int(np.abs(values.astype(np.int64)).sum())
+    return sum(abs(int(value)) for value in values.ravel())
+
+
+def _float_problem(problem: Problem) -> Problem:
+    return problem.derive(compute_dtype="float64", accuracy="elementwise", structure="dense", rank=0)
+
+
+def _products(problem: Problem) -> Plan:
+    return plan_for(_float_problem(problem))
+
+
+def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Scheme:
+    """The cheapest engine and splitting whose exactness is proven for these magnitudes."""
+    best: tuple[float, Scheme] | None = None
+    model = current()
+    exact_reach = 2**64 if problem.compute_dtype == "uint64" else 2**63
+    for digits in SPLITS:
+        if digits == 1:
+            bits, input_digits, kernel_digits = 64, 1, 1
+            one, total = (peak, kernel.peak), worst
+        else:
+            bits = -(-max(peak.bit_length(), kernel.peak.bit_length(), 1) // digits) + 1
+            input_digits, kernel_digits = (-(-(limit.bit_length() + 1) // bits) for limit in (peak, kernel.peak))
+            one = min(peak, 1 << (bits - 1)), min(kernel.peak, 1 << (bits - 1))
+            # Room for the sum of all digit pairs of one place, and for a carry.
+            total = 2 * one[0] * one[1] * problem.terms * min(input_digits, kernel_digits)
+        for engine in _ENGINES:
+            plan = _engine(problem, engine, one, total, worst < exact_reach)
+            if plan is None:
+                continue
+            seconds = input_digits * kernel_digits * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
+            if best is None or seconds < best[0]:
+                best = seconds, Scheme(engine, plan, input_digits, kernel_digits, bits)
+    assert best is not None  # eight digits of nine bits are exact in float64 up to 2**35 terms
+    return best[1]
+
+
+def _engine(problem: Problem, engine: str, one: tuple[int, int], total: int, fits: bool) -> Plan | None:
+    """The plan of an engine if it is exact for digits up to ``one`` whose sums stay within ``total``."""
+    if engine == "products":
+        return _products(problem) if total < FLOAT_EXACT else None
+    if engine == "integers":
+        wraps = problem.overflow == "wrap" or fits
+        return plan_for(problem, "direct") if (total < 2**63 or wraps) else None
+    if total >= FLOAT_EXACT:
+        return None
+    for method in ("fft", "overlap-save"):
+        asked = _float_problem(problem).derive(accuracy="norm")
+        algorithm = registry.algorithm(method)
+        if algorithm.applies(asked) is not None:
+            continue
+        bound = algorithm.bound(asked).factor
+        # The norm of one block is at most that of the whole extended input.
+        samples = math.prod(window.span for window in problem.windows) * problem.in_channels
+        error = bound * one[0] * math.sqrt(samples) * one[1] * math.sqrt(problem.terms)
+        if error < 0.4:
+            return plan_for(asked, method)
+    return None
+
+
+def _digits(values: Array, count: int, bits: int) -> list[Array]:
+    """Balanced digits, lowest first: ``values == sum_t digits[t] << (bits*t)``."""
+    if count == 1:
+        return [values]
+    rest = values.astype(np.uint64 if values.dtype == np.uint64 else np.int64)
+    half, base = 1 << (bits - 1), 1 << bits
+    digits: list[Array] = []
+    for _ in range(count - 1):
+        low = (rest & rest.dtype.type(base - 1)).astype(np.int64)
+        carry = low >= half
+        digits.append(low - base * carry)
+        rest = (rest >> rest.dtype.type(bits)) + carry.astype(rest.dtype)
+    digits.append(rest.astype(np.int64))
+    return digits
+
+
+def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array, out: Array) -> None:
+    """Convolve one pair of digits exactly into an integer ``out``."""
+    problem_of_digits = scheme.plan.problem.derive(fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name)
+    plan = plan_for(problem_of_digits, scheme.plan.choice)
+    if scheme.engine == "integers":
+        target = out if out.dtype == plan.problem.compute_dtype else np.empty(out.shape, plan.problem.compute_dtype)
+        with np.errstate(over="ignore"):
+            plan.algorithm.run(plan.problem, plan.algorithm.prepare(plan.problem, kernel), x, target)
+        if target is not out:
+            out[...] = target.astype(out.dtype)
+        return
+    sums = np.empty(out.shape, np.float64)
+    plan.algorithm.run(plan.problem, plan.algorithm.prepare(plan.problem, kernel), x, sums)
+    if scheme.engine == "transform":
+        np.rint(sums, out=sums)
+    out[...] = sums.astype(np.int64)
+
+
+def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: int) -> None:
+    """``sum_t sums[t] << (bits*t)`` into 64 bits, and what to do where it does not fit them."""
+    low = np.zeros(out.shape, np.uint64)
+    for t in range(len(sums)):
+        if bits * t < 64:
+            low += sums[t].astype(np.uint64) << np.uint64(bits * t)
+    out[...] = low.view(np.int64) if out.dtype == np.int64 else low
+    reach = 2**64 if out.dtype == np.uint64 else 2**63
+    if problem.overflow == "wrap" or worst < reach:
+        return
+    too_large, too_small = _misfits(sums, bits, low, out.dtype == np.uint64)
+    if not (too_large.any() or too_small.any()):
+        return
+    limits = np.iinfo(out.dtype)
+    if problem.overflow == "raise":
+        raise IntegerOverflowError(
+            "does-not-fit", dtype=out.dtype.name, count=int(too_large.sum() + too_small.sum()),
+            least=limits.min, largest=limits.max, worst=worst,
+        )  # fmt: skip
+    out[too_large] = limits.max
+    out[too_small] = limits.min
+
+
+def _misfits(sums: Array, bits: int, low: Array, unsigned: bool) -> tuple[Array, Array]:
+    """Where the exact value lies above, and below, what 64 bits hold.
+
+    Carries turn the sums into digits in ``0 .. 2**bits - 1`` and a signed top. A value fits if everything from bit 64 up
+    repeats its sign: all zeros, or for signed numbers all ones.
+    """
+    top = np.zeros(low.shape, np.int64)
+    zeros = np.ones(low.shape, bool)
+    ones = np.ones(low.shape, bool)
+    for t in range(len(sums)):
+        value = sums[t] + top
+        digit, top = value & ((1 << bits) - 1), value >> bits
+        hidden = max(0, 64 - bits * t)  # bits of this digit that the low half holds already
+        if hidden < bits:
+            zeros &= (digit >> hidden) == 0
+            ones &= (digit >> hidden) == (1 << (bits - hidden)) - 1
+    rest = top >> max(0, 64 - bits * len(sums))
+    zeros &= rest == 0
+    ones &= rest == -1
+    negative = low.view(np.int64) < 0
+    fits = zeros if unsigned else (zeros & ~negative) | (ones & negative)
+    return ~fits & (top >= 0), ~fits & (top < 0)
+
+
+registry.register(ExactInteger())

@@ -1,0 +1,98 @@
+"""Overlap-save: blocks a few kernels long, each transformed, multiplied and transformed back while it is in the cache."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache, partial
+from itertools import product
+from typing import Any
+
+from convkit import threads
+from convkit.algorithms.support import spectra
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
+from convkit.planner.machine import Machine
+from convkit.planner.problem import Problem
+
+LONGEST = 1 << 16
+"""Samples of one block that a cache holds; only a longer kernel makes a longer block."""
+
+
+@lru_cache(maxsize=2048)
+def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
+    """The transform of one block, and how many outputs it yields along each axis.
+
+    Minimises ``L log2 L`` per output over lengths of a few kernels, blocks kept short enough for the cache.
+    """
+    real = not problem.compute_dtype.startswith("c")
+    best: tuple[float, tuple[int, ...], tuple[int, ...]] | None = None
+    for factor in (1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64):
+        lengths: list[int] = []
+        counts: list[int] = []
+        for window in problem.windows:
+            wish = min(max(int(window.reach * factor), 64 if len(problem.windows) == 1 else 16), max(window.span, window.reach))
+            length = spectra.good_size(wish, real)
+            counts.append(max(1, min((length - window.reach) // window.stride + 1, window.count)))
+            lengths.append(length)
+        points = math.prod(lengths)
+        if points > LONGEST and best is not None:
+            break
+        price = points * math.log2(points + 1) / math.prod(counts)
+        if best is None or price < best[0]:
+            best = price, tuple(lengths), tuple(counts)
+    assert best is not None
+    return spectra.make_transform(best[1], problem.compute_dtype), best[2]
+
+
+class OverlapSave:
+    """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped."""
+
+    name = "overlap-save"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if any(window.up > 1 for window in problem.windows):
+            return Reason("upsampled")
+        if problem.compute_dtype not in spectra.FLOATS:
+            return Reason("no-transform", dtype=problem.compute_dtype)
+        if problem.outputs == 0 or problem.images == 0:
+            return Reason("nothing-to-do")
+        _, counts = block_of(problem)
+        if all(count >= window.count for count, window in zip(counts, problem.windows, strict=True)):
+            return Reason("one-block")
+        return None
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        transform, counts = block_of(problem)
+        blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
+        one = transform.bytes(problem.compute_dtype)
+        kernels = problem.groups * problem.in_channels * problem.out_channels
+        workspace = one * ((2 * problem.in_channels + 3) * threads.num_threads() + 2 * kernels)
+        cost = spectra.transform_cost(problem, machine, transform, blocks, workspace)
+        helpers = min(threads.num_threads(), blocks)
+        return Cost(cost.flops, cost.bytes, cost.seconds / (0.5 + 0.5 * helpers), workspace)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return spectra.transform_bound(problem, block_of(problem)[0])
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
+
+    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
+        transform, counts = block_of(problem)
+        boxes = grid(problem, counts)
+        threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
+
+
+def grid(problem: Problem, counts: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:
+    """Boxes of ``counts`` outputs from the first on; the last along an axis may be smaller."""
+    return list(
+        product(
+            *(
+                [(lo, min(lo + count, window.count)) for lo in range(0, window.count, count)]
+                for window, count in zip(problem.windows, counts, strict=True)
+            )
+        )
+    )
+
+
+registry.register(OverlapSave())

@@ -1,0 +1,97 @@
+"""Polyphase: an upsampled input (transposed convolution, strided gradients) without its zeros.
+
+Outputs whose windows meet the same phase of samples form an ordinary problem on every ``up``-th kernel element. Each phase
+is planned by itself, so no zero is stored and none is multiplied.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any
+
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import Machine
+from convkit.planner.plan import Plan, plan_for
+from convkit.planner.problem import Problem
+from convkit.spec.window import Window
+
+Phase = tuple[slice, slice, Window]
+
+
+def phases(window: Window) -> list[tuple[slice, slice, Window | None]]:
+    """Split one axis: (its outputs, its kernel elements, the ordinary window between them) for each phase.
+
+    Output ``i`` meets a sample with element ``j`` where ``i*stride + start + j*dilation`` is a multiple of ``up``. The window
+    is None for outputs that meet only zeros.
+    """
+    common, step = math.gcd(window.stride, window.up), math.gcd(window.dilation, window.up)
+    outputs, elements = window.up // common, window.up // step
+    split: list[tuple[slice, slice, Window | None]] = []
+    for r in range(min(outputs, window.count)):
+        at = r * window.stride + window.start
+        first = next((j for j in range(min(elements, window.kernel)) if (at + j * window.dilation) % window.up == 0), None)
+        target = slice(r, None, outputs)
+        if first is None:
+            split.append((target, slice(0, 0), None))
+            continue
+        part = Window(
+            size=window.size,
+            kernel=len(range(first, window.kernel, elements)),
+            count=len(range(r, window.count, outputs)),
+            start=(at + first * window.dilation) // window.up,
+            stride=window.stride // common,
+            dilation=window.dilation // step,
+            sides=window.sides,
+        )
+        split.append((target, slice(first, None, elements), part))
+    return split
+
+
+class Polyphase:
+    """``out[r::P]`` from ``w[j0::Q]``: one ordinary convolution for every residue ``r``."""
+
+    name = "polyphase"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        return None if any(window.up > 1 for window in problem.windows) else Reason("not-upsampled")
+
+    def _parts(self, problem: Problem) -> list[tuple[tuple[slice, ...], tuple[slice, ...], Plan | None]]:
+        parts: list[tuple[tuple[slice, ...], tuple[slice, ...], Plan | None]] = []
+        for choice in product(*(phases(window) for window in problem.windows)):
+            targets, elements = tuple(part[0] for part in choice), tuple(part[1] for part in choice)
+            windows = tuple(part[2] for part in choice if part[2] is not None)
+            plan = plan_for(problem.derive(windows=windows)) if len(windows) == len(choice) else None
+            parts.append((targets, elements, plan))
+        return parts
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        costs = [plan.algorithm.cost(plan.problem, machine) for _, _, plan in self._parts(problem) if plan is not None]
+        return Cost(
+            sum(cost.flops for cost in costs),
+            sum(cost.bytes for cost in costs),
+            sum(cost.seconds for cost in costs),
+            max((cost.workspace for cost in costs), default=0),
+        )
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        bounds = [plan.error_bound for _, _, plan in self._parts(problem) if plan is not None]
+        return max(bounds, key=lambda bound: (bound.kind == "norm", bound.factor), default=summation_bound(problem, 1))
+
+    def prepare(self, problem: Problem, kernel: Array) -> list[tuple[tuple[slice, ...], Plan | None, Any]]:
+        return [
+            (targets, plan, None if plan is None else plan.prepare(kernel[(..., *elements)]))
+            for targets, elements, plan in self._parts(problem)
+        ]
+
+    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
+        for targets, plan, ready in prepared:
+            target = out[(..., *targets)]
+            if plan is None:
+                target[...] = 0
+            else:
+                plan.run(ready, x, target)
+
+
+registry.register(Polyphase())

@@ -1,0 +1,156 @@
+"""Blocks: the piece of the boundary-extended input that a tile of outputs needs.
+
+Only this piece is ever extended or converted. Where it lies inside the input it is a view; the whole input is never padded
+or copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convkit.planner.algorithm import Array
+from convkit.spec.boundary import OUTSIDE, index_map
+from convkit.spec.options import Sides
+from convkit.spec.window import Window
+
+SPACE = 3
+"""Axes before the convolved ones: batch (or channel blocks), groups, channels."""
+
+Range = tuple[int, int]
+
+
+@lru_cache(maxsize=512)
+def _sources(start: int, count: int, size: int, sides: Sides) -> NDArray[np.intp]:
+    return np.asarray(index_map(start, count, size, sides), np.intp)
+
+
+def needed(window: Window, outputs: Range) -> Range:
+    """Input positions, first and one past the last, that the outputs ``lo..hi-1`` of an axis touch."""
+    lo, hi = outputs
+    first = window.start + lo * window.stride
+    return first, window.start + (hi - 1) * window.stride + window.reach if hi > lo else first
+
+
+def extended(
+    x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: Any, dtype: np.dtype[Any]
+) -> Array:
+    """The extended input at the positions ``spans`` (one range an axis), in ``dtype``; a view where it can be.
+
+    Axes are extended one after another, as ``numpy.pad`` does.
+    """
+    inside = tuple(
+        slice(lo, hi) if 0 <= lo and hi <= window.size else slice(None)
+        for window, (lo, hi) in zip(windows, spans, strict=True)
+    )
+    block = x[(slice(None),) * SPACE + inside]
+    if block.dtype != dtype:
+        block = block.astype(dtype) if all(s != slice(None) for s in inside) else block
+    for axis, (window, (lo, hi)) in enumerate(zip(windows, spans, strict=True), SPACE):
+        if not (0 <= lo and hi <= window.size):
+            block = _extend_axis(block, axis, window, lo, hi, fill, dtype)
+    return block if block.dtype == dtype else block.astype(dtype)
+
+
+def _extend_axis(block: Array, axis: int, window: Window, lo: int, hi: int, fill: Any, dtype: np.dtype[Any]) -> Array:
+    """Lay out positions ``lo..hi-1`` of one axis: what stands before, the samples themselves, what stands after."""
+    shape = list(block.shape)
+    shape[axis] = hi - lo
+    result = np.empty(shape, dtype)
+    first, last = min(max(lo, 0), hi), max(min(hi, window.size), min(max(lo, 0), hi))
+    at: list[Any] = [slice(None)] * block.ndim
+    source: list[Any] = [slice(None)] * block.ndim
+    if last > first:
+        at[axis], source[axis] = slice(first - lo, last - lo), slice(first, last)
+        result[tuple(at)] = block[tuple(source)]
+    for start, stop, name in ((lo, first, window.sides[0]), (last, hi, window.sides[1])):
+        if stop <= start:
+            continue
+        at[axis] = slice(start - lo, stop - lo)
+        if name in ("zero", "constant"):
+            result[tuple(at)] = 0 if name == "zero" else fill
+            continue
+        sources = _sources(start, stop - start, window.size, window.sides)
+        result[tuple(at)] = block.take(sources, axis=axis)
+    return result
+
+
+def clipped(window: Window, span: Range) -> Range:
+    """``span`` without the positions that hold no sample: those outside under boundary ``zero``."""
+    lo, hi = span
+    if window.sides[0] == "zero":
+        lo = max(lo, 0)
+    if window.sides[1] == "zero":
+        hi = min(hi, window.size)
+    return (lo, hi) if lo < hi else (lo, lo)
+
+
+def tiles(windows: Sequence[Window], per_tile: int, *, borders: bool = True) -> list[tuple[Range, ...]]:
+    """Cut the outputs into boxes of at most about ``per_tile`` outputs, last axis longest.
+
+    With ``borders`` the cuts also run where windows begin to leave the input, so that inner tiles are views. The cuts
+    depend on the geometry alone, so results do not depend on the number of threads.
+    """
+    lengths = [0] * len(windows)
+    room = max(1, per_tile)
+    for axis in range(len(windows) - 1, -1, -1):
+        lengths[axis] = max(1, min(windows[axis].count, room))
+        room //= max(1, lengths[axis])
+        room = max(1, room)
+    cuts = [_cuts(window, length, borders) for window, length in zip(windows, lengths, strict=True)]
+    return list(product(*cuts))
+
+
+def _cuts(window: Window, length: int, borders: bool) -> list[Range]:
+    marks = {0, window.count}
+    if borders and not window.inside and window.sides != ("zero", "zero"):
+        # First output whose window lies inside, and first that leaves it again.
+        enter = -(-max(0, -window.start) // window.stride)
+        leave = (window.size - window.reach - window.start) // window.stride + 1
+        marks |= {min(max(mark, 0), window.count) for mark in (enter, leave)}
+    edges = sorted(marks)
+    cuts: list[Range] = []
+    for lo, hi in zip(edges, edges[1:], strict=False):
+        pieces = -(-(hi - lo) // length)
+        cuts += [(lo + (hi - lo) * p // pieces, lo + (hi - lo) * (p + 1) // pieces) for p in range(pieces)]
+    return cuts
+
+
+def sliding_windows(block: Array, windows: Sequence[Window], counts: Sequence[int]) -> Array:
+    """A view of a block with the kernel's axes split off: (..., *counts, *kernel), nothing copied."""
+    shape = block.shape[:SPACE] + tuple(counts) + tuple(window.kernel for window in windows)
+    steps = block.strides[SPACE:]
+    outer = tuple(step * window.stride for step, window in zip(steps, windows, strict=True))
+    inner = tuple(step * window.dilation for step, window in zip(steps, windows, strict=True))
+    return np.lib.stride_tricks.as_strided(block, shape, block.strides[:SPACE] + outer + inner, writeable=False)
+
+
+def tap_slices(
+    windows: Sequence[Window], outputs: Sequence[Range], spans: Sequence[Range], tap: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
+    """Where one kernel element meets samples: slices of the output tile and of a block over ``spans``.
+
+    None if it meets none. An output ``i`` meets the sample at ``i*stride + start + tap*dilation``.
+    """
+    targets: list[slice] = []
+    sources: list[slice] = []
+    for window, (lo, hi), (first, last), j in zip(windows, outputs, spans, tap, strict=True):
+        offset = window.start + j * window.dilation
+        begin = max(lo, -((offset - first) // window.stride))
+        end = min(hi, (last - 1 - offset) // window.stride + 1)
+        if end <= begin:
+            return None
+        targets.append(slice(begin - lo, end - lo))
+        at = begin * window.stride + offset - first
+        sources.append(slice(at, at + (end - begin - 1) * window.stride + 1, window.stride))
+    return tuple(targets), tuple(sources)
+
+
+def taps(windows: Sequence[Window]) -> Iterator[tuple[int, ...]]:
+    """Every index into the kernel, in storage order."""
+    return product(*(range(window.kernel) for window in windows))

@@ -1,0 +1,69 @@
+"""NaN and Inf stay where they belong: in the outputs whose window holds them, whatever the algorithm.
+
+A transform mixes all samples, so one NaN would turn a whole block into NaN. Such a block is recognised by its result;
+it is then computed again from the finite samples alone, and the outputs that a non-finite sample reaches are set from
+counts: how many of their terms are NaN, +Inf and -Inf. Counts are integer convolutions, and exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convkit.planner.algorithm import Array
+from convkit.planner.problem import Problem
+
+SPREADING = frozenset({"fft", "overlap-save"})
+"""Algorithms whose results mix samples of different windows."""
+
+SAFE = "direct"
+"""The algorithm that forms the terms of the definition and nothing else."""
+
+
+def all_finite(values: Array) -> bool:
+    """Whether no element is NaN or infinite; one pass, no temporary of the array's size unless something is found."""
+    if values.dtype.kind in "iub" or values.size == 0:
+        return True
+    with np.errstate(all="ignore"):
+        # A sum is finite only if every element is, save for overflow, which the second look settles.
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
+def repair(problem: Problem, kernel: Array, x: Array, out: Array) -> None:
+    """Give ``out`` the values of the definition where ``x`` is not finite."""
+    from convkit.planner.plan import plan_for
+
+    safe = plan_for(problem, SAFE)
+    inner = safe.algorithm.prepare(problem, kernel)
+    bad = ~np.isfinite(x)
+    if not bad.any() or problem.compute_dtype.startswith("c"):
+        # Finite samples whose sums overflow, or complex infinities, whose products have rules of their own.
+        safe.algorithm.run(problem, inner, x, out)
+        return
+    clean = problem.derive(input_dtype=x.dtype.name)
+    plan = plan_for(clean)
+    plan.algorithm.run(clean, plan.algorithm.prepare(clean, kernel), np.where(bad, x.dtype.type(0), x), out)
+    if not all_finite(out):
+        safe.algorithm.run(problem, inner, x, out)
+        return
+    indicators = {"nan": np.isnan(x), "plus": np.isposinf(x), "minus": np.isneginf(x)}
+    signs = {"zero": kernel == 0, "plus": kernel > 0, "minus": kernel < 0, "any": np.ones(kernel.shape, bool)}
+    nan = _count(problem, indicators["nan"], signs["any"]) + _count(problem, indicators["plus"] | indicators["minus"], signs["zero"])
+    plus = _count(problem, indicators["plus"], signs["plus"]) + _count(problem, indicators["minus"], signs["minus"])
+    minus = _count(problem, indicators["plus"], signs["minus"]) + _count(problem, indicators["minus"], signs["plus"])
+    out[plus > 0] = np.inf
+    out[minus > 0] = -np.inf
+    out[(nan > 0) | ((plus > 0) & (minus > 0))] = np.nan
+
+
+def _count(problem: Problem, samples: Array, elements: Array) -> Array:
+    """For each output, how many of its terms pair a marked sample with a marked kernel element."""
+    from convkit.planner.plan import plan_for
+
+    counting = problem.derive(
+        input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense", rank=0
+    )  # fmt: skip
+    counts = np.zeros(problem.output_shape, np.int64)
+    if samples.any() and elements.any():
+        plan = plan_for(counting)
+        plan.algorithm.run(counting, plan.algorithm.prepare(counting, elements), samples, counts)
+    return counts

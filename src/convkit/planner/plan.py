@@ -1,0 +1,202 @@
+"""Plan: the algorithm chosen for one problem, with its reasons, ready to run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convkit.errors import AccuracyError
+from convkit.planner import machine, nonfinite, registry, wisdom
+from convkit.planner.algorithm import Algorithm, Array, ErrorBound, Reason
+from convkit.planner.problem import Problem
+from convkit.planner.report import PlanReport, Row
+from convkit.planner.structure import outer
+
+MEASURED_CANDIDATES = 4
+_plans: dict[tuple[Problem, str], Plan] = {}
+_PLANS_KEPT = 4096
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A kernel made ready by a plan: what its algorithm needs, and the kernel itself for repairs."""
+
+    kernel: Array
+    inner: Any
+    plan: Plan
+
+
+class Plan:
+    """One problem and the way it will be done.
+
+    Attributes
+    ----------
+    problem : Problem
+        What is computed.
+    algorithm : Algorithm
+        How.
+    """
+
+    __slots__ = ("_why", "algorithm", "measured", "method", "problem")
+
+    def __init__(
+        self, problem: Problem, algorithm: Algorithm, why: Reason, method: str, measured: dict[str, float]
+    ) -> None:
+        self.problem = problem
+        self.algorithm = algorithm
+        self.method = method
+        self.measured = measured
+        self._why = why
+
+    @property
+    def choice(self) -> str:
+        """Name of the algorithm taken."""
+        return self.algorithm.name
+
+    @property
+    def error_bound(self) -> ErrorBound:
+        """How wrong the result can be."""
+        return self.algorithm.bound(self.problem)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes allocated beyond input and output, at most."""
+        return self.algorithm.cost(self.problem, machine.current()).workspace
+
+    @property
+    def seconds(self) -> float:
+        """Predicted time."""
+        return self.algorithm.cost(self.problem, machine.current()).seconds
+
+    def report(self) -> PlanReport:
+        """Every algorithm with its cost and bound, or the sentence that says why it was left out."""
+        return PlanReport(self.problem, self.choice, self._why, tuple(_rows(self.problem, self.measured)))
+
+    def prepare(self, kernel: Array) -> Prepared:
+        """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
+        plan = self
+        if not nonfinite.all_finite(kernel) and not self.problem.exact:
+            # Transforms and matrix products would spread one infinite element over everything.
+            plan = plan_for(self.problem.derive(structure="dense", rank=0), nonfinite.SAFE)
+        return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
+
+    def run(self, prepared: Prepared, x: Array, out: Array) -> None:
+        """Write the result for ``x`` into ``out``; NaN and Inf touch only the outputs whose window holds them."""
+        plan = prepared.plan
+        if x.size == 0 and plan.problem.outputs == 0:
+            return
+        plan.algorithm.run(plan.problem, prepared.inner, x, out)
+        if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
+            nonfinite.repair(plan.problem, prepared.kernel, x, out)
+
+    def __repr__(self) -> str:
+        return f"Plan({self.choice}: {self.problem})"
+
+
+def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
+    rows: list[Row] = []
+    model = machine.current()
+    for algorithm in registry.algorithms():
+        why_not = algorithm.applies(problem)
+        if why_not is not None:
+            rows.append(Row(algorithm.name, why_not))
+            continue
+        bound = algorithm.bound(problem)
+        if not bound.meets(problem.accuracy):
+            why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
+        cost = algorithm.cost(problem, model)
+        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name)))
+    return rows
+
+
+def plan_for(problem: Problem, method: str = "auto") -> Plan:
+    """The plan for ``problem``: remembered if it was asked for before, otherwise chosen now.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is computed.
+    method : str
+        ``"auto"``: the cheapest prediction among the algorithms accurate enough, or the winner that wisdom recalls.
+        ``"measure"``: time the best few and remember. Or the name of an algorithm.
+
+    Raises
+    ------
+    AccuracyError
+        ``accuracy.none-accurate-enough``, ``accuracy.method-does-not-apply``.
+    """
+    known = _plans.get((problem, method))
+    if known is not None:
+        return known
+    plan = _choose(problem, method)
+    if len(_plans) >= _PLANS_KEPT:
+        _plans.clear()
+    _plans[problem, method] = plan
+    return plan
+
+
+def forget_plans() -> None:
+    """Drop every remembered plan, so that later calls choose afresh."""
+    _plans.clear()
+
+
+def _choose(problem: Problem, method: str) -> Plan:
+    if method not in ("auto", "measure"):
+        algorithm = registry.algorithm(method)
+        why_not = algorithm.applies(problem)
+        if why_not is None and not algorithm.bound(problem).meets(problem.accuracy):
+            why_not = Reason("accuracy", accuracy=problem.accuracy, bound=algorithm.bound(problem))
+        if why_not is not None:
+            raise AccuracyError("method-does-not-apply", method=method, why=why_not, others=_usable(problem))
+        return Plan(problem, algorithm, Reason("asked"), method, {})
+    candidates = [row for row in _rows(problem, {}) if row.why_not is None and row.cost is not None]
+    if not candidates:
+        raise AccuracyError("none-accurate-enough", accuracy=problem.accuracy, dtype=problem.compute_dtype)
+    candidates.sort(key=lambda row: row.cost.seconds if row.cost else 0.0)
+    timings = wisdom.recall(problem)
+    names = {row.algorithm for row in candidates}
+    if method == "measure" and not timings:
+        timings = _measure(problem, [row.algorithm for row in candidates[:MEASURED_CANDIDATES]])
+        wisdom.remember(problem, timings)
+    timings = {name: seconds for name, seconds in timings.items() if name in names}
+    if timings:
+        best = min(timings, key=lambda name: timings[name])
+        return Plan(problem, registry.algorithm(best), Reason("measured"), method, timings)
+    return Plan(problem, registry.algorithm(candidates[0].algorithm), Reason("cheapest"), method, {})
+
+
+def _usable(problem: Problem) -> str:
+    rows = _rows(problem, {})
+    return ", ".join(row.algorithm for row in rows if row.why_not is None) or "-"
+
+
+def _measure(problem: Problem, names: list[str]) -> dict[str, float]:
+    """Best of a few interleaved runs of each algorithm on random data of the problem's shape."""
+    source = np.random.default_rng(0)
+    x = _random(source, problem.input_shape, problem.input_dtype)
+    kernel = _random(source, problem.kernel_shape, problem.kernel_dtype)
+    if problem.structure != "dense":  # a sum of as many outer products as the problem says
+        kernel = np.zeros(problem.kernel_shape, problem.kernel_dtype)
+        for _ in range(problem.rank):
+            kernel += outer([_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows])
+    out = np.empty(problem.output_shape, problem.compute_dtype)
+    plans = {name: Plan(problem, registry.algorithm(name), Reason("asked"), name, {}) for name in names}
+    ready = {name: plan.prepare(kernel) for name, plan in plans.items()}
+    best = dict.fromkeys(names, float("inf"))
+    for _ in range(3):
+        for name, plan in plans.items():
+            start = time.perf_counter()
+            plan.run(ready[name], x, out)
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def _random(source: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    kind = np.dtype(dtype)
+    if kind.kind in "iub":
+        return source.integers(0, 2, shape).astype(kind)
+    values = source.standard_normal(shape)
+    return (values + 1j * source.standard_normal(shape) if kind.kind == "c" else values).astype(kind)

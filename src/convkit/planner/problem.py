@@ -1,0 +1,120 @@
+"""Problem: a lowered convolution with everything that decides how it should be done. Hashable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from convkit.spec.conv import Accuracy
+from convkit.spec.options import Overflow
+from convkit.spec.window import Window
+
+Structure = Literal["dense", "separable", "low-rank"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``out[b,g,o,i] = sum_c sum_j v[b,g,c, i*stride + start + j*dilation] * w[g,o,c,j]``.
+
+    ``v`` is the boundary-extended input (see `Window`), ``w`` the kernel in the order in which it is laid down.
+
+    Attributes
+    ----------
+    windows : tuple of Window
+        The geometry, one entry a convolved axis.
+    batch, groups, in_channels, out_channels : int
+        Sizes of ``b``, ``g``, ``c`` and ``o``; channels are counted within a group.
+    input_dtype, kernel_dtype : str
+        How the arrays are stored.
+    compute_dtype : str
+        What sums are formed in; an integer type means that they must be exact.
+    structure, rank : str, int
+        What is known of the kernel's values: ``rank`` outer products of one vector an axis.
+    """
+
+    windows: tuple[Window, ...]
+    batch: int = 1
+    groups: int = 1
+    in_channels: int = 1
+    out_channels: int = 1
+    input_dtype: str = "float64"
+    kernel_dtype: str = "float64"
+    compute_dtype: str = "float64"
+    fill: complex = 0
+    accuracy: Accuracy = "norm"
+    overflow: Overflow = "raise"
+    structure: Structure = "dense"
+    rank: int = 0
+    device: str = "cpu"
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
+                     self.kernel_dtype, self.compute_dtype, self.fill, self.accuracy, self.overflow,
+                     self.structure, self.rank, self.device))  # fmt: skip
+
+    @cached_property
+    def taps(self) -> int:
+        """Kernel elements that meet one input channel."""
+        return math.prod(window.kernel for window in self.windows)
+
+    @cached_property
+    def outputs(self) -> int:
+        """Output positions of one channel of one sample."""
+        return math.prod(window.count for window in self.windows)
+
+    @cached_property
+    def images(self) -> int:
+        """Single-channel convolutions: batch x groups x input channels x output channels."""
+        return self.batch * self.groups * self.in_channels * self.out_channels
+
+    @property
+    def terms(self) -> int:
+        """Products summed into one output."""
+        return self.taps * self.in_channels
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products of the definition, boundary included."""
+        return self.taps * self.outputs * self.images
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(batch, groups, out_channels, *count)."""
+        return (self.batch, self.groups, self.out_channels, *(window.count for window in self.windows))
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """(groups, out_channels, in_channels, *kernel)."""
+        return (self.groups, self.out_channels, self.in_channels, *(window.kernel for window in self.windows))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(batch, groups, in_channels, *size)."""
+        return (self.batch, self.groups, self.in_channels, *(window.size for window in self.windows))
+
+    @property
+    def single(self) -> bool:
+        """Whether one kernel is shared by every channel: no sum over channels, no groups."""
+        return self.groups == self.in_channels == self.out_channels == 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether sums are over integers, so that the result must be exact."""
+        return self.compute_dtype in ("int64", "uint64")
+
+    def derive(self, **changes: object) -> Problem:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        sizes = "x".join(str(window.size) for window in self.windows)
+        kernel = "x".join(str(window.kernel) for window in self.windows)
+        counts = "x".join(str(window.count) for window in self.windows)
+        channels = "" if self.single else f" channels {self.groups}*{self.in_channels}->{self.out_channels}"
+        return f"{sizes} * {kernel} -> {counts}{channels} batch {self.batch} {self.compute_dtype}"
