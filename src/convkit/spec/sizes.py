@@ -130,7 +130,7 @@ def pooled_size(size: int, window: int, stride: int, pad: tuple[int, int] = (0, 
     room = size + before + after - window
     numbers = f"{rounding}(({size} + {before}+{after} - {window}) / {stride}) + 1"
     count = (room // stride if rounding == "floor" else -(-room // stride)) + 1
-    if rounding == "ceil" and (count - 1) * stride >= size + before:
+    if rounding == "ceil" and room % stride and (count - 1) * stride >= size + before:
         count -= 1
     return Size(max(0, count), f"{rounding}((input + padding - window) / stride) + 1", numbers)
 
