@@ -37,6 +37,8 @@ def test_contracts_hold(tmp_path: Path) -> None:
         ("oracle/planted.py", "from convkit.planner import registry", "The oracle is the definition"),
         ("oracle/planted.py", "import numpy", "The oracle computes without NumPy"),
         ("planner/planted.py", "from convkit.algorithms import direct", "The planner knows no algorithm"),
+        ("algorithms/planted.py", "from convkit.algorithms import direct", "One algorithm does not import"),
+        ("threads.py", "import numpy", "Threads know"),
         ("verbs/planted.py", "from convkit import explain", "The verbs serve the rooms"),
         ("explain/planted.py", "from convkit import algorithms", "Explanations come from"),
         ("compat/planted.py", "from convkit import explain", "Other libraries' signatures"),
@@ -67,6 +69,20 @@ def test_every_room_is_under_a_contract() -> None:
         if (entry.suffix == ".py" and not entry.stem.startswith("__")) or (entry / "__init__.py").exists()
     ]
     assert [room for room in sorted(rooms) if f"convkit.{room}" not in contracts] == []
+
+
+def folders_of_loose_code(package: Path) -> list[str]:
+    """Folders that hold Python files but are no package: the import contracts do not look into them."""
+    folders = {file.parent for file in package.rglob("*.py")}
+    return sorted(str(folder) for folder in folders if not (folder / "__init__.py").exists())
+
+
+def test_every_folder_of_code_is_a_package(tmp_path: Path) -> None:
+    assert folders_of_loose_code(PACKAGE) == []
+    loose = copy_package(tmp_path) / "loose"
+    loose.mkdir()
+    (loose / "code.py").touch()
+    assert folders_of_loose_code(tmp_path / "convkit") == [str(loose)]
 
 
 def test_importing_convkit_loads_nothing_heavy() -> None:
