@@ -52,7 +52,8 @@ def echo() -> Outcome:
         oracle.Grid.of(x.tolist()),
         oracle.Grid.of(paths.tolist()),
     ).steps[1]
-    terms = " + ".join(f"{_plain(term.x)}x{_plain(term.k)}" for term in sorted(second.terms, key=lambda t: t.source) if term.source != "zero")
+    products = sorted((term for term in second.terms if term.source != "zero"), key=lambda term: term.source)
+    terms = " + ".join(f"{_plain(term.x)}x{_plain(term.k)}" for term in products)
     words = partial(caption, "echo")
     copies = [np.pad(strength * x, (delay, 3 - delay)) for delay, strength in enumerate(paths)]
     return Outcome(
