@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 
 LANGUAGES = ("en", "zh")
@@ -53,7 +53,7 @@ def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", str(value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def texts(name: str) -> Mapping[str, str]:
     """The whole catalogue of one language, as flat keys."""
     merged: dict[str, str] = {}

@@ -328,3 +328,9 @@ def test_grids_refuse_what_does_not_fit() -> None:
     nested = [[[1, 2]], [[3, 4]]]
     assert Grid.of(nested).nested() == nested
     assert Grid.of(7).nested() == 7
+
+
+def test_axes_in_another_order_take_the_kernels_axes_along() -> None:
+    x, k = random_array((4, 5), "int64", 8), random_array((2, 3), "int64", 9)
+    spread = adapters.oracle_convolve(x, k.T, axes=(1, 0))
+    assert np.array_equal(spread, adapters.oracle_convolve(x, k))

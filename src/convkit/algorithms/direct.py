@@ -37,7 +37,9 @@ class Direct:
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
         work = float(problem.multiply_adds)
-        cuts = max(1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES)
+        cuts = max(
+            1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES
+        )
         steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
         seconds = work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
@@ -54,11 +56,17 @@ class Direct:
         per_tile = max(64, TILE_BYTES // (out.itemsize * max(1, rows)))
         by_output = problem.outputs < problem.taps
         one_tile = _by_output if by_output else _by_tap
-        threads.run_all([partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)])
+        threads.run_all(
+            [partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)]
+        )
 
 
-def _block(problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]) -> tuple[Array, list[Range]]:
-    spans = [clipped(window, needed(window, outputs)) for window, outputs in zip(problem.windows, box, strict=True)]
+def _block(
+    problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]
+) -> tuple[Array, list[Range]]:
+    spans = [
+        clipped(window, needed(window, outputs)) for window, outputs in zip(problem.windows, box, strict=True)
+    ]
     return extended(x, problem.windows, spans, problem.fill, dtype), spans
 
 
@@ -81,7 +89,6 @@ def _by_tap(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Ra
 
 def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
     """For kernels with more elements than there are outputs: one sum of products an output."""
-    letters = "".join(chr(ord("A") + axis) for axis in range(len(box)))
     for at in product(*(range(lo, hi) for lo, hi in box)):
         one = tuple((i, i + 1) for i in at)
         block, spans = _block(problem, x, one, out.dtype)
@@ -94,9 +101,15 @@ def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple
         weights = kernel[(...,) + tuple(slice(begin, end) for begin, end, _, _ in inside)]
         samples = block[(...,) + tuple(slice(offset, None, step) for _, _, offset, step in inside)]
         samples = samples[(...,) + tuple(slice(0, end - begin) for begin, end, _, _ in inside)]
+        # (group, out, element, channel) in the order of `_by_tap`, summed one after another, so that the bits agree.
+        weights = np.moveaxis(weights, 2, -1).reshape(*weights.shape[:2], -1)
         target = out[(slice(None),) * SPACE + at]
-        for b in range(problem.batch):  # one sample at a time, so that a batch does not change how a sum is ordered
-            target[b] = np.einsum(f"gc{letters},goc{letters}->go", samples[b], weights)
+        if weights.shape[-1] == 0:
+            target[...] = 0
+            continue
+        for b in range(problem.batch):
+            row = np.moveaxis(samples[b], 1, -1).reshape(samples.shape[1], 1, -1)
+            target[b] = np.add.accumulate(weights * row, axis=-1, dtype=out.dtype)[..., -1] + 0
 
 
 registry.register(Direct())

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from convkit.errors import IntegerOverflowError
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
-from convkit.planner.machine import Machine, current, width
+from convkit.planner.machine import Machine, current
 from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 
@@ -138,7 +137,9 @@ def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Sch
             one, total = (peak, kernel.peak), worst
         else:
             bits = -(-max(peak.bit_length(), kernel.peak.bit_length(), 1) // digits) + 1
-            input_digits, kernel_digits = (-(-(limit.bit_length() + 1) // bits) for limit in (peak, kernel.peak))
+            input_digits, kernel_digits = (
+                -(-(limit.bit_length() + 1) // bits) for limit in (peak, kernel.peak)
+            )
             one = min(peak, 1 << (bits - 1)), min(kernel.peak, 1 << (bits - 1))
             # Room for the sum of all digit pairs of one place, and for a carry.
             total = 2 * one[0] * one[1] * problem.terms * min(input_digits, kernel_digits)
@@ -146,7 +147,11 @@ def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Sch
             plan = _engine(problem, engine, one, total, worst < exact_reach)
             if plan is None:
                 continue
-            seconds = input_digits * kernel_digits * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
+            seconds = (
+                input_digits
+                * kernel_digits
+                * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
+            )
             if best is None or seconds < best[0]:
                 best = seconds, Scheme(engine, plan, input_digits, kernel_digits, bits)
     assert best is not None  # eight digits of nine bits are exact in float64 up to 2**35 terms
@@ -194,10 +199,16 @@ def _digits(values: Array, count: int, bits: int) -> list[Array]:
 
 def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array, out: Array) -> None:
     """Convolve one pair of digits exactly into an integer ``out``."""
-    problem_of_digits = scheme.plan.problem.derive(fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name)
+    problem_of_digits = scheme.plan.problem.derive(
+        fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name
+    )
     plan = plan_for(problem_of_digits, scheme.plan.choice)
     if scheme.engine == "integers":
-        target = out if out.dtype == plan.problem.compute_dtype else np.empty(out.shape, plan.problem.compute_dtype)
+        target = (
+            out
+            if out.dtype == plan.problem.compute_dtype
+            else np.empty(out.shape, plan.problem.compute_dtype)
+        )
         with np.errstate(over="ignore"):
             plan.algorithm.run(plan.problem, plan.algorithm.prepare(plan.problem, kernel), x, target)
         if target is not out:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from convkit.algorithms.support.blocks import SPACE, Range, extended, needed, sliding_windows, tiles
+from convkit.algorithms.support.blocks import Range, extended, needed, sliding_windows, tiles
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine, width
@@ -74,7 +74,9 @@ def _tile(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Rang
     spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
     rank = len(box)
     # (1, 1, C, *counts, *kernel) -> (C, *kernel, *counts)
-    view = sliding_windows(extended(x, problem.windows, spans, problem.fill, out.dtype), problem.windows, counts)[0, 0]
+    view = sliding_windows(
+        extended(x, problem.windows, spans, problem.fill, out.dtype), problem.windows, counts
+    )[0, 0]
     view = view.transpose(0, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
     columns = math.prod(counts)
     if problem.terms <= LONGEST_SUM:

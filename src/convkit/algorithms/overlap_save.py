@@ -30,7 +30,10 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
         lengths: list[int] = []
         counts: list[int] = []
         for window in problem.windows:
-            wish = min(max(int(window.reach * factor), 64 if len(problem.windows) == 1 else 16), max(window.span, window.reach))
+            wish = min(
+                max(int(window.reach * factor), 64 if len(problem.windows) == 1 else 16),
+                max(window.span, window.reach),
+            )
             length = spectra.good_size(wish, real)
             counts.append(max(1, min((length - window.reach) // window.stride + 1, window.count)))
             lengths.append(length)
@@ -63,7 +66,9 @@ class OverlapSave:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         transform, counts = block_of(problem)
-        blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
+        blocks = math.prod(
+            -(-window.count // count) for window, count in zip(problem.windows, counts, strict=True)
+        )
         one = transform.bytes(problem.compute_dtype)
         kernels = problem.groups * problem.in_channels * problem.out_channels
         workspace = one * ((2 * problem.in_channels + 3) * threads.num_threads() + 2 * kernels)
@@ -80,7 +85,9 @@ class OverlapSave:
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
-        threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
+        threads.run_all(
+            [partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes]
+        )
 
 
 def grid(problem: Problem, counts: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:

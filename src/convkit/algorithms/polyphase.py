@@ -31,7 +31,10 @@ def phases(window: Window) -> list[tuple[slice, slice, Window | None]]:
     split: list[tuple[slice, slice, Window | None]] = []
     for r in range(min(outputs, window.count)):
         at = r * window.stride + window.start
-        first = next((j for j in range(min(elements, window.kernel)) if (at + j * window.dilation) % window.up == 0), None)
+        first = next(
+            (j for j in range(min(elements, window.kernel)) if (at + j * window.dilation) % window.up == 0),
+            None,
+        )
         target = slice(r, None, outputs)
         if first is None:
             split.append((target, slice(0, 0), None))
@@ -67,7 +70,11 @@ class Polyphase:
         return parts
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
-        costs = [plan.algorithm.cost(plan.problem, machine) for _, _, plan in self._parts(problem) if plan is not None]
+        costs = [
+            plan.algorithm.cost(plan.problem, machine)
+            for _, _, plan in self._parts(problem)
+            if plan is not None
+        ]
         return Cost(
             sum(cost.flops for cost in costs),
             sum(cost.bytes for cost in costs),
@@ -77,7 +84,11 @@ class Polyphase:
 
     def bound(self, problem: Problem) -> ErrorBound:
         bounds = [plan.error_bound for _, _, plan in self._parts(problem) if plan is not None]
-        return max(bounds, key=lambda bound: (bound.kind == "norm", bound.factor), default=summation_bound(problem, 1))
+        return max(
+            bounds,
+            key=lambda bound: (bound.kind == "norm", bound.factor),
+            default=summation_bound(problem, 1),
+        )
 
     def prepare(self, problem: Problem, kernel: Array) -> list[tuple[tuple[slice, ...], Plan | None, Any]]:
         return [

@@ -93,7 +93,9 @@ def _fitted(value: Number, low: int, high: int, overflow: Overflow, dtype: np.dt
     if low <= value <= high:
         return value
     if overflow == "raise":
-        raise IntegerOverflowError("does-not-fit", value=value, dtype=dtype.name, low=low, high=high)
+        raise IntegerOverflowError(
+            "does-not-fit", dtype=dtype.name, count=1, least=low, largest=high, worst=value
+        )
     return min(max(value, low), high) if overflow == "saturate" else (value - low) % (high - low + 1) + low
 
 
@@ -251,8 +253,7 @@ def oracle_conv(
     operator = network_of(np.shape(x), np.shape(w), direction=direction, arithmetic=arithmetic, **options)
     added = None if bias is None else to_grid(bias, arithmetic)
     out = operator.apply(to_grid(x, arithmetic), to_grid(w, arithmetic), added)
-    kind = result_dtype(x, w) if bias is None else result_dtype(x, w, bias)
-    return from_grid(out, kind if dtype is None else np.dtype(dtype), overflow)
+    return from_grid(out, result_dtype(x, w) if dtype is None else np.dtype(dtype), overflow)
 
 
 def oracle_conv_transpose(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, **options: Any) -> Array:

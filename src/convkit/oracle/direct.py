@@ -108,14 +108,13 @@ def array_operator(
     ShapeError, OptionError
         As `ConvSpec.windows`.
     """
-    rank = len(input_shape)
-    axes = axes or tuple(range(rank))
-    along = axes if len(kernel_shape) == rank else tuple(range(len(kernel_shape)))
+    axes = axes or tuple(range(len(input_shape)))
+    # A kernel with one axis for each convolved one is shared by all the others.
+    shared = len(kernel_shape) == len(axes)
+    along = tuple(range(len(axes))) if shared else axes
     sizes, kernels = [input_shape[a] for a in axes], [kernel_shape[a] for a in along]
     counts = spec.output_sizes(sizes, kernels)
-    shape = [
-        _broadcast(n, kernel_shape[a] if len(kernel_shape) == rank else 1) for a, n in enumerate(input_shape)
-    ]
+    shape = [_broadcast(n, 1 if shared else kernel_shape[a]) for a, n in enumerate(input_shape)]
     for axis, count in zip(axes, counts, strict=True):
         shape[axis] = count
     taps = [axis_taps(spec, i, counts[i], sizes[i], kernels[i]) for i in range(len(axes))]
@@ -123,10 +122,8 @@ def array_operator(
     def links() -> Iterator[Link]:
         for output in indices(shape):
             # Along an axis of size 1 that broadcasts, index 0 serves every output.
-            source_at = [min(o, n - 1) for o, n in zip(output, input_shape, strict=True)]
-            kernel_at = [0] * len(kernel_shape)
-            if len(kernel_shape) == rank:
-                kernel_at = [min(o, n - 1) for o, n in zip(output, kernel_shape, strict=True)]
+            source_at = _nearest(output, input_shape)
+            kernel_at = [0] * len(axes) if shared else _nearest(output, kernel_shape)
             for combination in product(*(taps[i][output[axis]] for i, axis in enumerate(axes))):
                 source = joined([where for _, where in combination])
                 for i, (element, _) in enumerate(combination):
@@ -140,6 +137,10 @@ def array_operator(
 
 def _broadcast(size: int, other: int) -> int:
     return size if other == 1 else other
+
+
+def _nearest(index: Index, shape: Sequence[int]) -> list[int]:
+    return [min(i, size - 1) for i, size in zip(index, shape, strict=True)]
 
 
 def network_operator(spec: ConvSpec, input_shape: Sequence[int], weight_shape: Sequence[int]) -> Operator:

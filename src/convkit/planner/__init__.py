@@ -6,4 +6,15 @@ from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 
-__all__ = ["Algorithm", "Cost", "ErrorBound", "Machine", "Plan", "PlanReport", "Problem", "Reason", "Row", "plan_for"]
+__all__ = [
+    "Algorithm",
+    "Cost",
+    "ErrorBound",
+    "Machine",
+    "Plan",
+    "PlanReport",
+    "Problem",
+    "Reason",
+    "Row",
+    "plan_for",
+]

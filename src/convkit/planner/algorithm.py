@@ -74,7 +74,10 @@ class ErrorBound:
         if self.kind == "exact":
             return 0.0
         wide = np.longdouble if x.dtype.kind != "c" and k.dtype.kind != "c" else np.complex128
-        norms = np.linalg.norm(np.ravel(x).astype(wide).astype(np.complex128)), np.linalg.norm(np.ravel(k).astype(np.complex128))
+        norms = (
+            np.linalg.norm(np.ravel(x).astype(wide).astype(np.complex128)),
+            np.linalg.norm(np.ravel(k).astype(np.complex128)),
+        )
         return float(self.factor * norms[0] * norms[1])
 
     def meets(self, accuracy: str | float) -> bool:

@@ -47,7 +47,14 @@ class Machine:
 
 def width(dtype: str) -> float:
     """How much slower than float32 arithmetic in ``dtype`` is."""
-    return {"float32": 1.0, "complex64": 3.0, "float64": 2.0, "complex128": 6.0, "int64": 3.0, "uint64": 3.0}.get(dtype, 16.0)
+    return {
+        "float32": 1.0,
+        "complex64": 3.0,
+        "float64": 2.0,
+        "complex128": 6.0,
+        "int64": 3.0,
+        "uint64": 3.0,
+    }.get(dtype, 16.0)
 
 
 def _seconds(work: Callable[[], object], budget: float = 0.02) -> float:

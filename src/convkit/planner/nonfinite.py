@@ -47,9 +47,15 @@ def repair(problem: Problem, kernel: Array, x: Array, out: Array) -> None:
         return
     indicators = {"nan": np.isnan(x), "plus": np.isposinf(x), "minus": np.isneginf(x)}
     signs = {"zero": kernel == 0, "plus": kernel > 0, "minus": kernel < 0, "any": np.ones(kernel.shape, bool)}
-    nan = _count(problem, indicators["nan"], signs["any"]) + _count(problem, indicators["plus"] | indicators["minus"], signs["zero"])
-    plus = _count(problem, indicators["plus"], signs["plus"]) + _count(problem, indicators["minus"], signs["minus"])
-    minus = _count(problem, indicators["plus"], signs["minus"]) + _count(problem, indicators["minus"], signs["plus"])
+    nan = _count(problem, indicators["nan"], signs["any"]) + _count(
+        problem, indicators["plus"] | indicators["minus"], signs["zero"]
+    )
+    plus = _count(problem, indicators["plus"], signs["plus"]) + _count(
+        problem, indicators["minus"], signs["minus"]
+    )
+    minus = _count(problem, indicators["plus"], signs["minus"]) + _count(
+        problem, indicators["minus"], signs["plus"]
+    )
     out[plus > 0] = np.inf
     out[minus > 0] = -np.inf
     out[(nan > 0) | ((plus > 0) & (minus > 0))] = np.nan

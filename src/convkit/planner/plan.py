@@ -181,7 +181,9 @@ def _measure(problem: Problem, names: list[str]) -> dict[str, float]:
     if problem.structure != "dense":  # a sum of as many outer products as the problem says
         kernel = np.zeros(problem.kernel_shape, problem.kernel_dtype)
         for _ in range(problem.rank):
-            kernel += outer([_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows])
+            kernel += outer(
+                [_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows]
+            )
     out = np.empty(problem.output_shape, problem.compute_dtype)
     plans = {name: Plan(problem, registry.algorithm(name), Reason("asked"), name, {}) for name in names}
     ready = {name: plan.prepare(kernel) for name, plan in plans.items()}

@@ -60,7 +60,10 @@ class PlanReport:
         }
 
     def __str__(self) -> str:
-        lines = [say("plan.problem", problem=self.problem), say("plan.choice", choice=self.choice, why=self.why)]
+        lines = [
+            say("plan.problem", problem=self.problem),
+            say("plan.choice", choice=self.choice, why=self.why),
+        ]
         columns = ("algorithm", "seconds", "measured", "flops", "workspace", "bound")
         table = [[say(f"plan.column.{column}") for column in columns]]
         for row in self.rows:
@@ -73,7 +76,10 @@ class PlanReport:
                  _bytes(row.cost.workspace), str(row.bound)]
             )  # fmt: skip
         widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-        lines += ["  " + "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip() for line in table]
+        lines += [
+            "  " + "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        ]
         lines += [f"   {row.algorithm}: {row.why_not}" for row in self.rows if row.why_not is not None]
         return "\n".join(lines)
 

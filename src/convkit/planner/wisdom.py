@@ -32,7 +32,8 @@ def _read() -> dict[str, dict[str, float]]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return {
-            str(key): {str(name): float(seconds) for name, seconds in timings.items()} for key, timings in stored.items()
+            str(key): {str(name): float(seconds) for name, seconds in timings.items()}
+            for key, timings in stored.items()
         }
     except (OSError, ValueError, AttributeError, TypeError) as damage:
         warnings.warn(say("plan.damaged", path=path, damage=damage), stacklevel=3)

@@ -71,8 +71,15 @@ class Window:
 
     @property
     def extension(self) -> tuple[int, int]:
-        """First position and number of the samples of the extended input that windows touch (zeros between not counted)."""
+        """First position and number of the samples that windows touch, zeros between samples not counted.
+
+        On sides with boundary ``zero`` or ``constant`` it ends with the input: no sample stands beyond.
+        """
         first, last = -(-self.first // self.up), self.last // self.up
+        if self.sides[0] in ("zero", "constant"):
+            first = max(first, 0)
+        if self.sides[1] in ("zero", "constant"):
+            last = min(last, self.size - 1)
         return first, max(0, last - first + 1)
 
     def input_adjoint(self) -> Window:

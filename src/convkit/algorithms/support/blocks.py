@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit.planner.algorithm import Array
-from convkit.spec.boundary import OUTSIDE, index_map
+from convkit.spec.boundary import index_map
 from convkit.spec.options import Sides
 from convkit.spec.window import Window
 
@@ -45,19 +45,21 @@ def extended(
     Axes are extended one after another, as ``numpy.pad`` does.
     """
     inside = tuple(
-        slice(lo, hi) if 0 <= lo and hi <= window.size else slice(None)
+        slice(lo, hi) if lo >= 0 and hi <= window.size else slice(None)
         for window, (lo, hi) in zip(windows, spans, strict=True)
     )
     block = x[(slice(None),) * SPACE + inside]
     if block.dtype != dtype:
         block = block.astype(dtype) if all(s != slice(None) for s in inside) else block
     for axis, (window, (lo, hi)) in enumerate(zip(windows, spans, strict=True), SPACE):
-        if not (0 <= lo and hi <= window.size):
+        if not (lo >= 0 and hi <= window.size):
             block = _extend_axis(block, axis, window, lo, hi, fill, dtype)
     return block if block.dtype == dtype else block.astype(dtype)
 
 
-def _extend_axis(block: Array, axis: int, window: Window, lo: int, hi: int, fill: Any, dtype: np.dtype[Any]) -> Array:
+def _extend_axis(
+    block: Array, axis: int, window: Window, lo: int, hi: int, fill: Any, dtype: np.dtype[Any]
+) -> Array:
     """Lay out positions ``lo..hi-1`` of one axis: what stands before, the samples themselves, what stands after."""
     shape = list(block.shape)
     shape[axis] = hi - lo
@@ -127,7 +129,9 @@ def sliding_windows(block: Array, windows: Sequence[Window], counts: Sequence[in
     steps = block.strides[SPACE:]
     outer = tuple(step * window.stride for step, window in zip(steps, windows, strict=True))
     inner = tuple(step * window.dilation for step, window in zip(steps, windows, strict=True))
-    return np.lib.stride_tricks.as_strided(block, shape, block.strides[:SPACE] + outer + inner, writeable=False)
+    return np.lib.stride_tricks.as_strided(
+        block, shape, block.strides[:SPACE] + outer + inner, writeable=False
+    )
 
 
 def tap_slices(

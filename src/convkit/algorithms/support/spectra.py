@@ -69,7 +69,10 @@ class Transform:
 
     def seconds(self, machine: Machine, dtype: str) -> float:
         """Predicted time of one transform."""
-        return 2.5 * self.points * math.log2(self.points + 1) / (machine.transform / width(dtype)) + 4 * machine.call
+        return (
+            2.5 * self.points * math.log2(self.points + 1) / (machine.transform / width(dtype))
+            + 4 * machine.call
+        )
 
 
 def make_transform(lengths: Sequence[int], dtype: str) -> Transform:
@@ -96,7 +99,10 @@ def correlate_block(
     ]
     dtype = np.dtype(problem.compute_dtype)
     at = (..., *(slice(lo, hi) for lo, hi in box))
-    used = (..., *(slice(0, (hi - lo - 1) * w.stride + 1, w.stride) for w, (lo, hi) in zip(windows, box, strict=True)))
+    used = (
+        ...,
+        *(slice(0, (hi - lo - 1) * w.stride + 1, w.stride) for w, (lo, hi) in zip(windows, box, strict=True)),
+    )
     filled = (..., *(slice(0, last - first) for first, last in spans))
     block = np.zeros((1, 1, problem.in_channels, *transform.lengths), dtype)
     for b in range(problem.batch):
@@ -130,7 +136,9 @@ def transform_cost(
     products = blocks * pairs * problem.in_channels * problem.out_channels * transform.points
     one = transform.seconds(machine, problem.compute_dtype)
     through_memory = transform.bytes(problem.compute_dtype) > (1 << 20)
-    passes = blocks * pairs * (problem.in_channels + problem.out_channels) * transform.bytes(problem.compute_dtype)
+    passes = (
+        blocks * pairs * (problem.in_channels + problem.out_channels) * transform.bytes(problem.compute_dtype)
+    )
     seconds = count * one + 1.5 * products * width(problem.compute_dtype) / machine.elementwise
     seconds += blocks * pairs * 12 * machine.call
     seconds += (6 if through_memory else 2) * passes / machine.bandwidth

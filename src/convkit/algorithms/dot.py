@@ -1,0 +1,79 @@
+"""Dot: short rows, one inner product an output, by NumPy's own loop; it has the least overhead on tiny problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import Machine, width
+from convkit.planner.problem import Problem
+
+SHORT = 1 << 15
+"""Products of one row up to which the overhead of a call, not its arithmetic, is what counts."""
+
+
+class Dot:
+    """``out[i] = dot(v[i+start : i+start+K], w)``, a row at a time."""
+
+    name = "dot"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if len(problem.windows) != 1 or not problem.single:
+            return Reason("several-axes")
+        window = problem.windows[0]
+        if (window.stride, window.dilation, window.up) != (1, 1, 1) or window.sides != ("zero", "zero"):
+            return Reason("not-plain")
+        if window.size == 0 or window.count == 0:
+            return Reason("nothing-to-do")
+        if window.size * window.kernel > SHORT:
+            return Reason("long-row", products=window.size * window.kernel, limit=SHORT)
+        return Reason("not-exact") if problem.exact else None
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        work = float(problem.multiply_adds)
+        seconds = (
+            problem.batch * 2 * machine.call + 2 * work * width(problem.compute_dtype) / machine.elementwise
+        )
+        size = np.dtype(problem.compute_dtype).itemsize
+        return Cost(
+            2 * work,
+            size * problem.batch * 2 * problem.outputs,
+            seconds,
+            size * (problem.outputs + problem.taps),
+        )
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        # NumPy's convolve flips its kernel back into the order in which ours is laid down.
+        return np.ascontiguousarray(kernel[0, 0, 0, ::-1], problem.compute_dtype)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        row_sum = _row_sum(problem)
+        for b in range(problem.batch):
+            out[b, 0, 0] = row_sum(x[b, 0, 0].astype(out.dtype, copy=False), prepared)
+
+
+def quick(problem: Problem) -> Callable[[Array, Array], Array]:
+    """The arithmetic of one row alone, for a caller that keeps it: (samples, kernel in convolution order) -> outputs."""
+    return _row_sum(problem)
+
+
+def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:
+    window = problem.windows[0]
+    skip = window.start + window.kernel - 1
+    if window.inside:
+        first = slice(window.start, window.start + window.count)
+        if skip == window.kernel - 1 and window.count == window.size - window.kernel + 1:
+            return lambda row, kernel: np.convolve(row, kernel, "valid")
+        return lambda row, kernel: np.convolve(row, kernel, "valid")[first]
+    if skip == 0 and window.count == window.size + window.kernel - 1:
+        return np.convolve
+    return lambda row, kernel: np.convolve(row, kernel)[skip : skip + window.count]
+
+
+registry.register(Dot())

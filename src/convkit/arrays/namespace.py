@@ -1,0 +1,136 @@
+"""The dozen array operations that verbs need, for NumPy arrays and for torch tensors, under one set of names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from convkit.errors import DTypeError, OptionError
+
+
+class Operator(Protocol):
+    """Something bilinear with adjoints, as `convkit.verbs.bilinear.Bilinear`."""
+
+    @property
+    def linear(self) -> Any: ...
+    def forward(self, x: Any, k: Any, out: Any = None) -> Any: ...
+    def input_gradient(self, g: Any, k: Any) -> Any: ...
+    def kernel_gradient(self, g: Any, x: Any) -> Any: ...
+
+
+class Namespace:
+    """NumPy's operations; `convkit.arrays.torch_tensors` overrides what differs."""
+
+    name = "numpy"
+
+    def array(self, value: Any, role: str) -> Any:
+        """``value`` as an array, without a copy where the protocol allows it.
+
+        Raises
+        ------
+        OptionError
+            ``option.masked-array``: a mask would be lost silently.
+        DTypeError
+            ``dtype.not-an-array``.
+        """
+        if isinstance(value, np.ma.MaskedArray):
+            raise OptionError("masked-array", role=role)
+        if isinstance(value, np.ndarray):
+            array: Any = np.asarray(value)
+        elif hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            array = np.from_dlpack(value)
+        else:
+            try:
+                array = np.asarray(value)
+            except (TypeError, ValueError, RuntimeError) as cause:
+                raise DTypeError("not-an-array", role=role, type=type(value).__name__, cause=cause) from None
+        if array.dtype.name == "bfloat16":
+            return array
+        if array.dtype.kind not in "biufcO":
+            raise DTypeError("not-a-number", dtype=array.dtype.name)
+        return array
+
+    def dtype(self, array: Any) -> str:
+        """Name of the element type."""
+        return array.dtype.name
+
+    def cast(self, array: Any, dtype: str) -> Any:
+        """``array`` in another element type."""
+        return array.astype(dtype)
+
+    def move(self, array: Any, source: Sequence[int], target: Sequence[int]) -> Any:
+        """Move axes, as a view."""
+        return np.moveaxis(array, source, target)
+
+    def flip(self, array: Any, count: int) -> Any:
+        """Reverse the last ``count`` axes, as a view where the library has such views."""
+        return array[(..., *((slice(None, None, -1),) * count))]
+
+    def conj(self, array: Any) -> Any:
+        """The complex conjugate; real arrays as they are."""
+        return np.conj(array) if array.dtype.kind == "c" else array
+
+    def expand(self, array: Any, shape: Sequence[int]) -> Any:
+        """Broadcast to ``shape`` without copying."""
+        return np.broadcast_to(array, tuple(shape))
+
+    def where(self, condition: Any, one: Any, other: Any) -> Any:
+        """Elements of ``one`` where the condition holds, of ``other`` elsewhere."""
+        return np.where(condition, one, other)
+
+    def finite(self, array: Any) -> Any:
+        """Where elements are neither NaN nor infinite."""
+        return np.isfinite(array)
+
+    def absolute(self, array: Any) -> Any:
+        """Magnitudes."""
+        return np.abs(array)
+
+    def zeros_like(self, array: Any) -> Any:
+        """Zeros of the same shape and type."""
+        return np.zeros_like(array)
+
+    def real_name(self, dtype: str) -> str:
+        """The real type of a complex type's parts; a real type as it is."""
+        return {"complex64": "float32", "complex128": "float64", "clongdouble": "longdouble"}.get(
+            dtype, dtype
+        )
+
+    def take_last(self, array: Any, indices: Any) -> Any:
+        """Elements of the last axis by index, one set of indices for each row."""
+        return np.take_along_axis(array, indices, -1)
+
+    def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
+        """One of the operator's three bilinear maps."""
+        if role == "forward":
+            return operator.forward(a, b, out)
+        return operator.input_gradient(a, b) if role == "input_gradient" else operator.kernel_gradient(a, b)
+
+    def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
+        """Bring sums into the result type."""
+        if result == "bfloat16":
+            return array.astype(_bfloat16())
+        return finisher(array)
+
+
+def _bfloat16() -> Any:
+    known = sys.modules.get("ml_dtypes")
+    if known is None:
+        raise DTypeError("no-bfloat16")
+    return known.bfloat16
+
+
+NUMPY = Namespace()
+
+
+def namespace_of(*values: Any) -> Namespace:
+    """Torch's operations if any of the values is a tensor, NumPy's otherwise. Torch is never imported here."""
+    torch = sys.modules.get("torch")
+    if torch is not None and any(isinstance(value, torch.Tensor) for value in values):
+        from convkit.arrays.torch_tensors import TORCH
+
+        return TORCH
+    return NUMPY

@@ -1,0 +1,147 @@
+"""The bilinear operator behind every verb, and its two adjoints.
+
+With ``T(x, k, g) = sum g * F(x, k)``, the operator ``F``, the gradient of the input ``X(g, k)`` and the gradient of the kernel
+``K(g, x)`` are the derivatives of ``T`` by its three arguments. Each is linear in both of its own, and differentiating one
+gives the other two again: nothing else is needed for gradients of any order.
+
+Arrays have the shapes of `convkit.planner.Problem`: x (batch, groups, in, *size), k (groups, out, in, *kernel) in the order
+in which it is laid down, g (batch, groups, out, *count).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from convkit.planner.algorithm import Array
+from convkit.planner.plan import Plan, Prepared, plan_for
+from convkit.planner.problem import Problem
+from convkit.planner.structure import structure_of
+from convkit.spec.boundary import OUTSIDE, index_map
+from convkit.spec.window import Window
+
+Role = Literal["forward", "input_gradient", "kernel_gradient"]
+
+WORTH_A_LOOK = 20e-6
+"""Seconds that a factored kernel must promise to save before the kernel's values are examined."""
+
+
+@dataclass(frozen=True)
+class Bilinear:
+    """One geometry and what it is computed with.
+
+    Attributes
+    ----------
+    problem : Problem
+        The forward problem.
+    method : str
+        As in ``ck.convolve``.
+    """
+
+    problem: Problem
+    method: str = "auto"
+
+    @property
+    def linear(self) -> Bilinear:
+        """The part that is linear in the input: without what ``fill`` adds."""
+        return replace(self, problem=self.problem.derive(fill=0)) if self.problem.fill else self
+
+    def plan(self, kernel: Array | None = None) -> Plan:
+        """The forward plan; with the kernel at hand, its values may allow a cheaper one."""
+        problem = self.problem
+        if kernel is not None and self._worth_a_look():
+            structure, rank = structure_of(kernel[0, 0, 0])
+            problem = problem.derive(structure=structure, rank=rank)
+        return plan_for(problem, self.method)
+
+    def _worth_a_look(self) -> bool:
+        """Whether one outer product would be enough cheaper to make up for finding out."""
+        problem = self.problem
+        if len(problem.windows) < 2 or not problem.single or problem.exact or problem.taps < 4:
+            return False
+        if self.method in ("separable", "low-rank"):
+            return True
+        if self.method not in ("auto", "measure") or any(window.up > 1 for window in problem.windows):
+            return False
+        factored = plan_for(problem.derive(structure="separable", rank=1))
+        return factored.seconds + WORTH_A_LOOK < plan_for(problem).seconds
+
+    def forward(self, x: Array, k: Array, out: Array | None = None) -> Array:
+        """``F(x, k)``."""
+        plan = self.plan(k)
+        return run(plan, plan.prepare(k), x, out)
+
+    def input_gradient(self, g: Array, k: Array) -> Array:
+        """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``."""
+        problem = self.problem
+        adjoint = problem.derive(
+            windows=tuple(window.input_adjoint() for window in problem.windows),
+            in_channels=problem.out_channels, out_channels=problem.in_channels,
+            input_dtype=g.dtype.name, kernel_dtype=k.dtype.name, fill=0,
+        )  # fmt: skip
+        flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
+        plan = plan_for(adjoint, self._method_of_adjoint())
+        return fold(run(plan, plan.prepare(flipped), g), problem.windows)
+
+    def kernel_gradient(self, g: Array, x: Array) -> Array:
+        """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
+        problem = self.problem
+        adjoint = problem.derive(
+            windows=tuple(window.kernel_adjoint() for window in problem.windows),
+            batch=problem.in_channels, in_channels=problem.batch,
+            input_dtype=x.dtype.name, kernel_dtype=g.dtype.name,
+        )  # fmt: skip
+        swap = lambda array, first: np.moveaxis(array, (0, 1, 2), first)  # noqa: E731
+        plan = plan_for(adjoint, self._method_of_adjoint())
+        # g (b, g, o, ...) -> (g, o, b, ...); x (b, g, c, ...) -> (c, g, b, ...); result (c, g, o, ...) -> (g, o, c, ...)
+        return swap(run(plan, plan.prepare(swap(g, (2, 0, 1))), swap(x, (2, 1, 0))), (2, 0, 1))
+
+    def _method_of_adjoint(self) -> str:
+        return "measure" if self.method == "measure" else "auto"
+
+
+def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> Array:
+    """Run a plan into ``out`` if it can be written directly, otherwise into a new array."""
+    problem = plan.problem
+    shape = (x.shape[0], *problem.output_shape[1:])
+    if out is None or out.dtype != problem.compute_dtype:
+        out = np.empty(shape, problem.compute_dtype)
+    if x.shape[0] != problem.batch:
+        plan, prepared = _for_batch(plan, prepared, x.shape[0])
+    plan.run(prepared, x, out)
+    return out
+
+
+def _for_batch(plan: Plan, prepared: Prepared, batch: int) -> tuple[Plan, Prepared]:
+    """The same algorithm for another number of samples; what was prepared depends on the kernel alone."""
+    same = plan_for(plan.problem.derive(batch=batch), plan.method)
+    inner = plan_for(prepared.plan.problem.derive(batch=batch), prepared.plan.method)
+    return same, Prepared(prepared.kernel, prepared.inner, inner)
+
+
+def fold(extended: Array, windows: tuple[Window, ...]) -> Array:
+    """Bring a gradient of the extended input back to the samples that each position was taken from.
+
+    The adjoint of the boundary's extension, last axis first.
+    """
+    for axis in range(len(windows) - 1, -1, -1):
+        extended = _fold_axis(extended, 3 + axis, windows[axis])
+    return extended
+
+
+def _fold_axis(extended: Array, axis: int, window: Window) -> Array:
+    first, count = window.extension
+    if first == 0 and count == window.size:
+        return extended
+    moved = np.moveaxis(extended, axis, 0)
+    result = np.zeros((window.size, *moved.shape[1:]), extended.dtype)
+    lo, hi = max(first, 0), max(max(first, 0), min(first + count, window.size))
+    result[lo:hi] = moved[lo - first : hi - first]
+    for start, stop in ((first, min(first + count, 0)), (max(first, window.size), first + count)):
+        if stop > start:
+            sources = np.asarray(index_map(start, stop - start, window.size, window.sides))
+            kept = sources != OUTSIDE
+            np.add.at(result, sources[kept], moved[start - first : stop - first][kept])
+    return np.moveaxis(result, 0, axis)

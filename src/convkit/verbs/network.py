@@ -1,0 +1,469 @@
+"""The network verbs: batch x channel x space, weights (out, in/groups, ...), and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
+from convkit.arrays import NUMPY, Namespace, namespace_of
+from convkit.errors import DTypeError, OptionError, ShapeError, by
+from convkit.planner.problem import Problem
+from convkit.spec.conv import ConvSpec
+from convkit.spec.options import whole_number
+from convkit.verbs.bilinear import Bilinear
+from convkit.verbs.calls import check_out, widened
+from convkit.verbs.dtypes import ElementTypes, check_fill, element_types, finish, result_name
+
+_KEPT = 4096
+
+
+class NetworkCall:
+    """``conv`` or ``conv_transpose`` for one set of shapes, types and options."""
+
+    __slots__ = ("groups", "operator", "spec", "types", "w_shape", "x_shape")
+
+    def __init__(
+        self,
+        spec: ConvSpec,
+        x_shape: tuple[int, ...],
+        w_shape: tuple[int, ...],
+        types: ElementTypes,
+        method: str,
+    ) -> None:
+        self.spec, self.types, self.groups = spec, types, spec.groups
+        self.x_shape, self.w_shape = x_shape, w_shape
+        channels = _check_channels(spec, x_shape, w_shape)
+        problem = Problem(
+            windows=spec.windows(x_shape[2:], w_shape[2:]), batch=x_shape[0], groups=spec.groups,
+            in_channels=channels[0], out_channels=channels[1], input_dtype=types.compute, kernel_dtype=types.compute,
+            compute_dtype=types.compute, fill=check_fill(spec.fill, types.compute), accuracy=spec.accuracy,
+            overflow=spec.overflow,
+        )  # fmt: skip
+        self.operator = Bilinear(problem, method)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Output sizes along space."""
+        return tuple(window.count for window in self.operator.problem.windows)
+
+    def output_shape(self) -> tuple[int, ...]:
+        """(batch, channel, *space) of the result."""
+        return (self.x_shape[0], self.groups * self.operator.problem.out_channels, *self.counts)
+
+    def canonical(self, array: Any, channels: int, sizes: Sequence[int]) -> Any:
+        """(batch, channel, ...) as (batch, group, channel in group, ...)."""
+        return array.reshape((array.shape[0], self.groups, channels, *sizes))
+
+    def canonical_kernel(self, xp: Namespace, w: Any) -> Any:
+        """The weights as (group, out, in, ...), in the order in which they are laid down."""
+        problem = self.operator.problem
+        if self.spec.direction == "transposed":  # (in, out/groups, ...)
+            laid = w.reshape((self.groups, problem.in_channels, problem.out_channels, *self.w_shape[2:]))
+            laid = xp.move(laid, (1,), (2,))
+        else:
+            laid = w.reshape((self.groups, problem.out_channels, problem.in_channels, *self.w_shape[2:]))
+        return xp.flip(laid, self.spec.rank) if self.spec.flips else laid
+
+    def forward(self, xp: Namespace, x: Any, w: Any, bias: Any, out: Any) -> Any:
+        """The layer's output."""
+        problem = self.operator.problem
+        sums = xp.apply(
+            self.operator,
+            "forward",
+            self.canonical(x, problem.in_channels, self.x_shape[2:]),
+            self.canonical_kernel(xp, w),
+        )
+        sums = sums.reshape(self.output_shape())
+        if bias is not None:
+            sums = sums + xp.cast(bias, xp.dtype(sums)).reshape((1, -1, *([1] * self.spec.rank)))
+        return _finished(xp, sums, self.types.result, self.spec, out)
+
+    def input_gradient(self, xp: Namespace, g: Any, w: Any) -> Any:
+        """Gradient of the input."""
+        problem = self.operator.problem
+        gradient = xp.apply(
+            self.operator,
+            "input_gradient",
+            self.canonical(g, problem.out_channels, self.counts),
+            self.canonical_kernel(xp, w),
+        )
+        return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, None)
+
+    def weight_gradient(self, xp: Namespace, g: Any, x: Any) -> Any:
+        """Gradient of the weights, in their own layout."""
+        problem = self.operator.problem
+        gradient = xp.apply(
+            self.operator, "kernel_gradient", self.canonical(g, problem.out_channels, self.counts),
+            self.canonical(x, problem.in_channels, self.x_shape[2:]),
+        )  # fmt: skip
+        if self.spec.flips:
+            gradient = xp.flip(gradient, self.spec.rank)
+        if self.spec.direction == "transposed":
+            gradient = xp.move(gradient, (1,), (2,))
+        return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, None)
+
+
+def _finished(xp: Namespace, sums: Any, result: str, spec: ConvSpec, out: Any) -> Any:
+    done = xp.finish(sums, result, lambda array: finish(array, result, spec.overflow))
+    if out is None:
+        return done
+    if xp is not NUMPY:
+        raise OptionError("out-with-tensors")
+    check_out(out, done.shape)
+    out[...] = done
+    return out
+
+
+def _check_channels(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Channels in and out of one group.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.groups``, ``shape.channels``.
+    """
+    groups, transposed = spec.groups, spec.direction == "transposed"
+    divided = ("input channels", x_shape[1]), ("weights", w_shape[0])
+    for what, count in divided:
+        if count % groups:
+            raise ShapeError("groups", what=what, count=count, groups=groups, rest=count % groups)
+    expected = w_shape[0] if transposed else w_shape[1] * groups
+    if x_shape[1] != expected:
+        raise ShapeError(
+            "channels", channels=x_shape[1], weights=by(w_shape), expected=expected, groups=groups,
+            per_group=x_shape[1] // groups,
+        )  # fmt: skip
+    if transposed:
+        return w_shape[0] // groups, w_shape[1]
+    return w_shape[1], w_shape[0] // groups
+
+
+_calls: dict[Hashable, NetworkCall] = {}
+
+
+def _call(
+    direction: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], x_dtype: str, w_dtype: str, method: str,
+    options: dict[str, Any],
+) -> NetworkCall:  # fmt: skip
+    key = (direction, x_shape, w_shape, x_dtype, w_dtype, method, *map(_frozen, options.values()))
+    known = _calls.get(key)
+    if known is not None:
+        return known
+    if len(x_shape) != len(w_shape) or len(x_shape) < 3:
+        raise ShapeError("network-rank", input=by(x_shape), weights=by(w_shape))
+    asked = result_name(options["dtype"])
+    chosen = {**options, "dtype": asked}
+    spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **chosen)  # type: ignore[arg-type]
+    call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), method)
+    call.operator.plan()
+    if len(_calls) >= _KEPT:
+        _calls.clear()
+    _calls[key] = call
+    return call
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _arrays(*named: tuple[str, Any]) -> tuple[Namespace, list[Any]]:
+    xp = namespace_of(*(value for _, value in named))
+    arrays = [xp.array(value, name) for name, value in named]
+    for (name, _), array in zip(named, arrays, strict=True):
+        if xp.dtype(array) == "object":
+            raise DTypeError("not-a-number", dtype=f"object ({name})")
+    return xp, arrays
+
+
+def _layer(direction: str, x: Any, w: Any, bias: Any, method: str, out: Any, options: dict[str, Any]) -> Any:
+    xp, (samples, weights) = _arrays(("x", x), ("w", w))
+    call = _call(
+        direction,
+        tuple(samples.shape),
+        tuple(weights.shape),
+        xp.dtype(samples),
+        xp.dtype(weights),
+        method,
+        options,
+    )
+    if bias is not None:
+        bias = xp.array(bias, "bias")
+        channels = call.output_shape()[1]
+        if tuple(bias.shape) != (channels,):
+            raise ShapeError("bias", bias=by(bias.shape), channels=channels)
+        if xp is NUMPY and bias.dtype.kind in "fc" and call.operator.problem.exact:
+            raise DTypeError("bias", bias=bias.dtype.name, compute=call.types.compute)
+    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, out)
+
+
+def conv(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    boundary: Any = "zero",
+    fill: Any = 0,
+    operation: str = "correlation",
+    dtype: Any = None,
+    overflow: str = "raise",
+    accuracy: Any = "norm",
+    method: str = "auto",
+    out: Any = None,
+) -> Any:
+    """A network's convolution layer: channels are summed, the kernel is not flipped.
+
+    ``out[b, o, i] = bias[o] + sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of o's group.
+
+    Parameters
+    ----------
+    x : array_like, (batch, channel, *space)
+        The input, with one to any number of spatial axes.
+    w : array_like, (out, channel/groups, *kernel)
+        The weights.
+    bias : array_like, (out,), optional
+        Added to every output of its channel.
+    stride, dilation : int or sequence of int
+        Distance between windows, and between kernel elements.
+    padding : int, sequence, "same" or "valid"
+        Samples added before and after, for all axes, one number an axis, or a pair an axis. ``"same"`` gives
+        ``ceil(N/stride)`` outputs, a spare pad standing at the end.
+    groups : int
+        Channels are split into this many independent layers.
+    boundary, fill
+        What the padding holds, as in ``ck.convolve``.
+    operation : {"correlation", "convolution"}
+        ``"convolution"`` flips the kernel along every spatial axis.
+    dtype, overflow, accuracy, method, out
+        As in ``ck.convolve``.
+
+    Returns
+    -------
+    ndarray or torch.Tensor, (batch, out, *space)
+        The layer's output; torch tensors carry gradients.
+
+    Raises
+    ------
+    ShapeError, OptionError, DTypeError, IntegerOverflowError, AccuracyError
+        Each says the fact, the rule with its numbers, and a fix.
+
+    Notes
+    -----
+    Equivalent to ``torch.nn.functional.conv2d(x, w, bias, stride, padding, dilation, groups)`` for two spatial axes.
+
+    Examples
+    --------
+    >>> import numpy as np, convkit as ck
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> w = np.array([[0.0, 1.0], [2.0, 3.0]]).reshape(1, 1, 2, 2)
+    >>> ck.conv(x, w)[0, 0]
+    array([[19., 25.],
+           [37., 43.]])
+    """
+    options = {
+        "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+        "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
+    }  # fmt: skip
+    return _layer("forward", x, w, bias, method, out, options)
+
+
+def conv_transpose(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    operation: str = "correlation",
+    dtype: Any = None,
+    overflow: str = "raise",
+    accuracy: Any = "norm",
+    method: str = "auto",
+    out: Any = None,
+) -> Any:
+    """A transposed convolution: the exact adjoint of `conv` with the same options. Not a deconvolution.
+
+    ``out[b, o, q] = bias[o] + sum of x[b, c, i] * w[c, o, j]`` over all ``i*stride + j*dilation - pad = q``.
+
+    Parameters
+    ----------
+    x : array_like, (batch, channel, *space)
+        The input.
+    w : array_like, (channel, out/groups, *kernel)
+        The weights, as those of the `conv` that it is the adjoint of.
+    bias, stride, dilation, groups, operation, dtype, overflow, accuracy, method, out
+        As in `conv`.
+    padding : int or sequence
+        Samples cut off before and after.
+    output_padding : int or sequence of int
+        Samples added at the end, to tell apart the inputs that share a strided output.
+
+    Returns
+    -------
+    ndarray or torch.Tensor, (batch, out, *space)
+        Sizes ``(N-1)*stride + dilation*(K-1)+1 - padding + output_padding``.
+
+    Raises
+    ------
+    ShapeError, OptionError, DTypeError, IntegerOverflowError, AccuracyError
+        As `conv`.
+
+    Notes
+    -----
+    Equivalent to ``torch.nn.functional.conv_transpose2d`` for two spatial axes. No zeros are inserted: each phase of the
+    output is an ordinary convolution.
+
+    Examples
+    --------
+    >>> import numpy as np, convkit as ck
+    >>> ck.conv_transpose(np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0, 100.0]]]), stride=2)
+    array([[[  1.,  10., 102.,  20., 200.]]])
+    """
+    options = {
+        "operation": operation, "stride": stride, "padding": padding, "output_padding": output_padding,
+        "dilation": dilation, "groups": groups, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
+    }  # fmt: skip
+    return _layer("transposed", x, w, bias, method, out, options)
+
+
+def conv_input_gradient(
+    g: Any,
+    w: Any,
+    input_shape: Sequence[int],
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    boundary: Any = "zero",
+    operation: str = "correlation",
+    dtype: Any = None,
+    overflow: str = "raise",
+    accuracy: Any = "norm",
+    method: str = "auto",
+) -> Any:
+    """Gradient of the input of `conv`: the exact adjoint with respect to ``x``, boundaries included.
+
+    Parameters
+    ----------
+    g : array_like, (batch, out, *space)
+        Gradient of the output.
+    w : array_like, (out, channel/groups, *kernel)
+        The weights.
+    input_shape : sequence of int
+        Shape of ``x``, which a strided output does not determine.
+    stride, padding, dilation, groups, boundary, operation, dtype, overflow, accuracy, method
+        As in `conv`.
+
+    Returns
+    -------
+    ndarray or torch.Tensor
+        Of shape ``input_shape``.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.gradient`` if ``g`` is not the shape that `conv` gives; otherwise as `conv`.
+
+    Examples
+    --------
+    >>> import numpy as np, convkit as ck
+    >>> ck.conv_input_gradient(np.ones((1, 1, 2)), np.array([[[1.0, 2.0, 3.0]]]), (1, 1, 4))
+    array([[[1., 3., 5., 3.]]])
+    """
+    options = {
+        "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+        "boundary": boundary, "fill": 0, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
+    }  # fmt: skip
+    xp, (upstream, weights) = _arrays(("g", g), ("w", w))
+    shape = _shape("input_shape", input_shape)
+    call = _call(
+        "forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options
+    )
+    _check_gradient(upstream.shape, call)
+    return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
+
+
+def conv_weight_gradient(
+    g: Any,
+    x: Any,
+    weight_shape: Sequence[int],
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    boundary: Any = "zero",
+    fill: Any = 0,
+    operation: str = "correlation",
+    dtype: Any = None,
+    overflow: str = "raise",
+    accuracy: Any = "norm",
+    method: str = "auto",
+) -> Any:
+    """Gradient of the weights of `conv`: the exact adjoint with respect to ``w``.
+
+    ``dw[o, c, j] = sum_b sum_i g[b, o, i] * v[b, c, i*stride - pad + j*dilation]``.
+
+    Parameters
+    ----------
+    g : array_like, (batch, out, *space)
+        Gradient of the output.
+    x : array_like, (batch, channel, *space)
+        The input.
+    weight_shape : sequence of int
+        Shape of ``w``.
+    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method
+        As in `conv`.
+
+    Returns
+    -------
+    ndarray or torch.Tensor
+        Of shape ``weight_shape``.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.gradient`` if ``g`` is not the shape that `conv` gives; otherwise as `conv`.
+
+    Examples
+    --------
+    >>> import numpy as np, convkit as ck
+    >>> ck.conv_weight_gradient(np.ones((1, 1, 2)), np.array([[[1.0, 2.0, 4.0, 8.0]]]), (1, 1, 3))
+    array([[[ 3.,  6., 12.]]])
+    """
+    options = {
+        "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+        "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
+    }  # fmt: skip
+    xp, (upstream, samples) = _arrays(("g", g), ("x", x))
+    shape = _shape("weight_shape", weight_shape)
+    call = _call(
+        "forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options
+    )
+    _check_gradient(upstream.shape, call)
+    return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
+
+
+def _shape(option: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise OptionError("not-a-shape", option=option, value=repr(value))
+    return tuple(whole_number(option, size, 0) for size in value)
+
+
+def _check_gradient(shape: Any, call: NetworkCall) -> None:
+    if tuple(shape) != call.output_shape():
+        raise ShapeError(
+            "gradient",
+            gradient=by(shape),
+            expected=by(call.output_shape()),
+            input=by(call.x_shape),
+            weights=by(call.w_shape),
+        )
