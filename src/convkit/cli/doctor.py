@@ -36,6 +36,7 @@ def doctor_command(as_json: Json = False, lang: Lang = None) -> None:
 def examined() -> dict[str, Any]:
     """Everything that doctor looks at."""
     import convkit
+    from convkit.planner.machine import cpu_name
     from convkit.planner.storage import cache_folder
     from convkit.threads import num_threads
 
@@ -46,7 +47,7 @@ def examined() -> dict[str, Any]:
         "convkit": convkit.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "features": _cpu_features(),
         "cores": os.cpu_count(),
         "threads": num_threads(),
@@ -95,16 +96,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux: the platform knows a shorter name
-    return platform.processor() or platform.machine()
-
-
 def _cpu_features() -> list[str]:
     """Vector features of the CPU that matter to convolution, as Linux names them; elsewhere none are known."""
     try:
@@ -128,9 +119,9 @@ def _state(folder: Path | None) -> str:
 def _machine() -> dict[str, float]:
     from dataclasses import asdict
 
-    from convkit.planner.machine import machine
+    from convkit.planner.machine import current
 
-    return asdict(machine())
+    return asdict(current())
 
 
 def _self_test() -> str:

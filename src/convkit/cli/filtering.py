@@ -112,13 +112,13 @@ def filter_command(
 
 def _kernel(name: str, size: int | None, sigma: float | None, rank: int) -> NDArray[np.generic]:
     """A named kernel, or numbers from a file or the command line."""
-    from convkit import kernels
+    from convkit.cli.named import KERNEL_NAMES, named
     from convkit.cli.options import operand
     from convkit.errors import OptionError
 
     plain_word = name.replace("-", "").isalpha()
-    if name in kernels.NAMES or (plain_word and not Path(name).exists()):
-        return kernels.named(name, size=size, sigma=sigma, rank=rank)
+    if name in KERNEL_NAMES or (plain_word and not Path(name).exists()):
+        return named(name, size=size, sigma=sigma, rank=rank)
     for option, value in (("size", size), ("sigma", sigma)):
         if value is not None:
             raise OptionError("not-for-a-file", option=option, kernel=name)

@@ -26,7 +26,7 @@ def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
     --------
     >>> import torch
     >>> shifted(torch.ones(4, 1, 8, 8), 1, torch.Generator().manual_seed(3)).sum(dim=(1, 2, 3)).tolist()
-    [56.0, 56.0, 64.0, 56.0]
+    [64.0, 49.0, 56.0, 49.0]
     """
     count, _, rows, columns = images.shape
     padded = nn.functional.pad(images, (reach,) * 4)

@@ -26,12 +26,12 @@ def sobel_by_slices(image: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
 def sobel() -> Outcome:
     """The edges of a photograph: slopes with their sign, magnitude and direction."""
     photo = ck.data.photograph().astype(np.int64)
-    right = ck.correlate(photo, kernels.sobel(axis=1), mode="same", boundary="symmetric")
-    down = ck.correlate(photo, kernels.sobel(axis=0), mode="same", boundary="symmetric")
+    right = ck.correlate(photo, kernels.sobel(1, dtype=np.int64), mode="same", boundary="symmetric")
+    down = ck.correlate(photo, kernels.sobel(0, dtype=np.int64), mode="same", boundary="symmetric")
     magnitude = np.hypot(right, down)
     direction = np.degrees(np.arctan2(down, right))
     ramp = np.add.outer(3 * np.arange(6), 4 * np.arange(7))
-    ramp_right, ramp_down = (ck.correlate(ramp, kernels.sobel(axis), mode="valid") for axis in (1, 0))
+    ramp_right, ramp_down = (ck.correlate(ramp, kernels.sobel(axis, dtype=np.int64), mode="valid") for axis in (1, 0))
     words = partial(caption, "sobel")
     return Outcome(
         [
@@ -48,9 +48,9 @@ def sobel() -> Outcome:
             Picture(words("down"), down, "signed"),
             Picture(words("magnitude"), magnitude),
             Picture(words("direction"), np.where(magnitude > 100, direction, 0), "signed"),
-            Table(words("kernel"), cells(kernels.sobel(axis=1))),
+            Table(words("kernel"), cells(kernels.sobel(1, dtype=np.int64))),
         ],
-        Example(ramp[:4, :5], kernels.sobel(1), {"operation": "correlation", "mode": "valid"}),
+        Example(ramp[:4, :5], kernels.sobel(1, dtype=np.int64), {"operation": "correlation", "mode": "valid"}),
     )
 
 
@@ -76,7 +76,7 @@ def _against_scipy(
 def sharpen() -> Outcome:
     """Sharpening and unsharp masking raise the contrast of edges and leave the mean where it was."""
     photo = ck.data.photograph().astype(np.int64)
-    kernel, mask = kernels.sharpen(), kernels.unsharp(sigma=2.0, amount=0.8)
+    kernel, mask = kernels.sharpen(dtype=np.int64), kernels.unsharp(2.0, amount=0.8)
     crisp = ck.correlate(photo, kernel, mode="same", boundary="wrap")
     masked = ck.correlate(photo.astype(np.float64), mask, mode="same", boundary="wrap")
     blurred = ck.correlate(photo.astype(np.float64), kernels.gaussian(2.0), mode="same", boundary="wrap")
