@@ -32,8 +32,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "convkit.verbs": (
-        "Convolver", "conv", "conv_input_gradient", "conv_transpose", "conv_weight_gradient", "convolve", "correlate", "plan",
-        "pool",
+        "Convolver", "conv", "conv_input_gradient", "conv_transpose", "conv_weight_gradient", "convolve", "correlate",
+        "plan", "pool",
     ),
     "convkit.explain": ("explain", "identify", "passport", "translate"),
     "convkit.threads": ("num_threads", "set_num_threads"),

@@ -109,9 +109,7 @@ def choose(option: str, value: object, allowed: Iterable[str]) -> str:
         return value
     near = get_close_matches(value, names, n=1, cutoff=0.5) if isinstance(value, str) else []
     guess = f'{option}="{near[0]}"' if near else " | ".join(f'{option}="{name}"' for name in names)
-    raise OptionError(
-        "unknown-value", option=option, value=repr(value), allowed=", ".join(names), guess=guess
-    )
+    raise OptionError("unknown-value", option=option, value=repr(value), allowed=", ".join(names), guess=guess)
 
 
 def by(sizes: Sequence[object]) -> str:

@@ -1,8 +1,8 @@
 """A pytest plugin that puts convkit's drop-in functions into NumPy or SciPy before their own tests import them.
 
-``CONVKIT_SUITE`` says which names are exchanged: ``scipy`` or ``numpy``. ``CONVKIT_SUITE_RECORD`` is a folder that every
-process leaves its counts in: how often each exchanged name was called, and how often a verb was reached from it.
-``CONVKIT_SUITE_BREAK=1`` negates what the verbs return, to show that a wrong result is noticed.
+``CONVKIT_SUITE`` says which names are exchanged: ``scipy`` or ``numpy``. ``CONVKIT_SUITE_RECORD`` is a folder that
+every process leaves its counts in: how often each exchanged name was called, and how often a verb was reached from
+it. ``CONVKIT_SUITE_BREAK=1`` negates what the verbs return, to show that a wrong result is noticed.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ TILE_BYTES = 1 << 17
 class Direct:
     """``out[i] += w[j] * v[i*stride + start + j*dilation]``, j outermost.
 
-    Every output is formed by the same operations in the same order wherever it stands, so its bits depend neither on tiles,
-    nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part at all.
+    Every output is formed by the same operations in the same order wherever it stands, so its bits depend neither on
+    tiles, nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part at all.
     """
 
     name = "direct"
@@ -32,14 +32,14 @@ class Direct:
     def applies(self, problem: Problem) -> Reason | None:
         if any(window.up > 1 for window in problem.windows):
             return Reason("upsampled")
+        if problem.exact and problem.overflow != "wrap":
+            return Reason("unchecked")
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
         work = float(problem.multiply_adds)
-        cuts = max(
-            1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES
-        )
+        cuts = max(1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES)
         steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
         seconds = work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
@@ -56,17 +56,13 @@ class Direct:
         per_tile = max(64, TILE_BYTES // (out.itemsize * max(1, rows)))
         by_output = problem.outputs < problem.taps
         one_tile = _by_output if by_output else _by_tap
-        threads.run_all(
-            [partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)]
-        )
+        threads.run_all([partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)])
 
 
-def _block(
-    problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]
-) -> tuple[Array, list[Range]]:
-    spans = [
-        clipped(window, needed(window, outputs)) for window, outputs in zip(problem.windows, box, strict=True)
-    ]
+def _block(problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]) -> tuple[Array, list[Range]]:
+    spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
+    if not problem.fill or len(box) == 1:  # a fill along a later axis would show beyond the zeros of an earlier one
+        spans = [clipped(window, span) for window, span in zip(problem.windows, spans, strict=True)]
     return extended(x, problem.windows, spans, problem.fill, dtype), spans
 
 

@@ -26,6 +26,8 @@ class Dot:
         window = problem.windows[0]
         if (window.stride, window.dilation, window.up) != (1, 1, 1) or window.sides != ("zero", "zero"):
             return Reason("not-plain")
+        if window.start < 1 - window.kernel or window.start + window.count > window.size:
+            return Reason("not-plain")  # windows that touch no sample at all
         if window.size == 0 or window.count == 0:
             return Reason("nothing-to-do")
         if window.size * window.kernel > SHORT:
@@ -34,9 +36,7 @@ class Dot:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
-        seconds = (
-            problem.batch * 2 * machine.call + 2 * work * width(problem.compute_dtype) / machine.elementwise
-        )
+        seconds = problem.batch * 2 * machine.call + 2 * work * width(problem.compute_dtype) / machine.elementwise
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(
             2 * work,
@@ -57,10 +57,9 @@ class Dot:
         for b in range(problem.batch):
             out[b, 0, 0] = row_sum(x[b, 0, 0].astype(out.dtype, copy=False), prepared)
 
-
-def quick(problem: Problem) -> Callable[[Array, Array], Array]:
-    """The arithmetic of one row alone, for a caller that keeps it: (samples, kernel in convolution order) -> outputs."""
-    return _row_sum(problem)
+    def quick(self, problem: Problem) -> Callable[[Array, Array], Array]:
+        """The arithmetic of one row alone: (samples, kernel in the order of a convolution) -> outputs."""
+        return _row_sum(problem)
 
 
 def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:

@@ -6,8 +6,8 @@ Three engines form sums of integer products without error:
 - float64 transforms, as long as their error bound stays below one half, rounded afterwards;
 - int64 sums, as long as no partial sum can reach 2**63 (or wrapping is what was asked for).
 
-Larger numbers are split into balanced digits ``x = sum_t x_t * 2**(b*t)``, ``|x_t| <= 2**(b-1)``, convolved digit by digit and
-put together with carries, so that the result, or the fact that it does not fit, is known exactly.
+Larger numbers are split into balanced digits ``x = sum_t x_t * 2**(b*t)``, ``|x_t| <= 2**(b-1)``, convolved digit by
+digit and put together with carries, so that the result, or the fact that it does not fit, is known exactly.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class ExactInteger:
     name = "exact-integer"
 
     def applies(self, problem: Problem) -> Reason | None:
+        if any(window.up > 1 for window in problem.windows):
+            return Reason("upsampled")
         return None if problem.exact else Reason("not-integer", dtype=problem.compute_dtype)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
@@ -137,9 +139,7 @@ def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Sch
             one, total = (peak, kernel.peak), worst
         else:
             bits = -(-max(peak.bit_length(), kernel.peak.bit_length(), 1) // digits) + 1
-            input_digits, kernel_digits = (
-                -(-(limit.bit_length() + 1) // bits) for limit in (peak, kernel.peak)
-            )
+            input_digits, kernel_digits = (-(-(limit.bit_length() + 1) // bits) for limit in (peak, kernel.peak))
             one = min(peak, 1 << (bits - 1)), min(kernel.peak, 1 << (bits - 1))
             # Room for the sum of all digit pairs of one place, and for a carry.
             total = 2 * one[0] * one[1] * problem.terms * min(input_digits, kernel_digits)
@@ -148,9 +148,7 @@ def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Sch
             if plan is None:
                 continue
             seconds = (
-                input_digits
-                * kernel_digits
-                * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
+                input_digits * kernel_digits * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
             )
             if best is None or seconds < best[0]:
                 best = seconds, Scheme(engine, plan, input_digits, kernel_digits, bits)
@@ -164,7 +162,7 @@ def _engine(problem: Problem, engine: str, one: tuple[int, int], total: int, fit
         return _products(problem) if total < FLOAT_EXACT else None
     if engine == "integers":
         wraps = problem.overflow == "wrap" or fits
-        return plan_for(problem, "direct") if (total < 2**63 or wraps) else None
+        return plan_for(problem.derive(overflow="wrap"), "direct") if (total < 2**63 or wraps) else None
     if total >= FLOAT_EXACT:
         return None
     for method in ("fft", "overlap-save"):
@@ -204,11 +202,7 @@ def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array,
     )
     plan = plan_for(problem_of_digits, scheme.plan.choice)
     if scheme.engine == "integers":
-        target = (
-            out
-            if out.dtype == plan.problem.compute_dtype
-            else np.empty(out.shape, plan.problem.compute_dtype)
-        )
+        target = out if out.dtype == plan.problem.compute_dtype else np.empty(out.shape, plan.problem.compute_dtype)
         with np.errstate(over="ignore"):
             plan.algorithm.run(plan.problem, plan.algorithm.prepare(plan.problem, kernel), x, target)
         if target is not out:
@@ -247,8 +241,8 @@ def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: i
 def _misfits(sums: Array, bits: int, low: Array, unsigned: bool) -> tuple[Array, Array]:
     """Where the exact value lies above, and below, what 64 bits hold.
 
-    Carries turn the sums into digits in ``0 .. 2**bits - 1`` and a signed top. A value fits if everything from bit 64 up
-    repeats its sign: all zeros, or for signed numbers all ones.
+    Carries turn the sums into digits in ``0 .. 2**bits - 1`` and a signed top. A value fits if everything from bit 64
+    up repeats its sign: all zeros, or for signed numbers all ones.
     """
     top = np.zeros(low.shape, np.int64)
     zeros = np.ones(low.shape, bool)

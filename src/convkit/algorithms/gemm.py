@@ -22,8 +22,8 @@ LONGEST_SUM = 1 << 13
 class ImplicitGemm:
     """``out[o, i] = sum_(c,j) W[o, (c,j)] * P[(c,j), i]`` with ``P[(c,j), i] = v[c, i*stride + start + j*dilation]``.
 
-    ``P`` is never whole: it is gathered for a tile of outputs at a time. One sample is one sequence of products of fixed
-    shapes, so a batch does not change a sample's bits.
+    ``P`` is never whole: it is gathered for a tile of outputs at a time. One sample is one sequence of products of
+    fixed shapes, so a batch does not change a sample's bits.
     """
 
     name = "gemm"
@@ -74,9 +74,7 @@ def _tile(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Rang
     spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
     rank = len(box)
     # (1, 1, C, *counts, *kernel) -> (C, *kernel, *counts)
-    view = sliding_windows(
-        extended(x, problem.windows, spans, problem.fill, out.dtype), problem.windows, counts
-    )[0, 0]
+    view = sliding_windows(extended(x, problem.windows, spans, problem.fill, out.dtype), problem.windows, counts)[0, 0]
     view = view.transpose(0, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
     columns = math.prod(counts)
     if problem.terms <= LONGEST_SUM:

@@ -1,4 +1,4 @@
-"""Overlap-save: blocks a few kernels long, each transformed, multiplied and transformed back while it is in the cache."""
+"""Overlap-save: blocks a few kernels long, transformed, multiplied and transformed back while they are in the cache."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ class OverlapSave:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         transform, counts = block_of(problem)
-        blocks = math.prod(
-            -(-window.count // count) for window, count in zip(problem.windows, counts, strict=True)
-        )
+        blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
         one = transform.bytes(problem.compute_dtype)
         kernels = problem.groups * problem.in_channels * problem.out_channels
         workspace = one * ((2 * problem.in_channels + 3) * threads.num_threads() + 2 * kernels)
@@ -85,9 +83,7 @@ class OverlapSave:
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
-        threads.run_all(
-            [partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes]
-        )
+        threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
 
 
 def grid(problem: Problem, counts: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:

@@ -1,7 +1,7 @@
 """Polyphase: an upsampled input (transposed convolution, strided gradients) without its zeros.
 
-Outputs whose windows meet the same phase of samples form an ordinary problem on every ``up``-th kernel element. Each phase
-is planned by itself, so no zero is stored and none is multiplied.
+Outputs whose windows meet the same phase of samples form an ordinary problem on every ``up``-th kernel element. Each
+phase is planned by itself, so no zero is stored and none is multiplied.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Phase = tuple[slice, slice, Window]
 def phases(window: Window) -> list[tuple[slice, slice, Window | None]]:
     """Split one axis: (its outputs, its kernel elements, the ordinary window between them) for each phase.
 
-    Output ``i`` meets a sample with element ``j`` where ``i*stride + start + j*dilation`` is a multiple of ``up``. The window
-    is None for outputs that meet only zeros.
+    Output ``i`` meets a sample with element ``j`` where ``i*stride + start + j*dilation`` is a multiple of ``up``.
+    The window is None for outputs that meet only zeros.
     """
     common, step = math.gcd(window.stride, window.up), math.gcd(window.dilation, window.up)
     outputs, elements = window.up // common, window.up // step
@@ -70,11 +70,7 @@ class Polyphase:
         return parts
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
-        costs = [
-            plan.algorithm.cost(plan.problem, machine)
-            for _, _, plan in self._parts(problem)
-            if plan is not None
-        ]
+        costs = [plan.algorithm.cost(plan.problem, machine) for _, _, plan in self._parts(problem) if plan is not None]
         return Cost(
             sum(cost.flops for cost in costs),
             sum(cost.bytes for cost in costs),

@@ -1,4 +1,4 @@
-"""Separable and low-rank: a kernel that is a sum of few outer products, one short pass along each axis for each of them."""
+"""Separable and low-rank: a kernel that is a sum of few outer products, done as short passes along each axis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TILE_BYTES = 1 << 17
 
 
 class Separable:
-    """``out = sum_r  (w_r0 along axis 0) of ... of (w_rn along axis n) of v``, for ``kernel = sum_r w_r0 x ... x w_rn``.
+    """``out = sum_r (w_r0 along axis 0) of ... (w_rn along axis n) of v``, with ``kernel = sum_r w_r0 x ... x w_rn``.
 
     ``separable`` is the case of one term found exactly element by element, so its error is bounded output by output;
     ``low-rank`` takes the terms of a singular value decomposition, whose error is bounded by norms.

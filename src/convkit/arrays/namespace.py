@@ -95,9 +95,11 @@ class Namespace:
 
     def real_name(self, dtype: str) -> str:
         """The real type of a complex type's parts; a real type as it is."""
-        return {"complex64": "float32", "complex128": "float64", "clongdouble": "longdouble"}.get(
-            dtype, dtype
-        )
+        return {"complex64": "float32", "complex128": "float64", "clongdouble": "longdouble"}.get(dtype, dtype)
+
+    def extremes(self, array: Any) -> tuple[float, float]:
+        """Smallest and largest element; NaN if there is one."""
+        return float(array.min(initial=0)), float(array.max(initial=0))
 
     def take_last(self, array: Any, indices: Any) -> Any:
         """Elements of the last axis by index, one set of indices for each row."""

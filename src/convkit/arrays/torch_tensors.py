@@ -70,9 +70,7 @@ class TorchNamespace(Namespace):
         if value.device.type != "cpu":
             raise OptionError("device", role=role, device=value.device)
         if value.is_sparse or value.is_quantized:
-            raise DTypeError(
-                "not-an-array", role=role, type="sparse or quantised tensor", cause="no strided memory"
-            )
+            raise DTypeError("not-an-array", role=role, type="sparse or quantised tensor", cause="no strided memory")
         return value
 
     def dtype(self, array: Any) -> str:
@@ -104,6 +102,9 @@ class TorchNamespace(Namespace):
 
     def zeros_like(self, array: Any) -> Any:
         return torch.zeros_like(array)
+
+    def extremes(self, array: Any) -> tuple[float, float]:
+        return super().extremes(array.detach().numpy())
 
     def take_last(self, array: Any, indices: Any) -> Any:
         return torch.gather(array, -1, torch.from_numpy(indices))

@@ -80,7 +80,5 @@ def typed(kernel: np.ndarray, dtype: DTypeLike) -> np.ndarray:
         limits = np.iinfo(target)
         whole = np.array_equal(kernel, np.rint(kernel))
         if not whole or kernel.min() < limits.min or kernel.max() > limits.max:
-            raise DTypeError(
-                "kernel-not-whole", dtype=target.name, least=f"{kernel.min():g}", most=f"{kernel.max():g}"
-            )
+            raise DTypeError("kernel-not-whole", dtype=target.name, least=f"{kernel.min():g}", most=f"{kernel.max():g}")
     return np.array(kernel, dtype=target, order="C")

@@ -266,8 +266,7 @@ def laplacian_of_gaussian(
     count = len(sigma) if isinstance(sigma, (Sequence, np.ndarray)) else whole_number("rank", rank, 1)
     orders = 2 * np.eye(count, dtype=int)
     kernel = sum(
-        gaussian(sigma, radius=radius, truncate=truncate, order=order.tolist(), rank=count)
-        for order in orders
+        gaussian(sigma, radius=radius, truncate=truncate, order=order.tolist(), rank=count) for order in orders
     )
     kernel = kernel - math.fsum(kernel.ravel()) / kernel.size
     return build.typed(kernel, dtype)

@@ -211,14 +211,9 @@ def gaussian(
     count = len(sigma) if isinstance(sigma, (Sequence, np.ndarray)) else whole_number("rank", rank, 1)
     widths = build.positives("sigma", sigma, count)
     reach = build.positive("truncate", truncate)
-    radii = (
-        [int(reach * width + 0.5) for width in widths]
-        if radius is None
-        else per_axis("radius", radius, count, 0)
-    )
+    radii = [int(reach * width + 0.5) for width in widths] if radius is None else per_axis("radius", radius, count, 0)
     vectors = [
-        _gaussian(width, r, n)
-        for width, r, n in zip(widths, radii, per_axis("order", order, count, 0), strict=True)
+        _gaussian(width, r, n) for width, r, n in zip(widths, radii, per_axis("order", order, count, 0), strict=True)
     ]
     return build.typed(build.turned(build.outer(vectors), operation), dtype)
 

@@ -93,9 +93,7 @@ def _fitted(value: Number, low: int, high: int, overflow: Overflow, dtype: np.dt
     if low <= value <= high:
         return value
     if overflow == "raise":
-        raise IntegerOverflowError(
-            "does-not-fit", dtype=dtype.name, count=1, least=low, largest=high, worst=value
-        )
+        raise IntegerOverflowError("does-not-fit", dtype=dtype.name, count=1, least=low, largest=high, worst=value)
     return min(max(value, low), high) if overflow == "saturate" else (value - low) % (high - low + 1) + low
 
 
@@ -141,9 +139,7 @@ def _arrays(
                 counted = to_grid(np.broadcast_to(np.asarray(given), samples.shape), arithmetic).values
                 presence.values = [a * b for a, b in zip(presence.values, counted, strict=True)]
         if nan == "omit":
-            presence.values = [
-                w if _finite(s) else 0 for w, s in zip(presence.values, samples.values, strict=True)
-            ]
+            presence.values = [w if _finite(s) else 0 for w, s in zip(presence.values, samples.values, strict=True)]
         if kind.kind in "iu":
             kind = np.dtype(np.float64)
         out = omit(operator, samples, kernel, presence)

@@ -68,9 +68,7 @@ class Operator:
         --------
         >>> from convkit.oracle import array_operator
         >>> from convkit.spec import ConvSpec
-        >>> array_operator(ConvSpec.of_arrays(1), (3,), (2,)).apply(
-        ...     Grid.of([1, 2, 3]), Grid.of([1, 10])
-        ... ).values
+        >>> array_operator(ConvSpec.of_arrays(1), (3,), (2,)).apply(Grid.of([1, 2, 3]), Grid.of([1, 10])).values
         [1, 12, 23, 30]
         """
         out = Grid.full(self.output_shape, 0)

@@ -50,9 +50,7 @@ def pool(
             at = tuple(start + j for start, j in zip(starts, shift, strict=True))
             if all(0 <= p < n for p, n in zip(at, sizes, strict=True)):
                 samples.append(x[(*lead, *at)])
-        out[index] = (
-            _largest(samples) if kind == "max" else _mean(samples, prod(map(int.__sub__, stops, starts)))
-        )
+        out[index] = _largest(samples) if kind == "max" else _mean(samples, prod(map(int.__sub__, stops, starts)))
     return out
 
 

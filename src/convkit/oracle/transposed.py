@@ -45,8 +45,7 @@ def transposed_operator(spec: ConvSpec, input_shape: Sequence[int], weight_shape
                     if spec.operation == "convolution":
                         laid = tuple(k - 1 - j for k, j in zip(kernels, element, strict=True))
                     stamped = tuple(
-                        place[a] * spec.stride[a] + spec.dilation[a] * laid[a] - before[a]
-                        for a in range(spec.rank)
+                        place[a] * spec.stride[a] + spec.dilation[a] * laid[a] - before[a] for a in range(spec.rank)
                     )
                     if all(0 <= p < n for p, n in zip(stamped, counts, strict=True)):
                         yield Link((b, channel, *stamped), (b, c, *place), (c, o, *element))

@@ -50,12 +50,8 @@ def repair(problem: Problem, kernel: Array, x: Array, out: Array) -> None:
     nan = _count(problem, indicators["nan"], signs["any"]) + _count(
         problem, indicators["plus"] | indicators["minus"], signs["zero"]
     )
-    plus = _count(problem, indicators["plus"], signs["plus"]) + _count(
-        problem, indicators["minus"], signs["minus"]
-    )
-    minus = _count(problem, indicators["plus"], signs["minus"]) + _count(
-        problem, indicators["minus"], signs["plus"]
-    )
+    plus = _count(problem, indicators["plus"], signs["plus"]) + _count(problem, indicators["minus"], signs["minus"])
+    minus = _count(problem, indicators["plus"], signs["minus"]) + _count(problem, indicators["minus"], signs["plus"])
     out[plus > 0] = np.inf
     out[minus > 0] = -np.inf
     out[(nan > 0) | ((plus > 0) & (minus > 0))] = np.nan
@@ -66,7 +62,8 @@ def _count(problem: Problem, samples: Array, elements: Array) -> Array:
     from convkit.planner.plan import plan_for
 
     counting = problem.derive(
-        input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense", rank=0
+        input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense",
+        rank=0
     )  # fmt: skip
     counts = np.zeros(problem.output_shape, np.int64)
     if samples.any() and elements.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class Plan:
         How.
     """
 
-    __slots__ = ("_why", "algorithm", "measured", "method", "problem")
+    __slots__ = ("algorithm", "measured", "method", "problem", "why")
 
     def __init__(
         self, problem: Problem, algorithm: Algorithm, why: Reason, method: str, measured: dict[str, float]
@@ -49,7 +50,7 @@ class Plan:
         self.algorithm = algorithm
         self.method = method
         self.measured = measured
-        self._why = why
+        self.why = why
 
     @property
     def choice(self) -> str:
@@ -73,7 +74,12 @@ class Plan:
 
     def report(self) -> PlanReport:
         """Every algorithm with its cost and bound, or the sentence that says why it was left out."""
-        return PlanReport(self.problem, self.choice, self._why, tuple(_rows(self.problem, self.measured)))
+        return PlanReport(self.problem, self.choice, self.why, tuple(_rows(self.problem, self.measured)))
+
+    def quick(self) -> Callable[[Array, Array], Array] | None:
+        """The bare arithmetic of a problem so small that all else is overhead, where the algorithm offers it."""
+        offered = getattr(self.algorithm, "quick", None)
+        return None if offered is None else offered(self.problem)
 
     def prepare(self, kernel: Array) -> Prepared:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
@@ -144,6 +150,10 @@ def forget_plans() -> None:
 
 
 def _choose(problem: Problem, method: str) -> Plan:
+    if problem.batch != 1:
+        # A batch is done as its samples are, so that it does not change their bits.
+        one = plan_for(problem.derive(batch=1), method)
+        return Plan(problem, one.algorithm, one.why, method, {})
     if method not in ("auto", "measure"):
         algorithm = registry.algorithm(method)
         why_not = algorithm.applies(problem)
@@ -181,9 +191,7 @@ def _measure(problem: Problem, names: list[str]) -> dict[str, float]:
     if problem.structure != "dense":  # a sum of as many outer products as the problem says
         kernel = np.zeros(problem.kernel_shape, problem.kernel_dtype)
         for _ in range(problem.rank):
-            kernel += outer(
-                [_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows]
-            )
+            kernel += outer([_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows])
     out = np.empty(problem.output_shape, problem.compute_dtype)
     plans = {name: Plan(problem, registry.algorithm(name), Reason("asked"), name, {}) for name in names}
     ready = {name: plan.prepare(kernel) for name, plan in plans.items()}

@@ -194,9 +194,7 @@ class ConvSpec:
                 raise ShapeError("nothing-to-extend", axis=axis, boundary=", ".join(sorted(needed)))
         return windows
 
-    def _starts_and_counts(
-        self, sizes_in: tuple[int, ...], kernels: tuple[int, ...]
-    ) -> tuple[list[int], list[int]]:
+    def _starts_and_counts(self, sizes_in: tuple[int, ...], kernels: tuple[int, ...]) -> tuple[list[int], list[int]]:
         starts: list[int] = []
         counts: list[int] = []
         if self.mode == "valid":
@@ -221,9 +219,7 @@ class ConvSpec:
             else:
                 pad = self.pads(sizes_in, kernels)[axis]
                 starts.append(-pad[0])
-                counts.append(
-                    sizes.padded_size(n, k, s, d, pad).value if self.padding != "same" else -(-n // s)
-                )
+                counts.append(sizes.padded_size(n, k, s, d, pad).value if self.padding != "same" else -(-n // s))
         return starts, counts
 
     def pads(self, input_sizes: Sequence[int], kernel_sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -252,9 +248,7 @@ class ConvSpec:
             s, d, pad = self.stride[axis], self.dilation[axis], self.pads(sizes_in, kernels)[axis]
             size = sizes.transposed_size(n, k, s, d, pad, self.output_padding[axis])
             if size.value < 1 and n > 0:
-                raise ShapeError(
-                    "empty-output", axis=axis, rule=size.rule, numbers=size.numbers, value=size.value
-                )
+                raise ShapeError("empty-output", axis=axis, rule=size.rule, numbers=size.numbers, value=size.value)
             windows.append(Window(n, k, size.value, pad[0] - (sizes.reach(k, d) - 1), 1, d, s))
         return tuple(windows)
 

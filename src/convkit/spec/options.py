@@ -76,9 +76,7 @@ def boundary_sides(value: object, rank: int) -> tuple[Sides, ...]:
     if rank == 1 and len(entries) == 2 and all(isinstance(item, str) for item in entries):
         entries = (entries,)
     if len(entries) != rank:
-        raise OptionError(
-            "wrong-length", option="boundary", value=tuple(entries), length=len(entries), rank=rank
-        )
+        raise OptionError("wrong-length", option="boundary", value=tuple(entries), length=len(entries), rank=rank)
     sides: list[Sides] = []
     for item in entries:
         pair = (item, item) if isinstance(item, str) else item

@@ -35,9 +35,7 @@ def reach(kernel: int, dilation: int = 1) -> int:
     return dilation * (kernel - 1) + 1
 
 
-def padded_size(
-    size: int, kernel: int, stride: int = 1, dilation: int = 1, pad: tuple[int, int] = (0, 0)
-) -> Size:
+def padded_size(size: int, kernel: int, stride: int = 1, dilation: int = 1, pad: tuple[int, int] = (0, 0)) -> Size:
     """Outputs of a kernel laid only where it fits the padded input; the division rounds down.
 
     Examples
@@ -125,9 +123,7 @@ def input_sizes(
     )
 
 
-def pooled_size(
-    size: int, window: int, stride: int, pad: tuple[int, int] = (0, 0), rounding: str = "floor"
-) -> Size:
+def pooled_size(size: int, window: int, stride: int, pad: tuple[int, int] = (0, 0), rounding: str = "floor") -> Size:
     """Windows of a pooling layer; with ``ceil`` a last one may hang over the end, if it starts inside.
 
     Examples
@@ -181,7 +177,5 @@ def check_fit(sizes: tuple[int, ...], kernels: tuple[int, ...], dilations: tuple
         right=sizes[axis],
         axes=", ".join(map(str, short)),
         pad=max(-(-(reaches[i] - sizes[i]) // 2) for i in short),
-        largest=by(
-            [max(0, (size - 1) // dilation + 1) if size else 0 for size, dilation in zip(sizes, dilations)]
-        ),
+        largest=by([max(0, (size - 1) // dilation + 1) if size else 0 for size, dilation in zip(sizes, dilations)]),
     )

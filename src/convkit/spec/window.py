@@ -2,8 +2,8 @@
 
 ``out[i] = sum_j v[i*stride + start + j*dilation] * w[j]``, i = 0..count-1, j = 0..kernel-1
 
-where ``v`` is the boundary-extended input with ``up - 1`` zeros put between neighbouring samples, and ``w`` the kernel in
-the order in which it is laid down: reversed for a convolution, as it is for a correlation.
+where ``v`` is the boundary-extended input with ``up - 1`` zeros put between neighbouring samples, and ``w`` the
+kernel in the order in which it is laid down: reversed for a convolution, as it is for a correlation.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The bilinear operator behind every verb, and its two adjoints.
 
-With ``T(x, k, g) = sum g * F(x, k)``, the operator ``F``, the gradient of the input ``X(g, k)`` and the gradient of the kernel
-``K(g, x)`` are the derivatives of ``T`` by its three arguments. Each is linear in both of its own, and differentiating one
-gives the other two again: nothing else is needed for gradients of any order.
+With ``T(x, k, g) = sum g * F(x, k)``, the operator ``F``, the gradient of the input ``X(g, k)`` and the gradient of
+the kernel ``K(g, x)`` are the derivatives of ``T`` by its three arguments. Each is linear in both of its own, and
+differentiating one gives the other two again: nothing else is needed for gradients of any order.
 
-Arrays have the shapes of `convkit.planner.Problem`: x (batch, groups, in, *size), k (groups, out, in, *kernel) in the order
-in which it is laid down, g (batch, groups, out, *count).
+Arrays have the shapes of `convkit.planner.Problem`: x (batch, groups, in, *size), k (groups, out, in, *kernel) in the
+order in which it is laid down, g (batch, groups, out, *count).
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from convkit.spec.boundary import OUTSIDE, index_map
 from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
+
+FACTORED = ("separable", "low-rank")
+"""Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6
 """Seconds that a factored kernel must promise to save before the kernel's values are examined."""
@@ -59,9 +62,9 @@ class Bilinear:
     def _worth_a_look(self) -> bool:
         """Whether one outer product would be enough cheaper to make up for finding out."""
         problem = self.problem
-        if len(problem.windows) < 2 or not problem.single or problem.exact or problem.taps < 4:
+        if len(problem.windows) < 2 or not problem.single or problem.exact:
             return False
-        if self.method in ("separable", "low-rank"):
+        if self.method in FACTORED:
             return True
         if self.method not in ("auto", "measure") or any(window.up > 1 for window in problem.windows):
             return False
@@ -95,7 +98,8 @@ class Bilinear:
         )  # fmt: skip
         swap = lambda array, first: np.moveaxis(array, (0, 1, 2), first)  # noqa: E731
         plan = plan_for(adjoint, self._method_of_adjoint())
-        # g (b, g, o, ...) -> (g, o, b, ...); x (b, g, c, ...) -> (c, g, b, ...); result (c, g, o, ...) -> (g, o, c, ...)
+        # g (b, g, o, ...) -> (g, o, b, ...); x (b, g, c, ...) -> (c, g, b, ...); result (c, g, o, ...) -> (g, o, c,
+        # ...)
         return swap(run(plan, plan.prepare(swap(g, (2, 0, 1))), swap(x, (2, 1, 0))), (2, 0, 1))
 
     def _method_of_adjoint(self) -> str:

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
-from convkit.algorithms import dot
 from convkit.arrays import NUMPY, Namespace
-from convkit.errors import OptionError, ShapeError, by
+from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
 from convkit.planner.plan import Plan
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
-from convkit.verbs.bilinear import Bilinear
+from convkit.verbs.bilinear import FACTORED, Bilinear
 from convkit.verbs.dtypes import ElementTypes, check_fill, element_types, finish, result_name
 from convkit.verbs.layout import Layout, layout_of
 
@@ -42,9 +41,7 @@ class ArrayCall:
 
     __slots__ = ("layout", "operator", "quick", "spec", "types")
 
-    def __init__(
-        self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str
-    ):
+    def __init__(self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str):
         self.spec = spec
         self.layout = layout
         self.types = types
@@ -61,14 +58,14 @@ class ArrayCall:
         """For one short row of floats, the arithmetic alone."""
         problem = self.operator.problem
         plain = self.types.compute == self.types.result == problem.input_dtype == problem.kernel_dtype
-        if (
-            not plain
-            or self.layout.lead
-            or self.spec.operation != "convolution"
-            or self.spec.nan != "propagate"
-        ):
+        if not plain or self.layout.lead or self.spec.nan != "propagate" or self.operator.method in FACTORED:
             return None
-        return dot.quick(problem) if self.operator.plan().choice == "dot" else None
+        row = self.operator.plan().quick()
+        if row is None or self.spec.flips:
+            return row
+        if self.spec.conjugate and problem.kernel_dtype.startswith("complex"):
+            return lambda x, k: row(x, k[::-1].conj())
+        return lambda x, k: row(x, k[::-1])
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""
@@ -77,9 +74,7 @@ class ArrayCall:
 
     def sums(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result in the compute type, in canonical form."""
-        return xp.apply(
-            self.operator, "forward", self.layout.canonical_input(xp, x), self.canonical_kernel(xp, k), out
-        )
+        return xp.apply(self.operator, "forward", self.layout.canonical_input(xp, x), self.canonical_kernel(xp, k), out)
 
     def run(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result for two arrays of the shapes and types that the call was made for."""
@@ -102,9 +97,7 @@ class ArrayCall:
         if out.dtype.name != self.types.compute or np.may_share_memory(out, x) or np.may_share_memory(out, k):
             return None
         moved = np.moveaxis(out, self.layout.axes, range(-self.layout.rank, 0))
-        canonical = moved.reshape(
-            (self.layout.batch, self.layout.groups, 1, *moved.shape[len(self.layout.lead) :])
-        )
+        canonical = moved.reshape((self.layout.batch, self.layout.groups, 1, *moved.shape[len(self.layout.lead) :]))
         return canonical if np.may_share_memory(canonical, out) else None
 
     def output_shape(self) -> tuple[int, ...]:
@@ -117,9 +110,7 @@ class ArrayCall:
         layout = self.layout
         sizes = dict(zip(layout.axes, along, strict=True))
         others = iter(layout.lead)
-        return tuple(
-            sizes[axis] if axis in sizes else next(others) for axis in range(len(layout.lead) + layout.rank)
-        )
+        return tuple(sizes[axis] if axis in sizes else next(others) for axis in range(len(layout.lead) + layout.rank))
 
     def plan(self) -> Plan:
         """The plan of the forward operator, the kernel's values not known."""
@@ -165,7 +156,8 @@ def array_call(
     spec = ConvSpec.of_arrays(layout.rank, operation, mode, dtype=asked, **options)
     types = element_types(x_dtype, k_dtype, asked)
     call = ArrayCall(spec, layout, types, x_dtype, k_dtype, method)
-    call.plan()  # an unknown method, or an accuracy out of reach, is said before any work
+    if method not in FACTORED:
+        call.plan()  # an unknown method, or an accuracy out of reach, is said before any work
     if len(_calls) >= _KEPT:
         _calls.clear()
     _calls[key] = call
@@ -176,8 +168,8 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
-def check_out(out: Any, shape: tuple[int, ...]) -> None:
-    """Raise unless ``out`` is a writable NumPy array of ``shape``.
+def check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """Raise unless ``out`` is a writable NumPy array of ``shape`` and ``dtype``.
 
     Raises
     ------
@@ -185,8 +177,12 @@ def check_out(out: Any, shape: tuple[int, ...]) -> None:
         ``option.out-not-writable``.
     ShapeError
         ``shape.out``.
+    DTypeError
+        ``dtype.out``.
     """
     if not isinstance(out, np.ndarray) or not out.flags.writeable:
         raise OptionError("out-not-writable", type=type(out).__name__)
     if out.shape != shape:
         raise ShapeError("out", out=by(out.shape), result=by(shape))
+    if out.dtype.name != dtype:
+        raise DTypeError("out", out=out.dtype.name, result=dtype)

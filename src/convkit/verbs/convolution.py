@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import OptionError
+from convkit.planner.algorithm import Array
 from convkit.verbs import missing, objects
 from convkit.verbs.calls import ArrayCall, array_call, check_out
 
-_plain: dict[tuple[Any, ...], ArrayCall] = {}
+_KEPT = 4096
+_quick: dict[tuple[Any, ...], Callable[[Array, Array], Array]] = {}
 
 
 def convolve(
@@ -59,8 +62,8 @@ def convolve(
     anchor : int or sequence of int, optional
         Kernel element that lies on the output sample in mode ``same``; ``(K-1)//2`` by default.
     dtype : dtype, optional
-        Type of the result. Without it integers give int64 (uint64 if both are unsigned), the rest ``numpy.result_type``.
-        Floats stored as integers are rounded half to even and saturated.
+        Type of the result. Without it integers give int64 (uint64 if both are unsigned), the rest
+        ``numpy.result_type``. Floats stored as integers are rounded half to even and saturated.
     overflow : {"raise", "saturate", "wrap"}
         What happens to an exact integer result that does not fit.
     nan : {"propagate", "omit"}
@@ -91,9 +94,9 @@ def convolve(
 
     Notes
     -----
-    Equivalent to ``scipy.signal.convolve(x, k, "full")`` for boundary ``zero``, and to ``scipy.ndimage.convolve`` for mode
-    ``same`` and odd kernels with the boundary names translated. Definition: Oppenheim and Schafer, Discrete-Time Signal
-    Processing, section 2.3.
+    Equivalent to ``scipy.signal.convolve(x, k, "full")`` for boundary ``zero``, and to ``scipy.ndimage.convolve`` for
+    mode ``same`` and odd kernels with the boundary names translated. Definition: Oppenheim and Schafer, Discrete-Time
+    Signal Processing, section 2.3.
 
     Examples
     --------
@@ -103,29 +106,10 @@ def convolve(
     >>> ck.convolve([1, 2, 3], [1, 0, -1], "same", boundary="reflect")
     array([0, 2, 0])
     """
-    if type(x) is np.ndarray and type(k) is np.ndarray and out is None and weights is None and mask is None:
-        key = (
-            x.shape, k.shape, x.dtype, k.dtype, mode, boundary, fill, stride, dilation, axes, anchor, dtype, overflow,
-            accuracy, method, nan,
-        )  # fmt: skip
-        try:
-            call = _plain.get(key)
-        except TypeError:
-            call = None
-        if call is not None and call.quick is not None:
-            return call.quick(x, k)
-    else:
-        key = None
-    options = {
-        "boundary": boundary, "fill": fill, "stride": stride, "dilation": dilation, "anchor": anchor,
-        "overflow": overflow, "nan": nan, "accuracy": accuracy,
-    }  # fmt: skip
-    call, result = _convolve("convolution", x, k, mode, axes, dtype, method, weights, mask, out, options)
-    if key is not None and call is not None and call.quick is not None:
-        if len(_plain) > 4096:
-            _plain.clear()
-        _plain[key] = call
-    return result
+    return _verb(
+        "convolution", x, k, mode, boundary, fill, stride, dilation, axes, anchor, dtype, overflow, nan, weights, mask,
+        accuracy, method, out,
+    )  # fmt: skip
 
 
 def correlate(
@@ -155,7 +139,8 @@ def correlate(
 
     Parameters
     ----------
-    x, k, mode, boundary, fill, stride, dilation, axes, anchor, dtype, overflow, nan, weights, mask, accuracy, method, out
+    x, k, mode, boundary, fill, stride, dilation, axes, anchor, dtype, overflow, nan, weights, mask, accuracy, method,
+    out
         As in `convolve`.
 
     Returns
@@ -178,29 +163,52 @@ def correlate(
     >>> ck.correlate([1, 2, 3, 4, 5, 6], [1, 2, 3], "valid")
     array([14, 20, 26, 32])
     """
+    return _verb(
+        "correlation", x, k, mode, boundary, fill, stride, dilation, axes, anchor, dtype, overflow, nan, weights, mask,
+        accuracy, method, out,
+    )  # fmt: skip
+
+
+def _verb(
+    operation: str, x: Any, k: Any, mode: str, boundary: Any, fill: Any, stride: Any, dilation: Any, axes: Any,
+    anchor: Any, dtype: Any, overflow: str, nan: str, weights: Any, mask: Any, accuracy: Any, method: str, out: Any,
+) -> Any:  # fmt: skip
+    """Either verb: a short row asked for before goes straight to its arithmetic."""
+    key = None
+    if type(x) is np.ndarray and type(k) is np.ndarray and out is None and weights is None and mask is None:
+        key = (
+            operation, x.shape, k.shape, x.dtype, k.dtype, mode, boundary, fill, stride, dilation, axes, anchor, dtype,
+            overflow, nan, accuracy, method,
+        )  # fmt: skip
+        try:
+            quick = _quick.get(key)
+        except TypeError:  # an option given as a list
+            key = quick = None
+        if quick is not None:
+            return quick(x, k)
     options = {
         "boundary": boundary, "fill": fill, "stride": stride, "dilation": dilation, "anchor": anchor,
         "overflow": overflow, "nan": nan, "accuracy": accuracy,
     }  # fmt: skip
-    return _convolve("correlation", x, k, mode, axes, dtype, method, weights, mask, out, options)[1]
+    call, result = _convolve(operation, x, k, mode, axes, dtype, method, weights, mask, out, options)
+    if key is not None and call is not None and call.quick is not None:
+        if len(_quick) >= _KEPT:
+            _quick.clear()
+        _quick[key] = call.quick
+    return result
 
 
 def _convolve(
     operation: str, x: Any, k: Any, mode: str, axes: Any, dtype: Any, method: str, weights: Any, mask: Any, out: Any,
     options: dict[str, Any],
 ) -> tuple[ArrayCall | None, Any]:  # fmt: skip
+    """The general way: arrays of any kind, every option."""
     xp = namespace_of(x, k)
     samples, kernel = xp.array(x, "x"), xp.array(k, "k")
     if xp is NUMPY and "O" in (samples.dtype.kind, kernel.dtype.kind):
-        return None, objects.convolve(
-            operation, samples, kernel, mode, axes, dtype, weights, mask, out, options
-        )
-    if dtype is None and isinstance(out, np.ndarray):
-        dtype = out.dtype
+        return None, objects.convolve(operation, samples, kernel, mode, axes, dtype, weights, mask, out, options)
     if options["nan"] == "omit" or weights is not None or mask is not None:
-        result = missing.convolve(
-            xp, operation, samples, kernel, mode, axes, dtype, method, weights, mask, options
-        )
+        result = missing.convolve(xp, operation, samples, kernel, mode, axes, dtype, method, weights, mask, options)
         return None, _store(xp, result, out)
     call = array_call(
         tuple(samples.shape), tuple(kernel.shape), xp.dtype(samples), xp.dtype(kernel), operation, mode,
@@ -209,7 +217,7 @@ def _convolve(
     if out is not None:
         if xp is not NUMPY:
             raise OptionError("out-with-tensors")
-        check_out(out, call.output_shape())
+        check_out(out, call.output_shape(), call.types.result)
     return call, call.run(xp, samples, kernel, out)
 
 
@@ -218,6 +226,6 @@ def _store(xp: Namespace, result: Any, out: Any) -> Any:
         return result
     if xp is not NUMPY:
         raise OptionError("out-with-tensors")
-    check_out(out, result.shape)
+    check_out(out, result.shape, result.dtype.name)
     out[...] = result
     return out

@@ -30,7 +30,8 @@ class Convolver:
     Parameters
     ----------
     k : array_like
-        The kernel; it is copied, so that later changes to the array do no harm. A torch tensor is kept, with its gradient.
+        The kernel; it is copied, so that later changes to the array do no harm. A torch tensor is kept, with its
+        gradient.
     operation : {"convolution", "correlation"}
         Whether the kernel is flipped.
     mode : {"full", "same", "valid"}
@@ -53,7 +54,8 @@ class Convolver:
         xp = namespace_of(k)
         kernel = xp.array(k, "k")
         unknown = set(options) - {
-            "boundary", "fill", "stride", "dilation", "axes", "anchor", "dtype", "overflow", "nan", "accuracy", "method",
+            "boundary", "fill", "stride", "dilation", "axes", "anchor", "dtype", "overflow", "nan", "accuracy",
+            "method",
         }  # fmt: skip
         if unknown:
             raise OptionError("unknown-option", option=sorted(unknown)[0], verb="Convolver")
@@ -94,12 +96,12 @@ class Convolver:
             return verb(x, self.kernel, self.mode, out=out, **self.options)
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
-            check_out(out, call.output_shape())
+            check_out(out, call.output_shape(), call.types.result)
         sums = run(plan, prepared, call.layout.canonical_input(NUMPY, widened(NUMPY, samples)))
         result = NUMPY.finish(call.layout.restore(NUMPY, sums), call.types.result, self._finisher(call))
         if out is None:
             return result
-        out[...] = finish(result, out.dtype.name, call.spec.overflow)
+        out[...] = result
         return out
 
     def _finisher(self, call: ArrayCall) -> Any:
@@ -152,9 +154,7 @@ class Convolver:
             axes = (axes,)
         found = list(shape)
         kernel = (
-            self.kernel.shape[-self._rank :]
-            if self.kernel.ndim == self._rank
-            else [self.kernel.shape[a] for a in axes]
+            self.kernel.shape[-self._rank :] if self.kernel.ndim == self._rank else [self.kernel.shape[a] for a in axes]
         )
         for i, axis in enumerate(axes):
             if not -len(shape) <= axis < len(shape):
@@ -209,9 +209,7 @@ class Convolver:
     def _prepared(self, shape: tuple[int, ...], dtype: str) -> tuple[ArrayCall, Plan, Prepared]:
         known = self._ready.get((shape, dtype))
         if known is None:
-            kernel: Array = (
-                self.kernel if isinstance(self.kernel, np.ndarray) else self.kernel.detach().numpy()
-            )
+            kernel: Array = self.kernel if isinstance(self.kernel, np.ndarray) else self.kernel.detach().numpy()
             call = self._call(shape, dtype, kernel.dtype.name)
             laid = call.canonical_kernel(NUMPY, widened(NUMPY, kernel))
             plan = call.operator.plan(laid)

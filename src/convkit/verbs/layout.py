@@ -111,12 +111,8 @@ def layout_of(x_shape: tuple[int, ...], k_shape: tuple[int, ...], axes: Any) -> 
             raise ShapeError(
                 "cannot-broadcast", input=by(x_shape), kernel=by(k_shape), axis=axis, left=one, right=other
             )
-    joint = tuple(
-        max(one, other) if 0 not in (one, other) else 0 for one, other in zip(lead, k_lead, strict=True)
-    )
-    return Layout(
-        chosen, sizes, tuple(k_shape[axis] for axis in chosen), joint, any(size != 1 for size in k_lead)
-    )
+    joint = tuple(max(one, other) if 0 not in (one, other) else 0 for one, other in zip(lead, k_lead, strict=True))
+    return Layout(chosen, sizes, tuple(k_shape[axis] for axis in chosen), joint, any(size != 1 for size in k_lead))
 
 
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:

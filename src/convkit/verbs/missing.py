@@ -1,12 +1,13 @@
 """Missing samples: ``nan="omit"``, ``mask`` and ``weights``.
 
-With confidences ``w`` in 0..1, each missing share of a sample takes the mean of what the window holds, weighted by ``|k|``:
+With confidences ``w`` in 0..1, each missing share of a sample takes the mean of what the window holds, weighted by
+``|k|``:
 
 ``out = sum k w x + (sum k (1-w)) * (sum |k| w x) / (sum |k| w)``
 
-For a kernel of one sign that is ``sum(k w x) / sum(k w) * sum(k)``, the renormalised sum; for kernels that sum to zero it
-stays defined, and a constant stays what the kernel makes of a constant. Samples outside the array count as present. An
-output whose window is missing altogether is NaN.
+For a kernel of one sign that is ``sum(k w x) / sum(k w) * sum(k)``, the renormalised sum; for kernels that sum to
+zero it stays defined, and a constant stays what the kernel makes of a constant. Samples outside the array count as
+present. An output whose window is missing altogether is NaN.
 """
 
 from __future__ import annotations
@@ -41,9 +42,7 @@ def convolve(
     def sums(samples: Any, kernel: Any, **changes: Any) -> Any:
         chosen = {**options, "nan": "propagate", "method": method, **changes}
         types = xp.dtype(samples), xp.dtype(kernel)
-        call = array_call(
-            tuple(samples.shape), tuple(kernel.shape), *types, operation, mode, axes=axes, **chosen
-        )
+        call = array_call(tuple(samples.shape), tuple(kernel.shape), *types, operation, mode, axes=axes, **chosen)
         return call.run(xp, samples, kernel)
 
     x, k = xp.cast(x, element_types(_float_name(xp.dtype(x)), "float32", None).compute), _wide(xp, k)
@@ -59,19 +58,12 @@ def convolve(
         outside = {"boundary": _present_outside(options["boundary"]), "fill": 1}
         everywhere = xp.cast(xp.zeros_like(k) == 0, "int64")
         touched = sums(xp.cast(lost != 0, "int64"), everywhere, fill=0, method="auto", accuracy="norm") > 0
-        there = (
-            sums(
-                xp.cast(present, "int64"), xp.cast(k != 0, "int64"), **outside, method="auto", accuracy="norm"
-            )
-            > 0
-        )
+        there = sums(xp.cast(present, "int64"), xp.cast(k != 0, "int64"), **outside, method="auto", accuracy="norm") > 0
         weight = sums(confidence, size, **outside, **bounded)
         mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
         repaired = total + sums(lost, k, **bounded, fill=0) * mean
         total = xp.where(touched, xp.where(there, repaired, repaired * float("nan")), total)
-    return xp.finish(
-        xp.cast(total, compute), result, lambda array: finish(array, result, options["overflow"])
-    )
+    return xp.finish(xp.cast(total, compute), result, lambda array: finish(array, result, options["overflow"]))
 
 
 def _float_name(dtype: str) -> str:
@@ -96,8 +88,9 @@ def _confidence(xp: Namespace, x: Any, weights: Any, mask: Any, nan: str) -> Any
     if weights is not None:
         given = xp.array(weights, "weights")
         _check_broadcast("weights", given.shape, x.shape)
-        if bool(((given < 0) | (given > 1) | (given != given)).any()):
-            raise OptionError("weights-range", least=float(given.min()), largest=float(given.max()))
+        least, largest = xp.extremes(given)
+        if not (least >= 0 and largest <= 1):
+            raise OptionError("weights-range", least=least, largest=largest)
         confidence = confidence * given
     if mask is not None:
         chosen = xp.array(mask, "mask")

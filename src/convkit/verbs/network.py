@@ -110,7 +110,7 @@ def _finished(xp: Namespace, sums: Any, result: str, spec: ConvSpec, out: Any) -
         return done
     if xp is not NUMPY:
         raise OptionError("out-with-tensors")
-    check_out(out, done.shape)
+    check_out(out, done.shape, result)
     out[...] = done
     return out
 
@@ -217,7 +217,8 @@ def conv(
 ) -> Any:
     """A network's convolution layer: channels are summed, the kernel is not flipped.
 
-    ``out[b, o, i] = bias[o] + sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of o's group.
+    ``out[b, o, i] = bias[o] + sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of
+    o's group.
 
     Parameters
     ----------
@@ -317,8 +318,8 @@ def conv_transpose(
 
     Notes
     -----
-    Equivalent to ``torch.nn.functional.conv_transpose2d`` for two spatial axes. No zeros are inserted: each phase of the
-    output is an ordinary convolution.
+    Equivalent to ``torch.nn.functional.conv_transpose2d`` for two spatial axes. No zeros are inserted: each phase of
+    the output is an ordinary convolution.
 
     Examples
     --------
@@ -343,6 +344,7 @@ def conv_input_gradient(
     dilation: Any = 1,
     groups: int = 1,
     boundary: Any = "zero",
+    fill: Any = 0,
     operation: str = "correlation",
     dtype: Any = None,
     overflow: str = "raise",
@@ -359,8 +361,8 @@ def conv_input_gradient(
         The weights.
     input_shape : sequence of int
         Shape of ``x``, which a strided output does not determine.
-    stride, padding, dilation, groups, boundary, operation, dtype, overflow, accuracy, method
-        As in `conv`.
+    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method
+        As in `conv`; a constant ``fill`` has no part in the gradient.
 
     Returns
     -------
@@ -380,13 +382,11 @@ def conv_input_gradient(
     """
     options = {
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
-        "boundary": boundary, "fill": 0, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
+        "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
     shape = _shape("input_shape", input_shape)
-    call = _call(
-        "forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options
-    )
+    call = _call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
     _check_gradient(upstream.shape, call)
     return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
 
@@ -445,9 +445,7 @@ def conv_weight_gradient(
     }  # fmt: skip
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
     shape = _shape("weight_shape", weight_shape)
-    call = _call(
-        "forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options
-    )
+    call = _call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
     _check_gradient(upstream.shape, call)
     return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
 

@@ -41,8 +41,8 @@ def plan(
     Returns
     -------
     Plan
-        With ``.choice`` (the algorithm's name), ``.report()`` (every algorithm, its cost, or why not), ``.error_bound`` and
-        ``.workspace`` (bytes).
+        With ``.choice`` (the algorithm's name), ``.report()`` (every algorithm, its cost, or why not),
+        ``.error_bound`` and ``.workspace`` (bytes).
 
     Examples
     --------
@@ -53,6 +53,7 @@ def plan(
     name = as_dtype(dtype).name
     call = array_call(
         tuple(x_shape), tuple(k_shape), name, name, operation, mode, boundary=boundary, fill=fill, stride=stride,
-        dilation=dilation, axes=axes, anchor=anchor, overflow=overflow, nan="propagate", accuracy=accuracy, method=method,
+        dilation=dilation, axes=axes, anchor=anchor, overflow=overflow, nan="propagate", accuracy=accuracy,
+        method=method,
     )  # fmt: skip
     return call.plan()

@@ -60,11 +60,7 @@ class Stream:
     @property
     def latency(self) -> int:
         """Samples that may have arrived before the output that they complete is given out, beyond the window itself."""
-        return (
-            0
-            if self._engine is None or self._engine.grid == 1
-            else self._engine.grid * self._spec.stride[0] - 1
-        )
+        return 0 if self._engine is None or self._engine.grid == 1 else self._engine.grid * self._spec.stride[0] - 1
 
     def push(self, block: Any) -> Array:
         """Take the next samples and give the outputs that are complete.
@@ -93,15 +89,11 @@ class Stream:
             raise ShapeError("stream-block", block=by(samples.shape), first="1-D", dtype=samples.dtype.name)
         moved = np.moveaxis(samples, self._axis, -1)
         if self._engine is None:
-            self._engine = _Engine(
-                self._spec, self._kernel, self._window, moved.shape[:-1], samples.dtype.name
-            )
+            self._engine = _Engine(self._spec, self._kernel, self._window, moved.shape[:-1], samples.dtype.name)
         engine = self._engine
         if moved.shape[:-1] != engine.lead or samples.dtype.name != engine.dtype:
             first = f"{by(engine.lead)} {engine.dtype}"
-            raise ShapeError(
-                "stream-block", block=by(moved.shape[:-1]), first=first, dtype=samples.dtype.name
-            )
+            raise ShapeError("stream-block", block=by(moved.shape[:-1]), first=first, dtype=samples.dtype.name)
         engine.take(moved)
         return np.moveaxis(engine.give(final=False), -1, self._axis)
 
@@ -120,9 +112,7 @@ class Stream:
 class _Engine:
     """The state of one stream: extended samples not yet used up, and how far outputs have been given."""
 
-    def __init__(
-        self, spec: ConvSpec, kernel: Array, window: Window, lead: tuple[int, ...], dtype: str
-    ) -> None:
+    def __init__(self, spec: ConvSpec, kernel: Array, window: Window, lead: tuple[int, ...], dtype: str) -> None:
         self.lead, self.dtype = lead, dtype
         self._spec, self._window = spec, window
         self._types = element_types(dtype, kernel.dtype.name, spec.dtype)
@@ -133,9 +123,7 @@ class _Engine:
         self._plans: dict[int, tuple[Plan, Prepared]] = {}
         self._received = 0  # samples pushed
         self._given = 0  # outputs given
-        self._first: int | None = (
-            None  # position of the buffer's first sample; None until the near side is extended
-        )
+        self._first: int | None = None  # position of the buffer's first sample; None until the near side is extended
         self._buffer = np.empty((*lead, 0), dtype)
 
     def _problem(self, outputs: int) -> Problem:
@@ -192,13 +180,9 @@ class _Engine:
         held = self._first + self._buffer.shape[-1]
         complete = max(0, (held - self._window.start - self._window.reach) // self._window.stride + 1)
         until = total if total is not None else complete // self.grid * self.grid
-        parts = [
-            self._next(until) for _ in range(-(-(until - self._given) // self.grid) if self.grid > 1 else 1)
-        ]
+        parts = [self._next(until) for _ in range(-(-(until - self._given) // self.grid) if self.grid > 1 else 1)]
         outputs = [part for part in parts if part.shape[-1]]
-        result = (
-            np.concatenate(outputs, axis=-1) if outputs else np.empty((*self.lead, 0), self._types.compute)
-        )
+        result = np.concatenate(outputs, axis=-1) if outputs else np.empty((*self.lead, 0), self._types.compute)
         self._drop()
         return finish(result, self._types.result, self._spec.overflow)
 
@@ -214,9 +198,7 @@ class _Engine:
         at = self._window.start + self._given * self._window.stride - self._first
         block = self._buffer[..., at : at + size]
         if block.shape[-1] < size:  # beyond the end nothing is used, so zeros do
-            block = np.concatenate(
-                [block, np.zeros((*self.lead, size - block.shape[-1]), self.dtype)], axis=-1
-            )
+            block = np.concatenate([block, np.zeros((*self.lead, size - block.shape[-1]), self.dtype)], axis=-1)
         out = np.empty(plan.problem.output_shape, self._types.compute)
         plan.run(prepared, block.reshape(plan.problem.input_shape), out)
         self._given += wanted

@@ -1,14 +1,14 @@
 """Blocks: the piece of the boundary-extended input that a tile of outputs needs.
 
-Only this piece is ever extended or converted. Where it lies inside the input it is a view; the whole input is never padded
-or copied.
+Only this piece is ever extended or converted. Where it lies inside the input it is a view; the whole input is never
+padded or copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,7 @@ def needed(window: Window, outputs: Range) -> Range:
     return first, window.start + (hi - 1) * window.stride + window.reach if hi > lo else first
 
 
-def extended(
-    x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: Any, dtype: np.dtype[Any]
-) -> Array:
+def extended(x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: Any, dtype: np.dtype[Any]) -> Array:
     """The extended input at the positions ``spans`` (one range an axis), in ``dtype``; a view where it can be.
 
     Axes are extended one after another, as ``numpy.pad`` does.
@@ -57,9 +55,7 @@ def extended(
     return block if block.dtype == dtype else block.astype(dtype)
 
 
-def _extend_axis(
-    block: Array, axis: int, window: Window, lo: int, hi: int, fill: Any, dtype: np.dtype[Any]
-) -> Array:
+def _extend_axis(block: Array, axis: int, window: Window, lo: int, hi: int, fill: Any, dtype: np.dtype[Any]) -> Array:
     """Lay out positions ``lo..hi-1`` of one axis: what stands before, the samples themselves, what stands after."""
     shape = list(block.shape)
     shape[axis] = hi - lo
@@ -117,7 +113,7 @@ def _cuts(window: Window, length: int, borders: bool) -> list[Range]:
         marks |= {min(max(mark, 0), window.count) for mark in (enter, leave)}
     edges = sorted(marks)
     cuts: list[Range] = []
-    for lo, hi in zip(edges, edges[1:], strict=False):
+    for lo, hi in pairwise(edges):
         pieces = -(-(hi - lo) // length)
         cuts += [(lo + (hi - lo) * p // pieces, lo + (hi - lo) * (p + 1) // pieces) for p in range(pieces)]
     return cuts
@@ -129,9 +125,7 @@ def sliding_windows(block: Array, windows: Sequence[Window], counts: Sequence[in
     steps = block.strides[SPACE:]
     outer = tuple(step * window.stride for step, window in zip(steps, windows, strict=True))
     inner = tuple(step * window.dilation for step, window in zip(steps, windows, strict=True))
-    return np.lib.stride_tricks.as_strided(
-        block, shape, block.strides[:SPACE] + outer + inner, writeable=False
-    )
+    return np.lib.stride_tricks.as_strided(block, shape, block.strides[:SPACE] + outer + inner, writeable=False)
 
 
 def tap_slices(

@@ -1,4 +1,4 @@
-"""Transforms: correlation of one block with a kernel through its spectrum, and the sizes that transform fast (ducc0)."""
+"""Transforms: correlation of one block with a kernel through its spectrum, and sizes that transform fast (ducc0)."""
 
 from __future__ import annotations
 
@@ -69,10 +69,7 @@ class Transform:
 
     def seconds(self, machine: Machine, dtype: str) -> float:
         """Predicted time of one transform."""
-        return (
-            2.5 * self.points * math.log2(self.points + 1) / (machine.transform / width(dtype))
-            + 4 * machine.call
-        )
+        return 2.5 * self.points * math.log2(self.points + 1) / (machine.transform / width(dtype)) + 4 * machine.call
 
 
 def make_transform(lengths: Sequence[int], dtype: str) -> Transform:
@@ -119,16 +116,14 @@ def correlate_block(
 def transform_bound(problem: Problem, transform: Transform) -> ErrorBound:
     """Bound by norms of a product of spectra: three transforms and one product.
 
-    Each transform errs by at most ``log2(L) * 6.7 u`` relative to the norm (Higham, Accuracy and Stability, theorem 24.2,
-    with twiddle factors good to u); sums over channels add one u each.
+    Each transform errs by at most ``log2(L) * 6.7 u`` relative to the norm (Higham, Accuracy and Stability, theorem
+    24.2, with twiddle factors good to u); sums over channels add one u each.
     """
     u = unit_roundoff(problem.compute_dtype)
     return ErrorBound("norm", (20.1 * math.log2(max(2, transform.points)) + 6 + problem.in_channels) * u)
 
 
-def transform_cost(
-    problem: Problem, machine: Machine, transform: Transform, blocks: int, workspace: int
-) -> Cost:
+def transform_cost(problem: Problem, machine: Machine, transform: Transform, blocks: int, workspace: int) -> Cost:
     """Cost of ``blocks`` transforms forth and back for each channel, the kernel's own, and the products between."""
     pairs = problem.batch * problem.groups
     kernels = problem.groups * problem.in_channels * problem.out_channels
@@ -136,9 +131,7 @@ def transform_cost(
     products = blocks * pairs * problem.in_channels * problem.out_channels * transform.points
     one = transform.seconds(machine, problem.compute_dtype)
     through_memory = transform.bytes(problem.compute_dtype) > (1 << 20)
-    passes = (
-        blocks * pairs * (problem.in_channels + problem.out_channels) * transform.bytes(problem.compute_dtype)
-    )
+    passes = blocks * pairs * (problem.in_channels + problem.out_channels) * transform.bytes(problem.compute_dtype)
     seconds = count * one + 1.5 * products * width(problem.compute_dtype) / machine.elementwise
     seconds += blocks * pairs * 12 * machine.call
     seconds += (6 if through_memory else 2) * passes / machine.bandwidth

@@ -212,9 +212,7 @@ def _sobel(orders: tuple[int, int], size: int) -> tuple[list[list[int]], list[in
             raise error("derivative-too-high", order=order, size=length, least=order + 1 + order % 2)
         vector = [1]
         for step in [1] * (length - order - 1) + [-1] * order:
-            vector = [
-                a * (1 if step > 0 else -1) + b for a, b in zip([*vector, 0], [0, *vector], strict=True)
-            ]
+            vector = [a * (1 if step > 0 else -1) + b for a, b in zip([*vector, 0], [0, *vector], strict=True)]
         vectors.append(vector)
         sums.append(1 << (length - order - 1))
     return vectors, sums

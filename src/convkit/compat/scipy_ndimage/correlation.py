@@ -39,7 +39,8 @@ def correlate1d(
     output : ndarray, dtype or None
         Array to fill, or type of the result; the input's type by default.
     mode : {"reflect", "constant", "nearest", "mirror", "wrap"}
-        What stands outside; "grid-mirror", "grid-constant" and "grid-wrap" are other names of the first, second and last.
+        What stands outside; "grid-mirror", "grid-constant" and "grid-wrap" are other names of the first, second and
+        last.
     cval : scalar
         The value outside under "constant".
     origin : int

@@ -47,7 +47,8 @@ def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", f
     ------
     ValueError
         Not two matrices, an unknown mode or boundary, a fill value that is not one number of the result's type, a
-        dtype that SciPy's own function does not take, or in mode ``valid`` two matrices of which neither holds the other.
+        dtype that SciPy's own function does not take, or in mode ``valid`` two matrices of which neither holds the
+        other.
 
     Examples
     --------

@@ -35,9 +35,7 @@ def tensors(call: str, input: object, weight: object, bias: object) -> None:  # 
             raise TorchTypeError("not-a-tensor", call=call, argument=name, kind=type(value).__name__)
     assert isinstance(input, torch.Tensor)
     if input.dtype not in TYPES:
-        raise TorchUnsupportedError(
-            "element-type", call=call, dtype=_name(input), allowed=", ".join(map(_word, TYPES))
-        )
+        raise TorchUnsupportedError("element-type", call=call, dtype=_name(input), allowed=", ".join(map(_word, TYPES)))
     for name, value in (("weight", weight), ("bias", bias)):
         if isinstance(value, torch.Tensor) and value.dtype != input.dtype:
             raise TorchError("types-differ", argument=name, input=_name(input), other=_name(value))
@@ -49,9 +47,7 @@ def several(call: str, option: str, value: object, rank: int) -> tuple[int, ...]
     try:
         numbers = [operator.index(item) for item in items]  # type: ignore[arg-type]
     except TypeError:
-        raise TorchTypeError(
-            "not-whole-numbers", call=call, option=option, value=repr(value), rank=rank
-        ) from None
+        raise TorchTypeError("not-whole-numbers", call=call, option=option, value=repr(value), rank=rank) from None
     if len(numbers) not in (1, rank):
         raise TorchError("wrong-count", option=option, value=numbers, count=len(numbers), rank=rank)
     least = LEAST[option]
@@ -73,9 +69,7 @@ def shapes(
     try:
         count = operator.index(groups)  # type: ignore[arg-type]
     except TypeError:
-        raise TorchTypeError(
-            "not-whole-numbers", call=call, option="groups", value=repr(groups), rank=1
-        ) from None
+        raise TorchTypeError("not-whole-numbers", call=call, option="groups", value=repr(groups), rank=1) from None
     if count < 1:
         raise TorchError("out-of-range", option="groups", value=count, worst=count, least=1)
     if input.ndim not in (rank + 1, rank + 2):

@@ -1,7 +1,7 @@
 """torch.nn.functional's convolutions under their own names and signatures.
 
-Computed and differentiated by convkit. Write ``from convkit.compat.torch import conv2d`` in place of ``from torch.nn.functional import conv2d``. Like
-PyTorch's, these are correlations: no kernel is flipped.
+Computed and differentiated by convkit. Write ``from convkit.compat.torch import conv2d`` in place of ``from
+torch.nn.functional import conv2d``. Like PyTorch's, these are correlations: no kernel is flipped.
 """
 
 from __future__ import annotations
@@ -350,16 +350,12 @@ def _transposed(
     extra = arguments.several(call, "output_padding", output_padding, rank)
     for axis in range(rank):
         if extra[axis] >= max(steps[axis], spread[axis]):
-            raise TorchError(
-                "output-padding", value=extra[axis], axis=axis, stride=steps[axis], dilation=spread[axis]
-            )
+            raise TorchError("output-padding", value=extra[axis], axis=axis, stride=steps[axis], dilation=spread[axis])
     if 0 in input.shape[-rank:]:
         raise TorchError("input-empty", input=by(tuple(input.shape)))
     outputs = [
         (size - 1) * s - 2 * p + d * (k - 1) + 1 + o
-        for size, k, s, p, d, o in zip(
-            input.shape[-rank:], weight.shape[2:], steps, pads, spread, extra, strict=True
-        )
+        for size, k, s, p, d, o in zip(input.shape[-rank:], weight.shape[2:], steps, pads, spread, extra, strict=True)
     ]
     if min(outputs) < 0:
         raise TorchError("negative-output", output=by(outputs), padding=by(pads))
