@@ -43,7 +43,8 @@ class ImplicitGemm:
         gathered = float(pairs * problem.in_channels * problem.taps * problem.outputs)
         # A matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
         rate = machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
-        chunks = pairs * max(1.0, gathered * size / max(1, pairs) / PATCH_BYTES)
+        pieces = gathered * size / PATCH_BYTES
+        chunks = max(problem.groups, pieces) if problem.batch_of == "channels" else max(pairs, pieces)
         seconds = gathered * slow / (0.35 * machine.elementwise) + work / rate + 12 * chunks * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape) + 2 * gathered)
         columns = min(problem.outputs, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)) + 1)
@@ -63,25 +64,29 @@ class ImplicitGemm:
         size = out.itemsize
         per_tile = max(1, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)))
         boxes = tiles(problem.windows, per_tile)
-        for b in range(problem.batch):
+        together = 1 if problem.batch_of == "samples" else max(1, per_tile // problem.outputs)
+        for b in range(0, problem.batch, together):
+            part = slice(b, b + together)
             for g in range(problem.groups):
                 for box in boxes:
-                    _tile(problem, prepared[g], x[b : b + 1, g : g + 1], out[b, g], box)
+                    _tile(problem, prepared[g], x[part, g : g + 1], out[part, g], box)
 
 
 def _tile(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
     counts = [hi - lo for lo, hi in box]
     spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
-    rank = len(box)
-    # (1, 1, C, *counts, *kernel) -> (C, *kernel, *counts)
-    view = sliding_windows(extended(x, problem.windows, spans, problem.fill, out.dtype), problem.windows, counts)[0, 0]
-    view = view.transpose(0, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
-    columns = math.prod(counts)
+    rank, batch = len(box), len(x)
+    # (batch, C, *counts, *kernel) -> (C, *kernel, batch, *counts)
+    block = extended(x, problem.windows, spans, problem.fill, out.dtype)
+    view = sliding_windows(block, problem.windows, counts)[:, 0]
+    view = view.transpose(1, *range(rank + 2, 2 * rank + 2), 0, *range(2, rank + 2))
+    columns = batch * math.prod(counts)
     if problem.terms <= LONGEST_SUM:
         sums = kernel @ view.reshape(problem.terms, columns)
     else:
         sums = _long_sum(problem, kernel, view, columns)
-    out[(slice(None), *(slice(*outputs) for outputs in box))] = sums.reshape(problem.out_channels, *counts)
+    target = out[(slice(None), slice(None), *(slice(*outputs) for outputs in box))]
+    target[...] = np.moveaxis(sums.reshape(problem.out_channels, batch, *counts), 0, 1)
 
 
 def _long_sum(problem: Problem, kernel: Array, view: Array, columns: int) -> Array:

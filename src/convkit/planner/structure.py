@@ -64,7 +64,7 @@ def structure_of(kernel: Array) -> tuple[Structure, int]:
         return "dense", 0
     if cross_factors(kernel) is not None:
         return "separable", 1
-    if kernel.ndim == 2:
+    if kernel.ndim == 2 and kernel.dtype.name not in ("longdouble", "clongdouble", "float128", "complex256"):
         rank = len(svd_factors(kernel))
         if rank < min(kernel.shape):
             return "low-rank", rank

@@ -19,6 +19,7 @@ from convkit.spec.options import (
     Overflow,
     Sides,
     boundary_sides,
+    entries,
     pad_pairs,
     per_axis,
     whole_number,
@@ -230,8 +231,9 @@ class ConvSpec:
         return self.padding or ((0, 0),) * self.rank
 
     def anchor_of(self, axis: int, kernel: int) -> int:
-        """The kernel element on the output sample along ``axis``: ``(K-1)//2`` for convolution, ``K//2`` for
-        correlation, unless given.
+        """The kernel element on the output sample along ``axis``.
+
+        Unless given, ``(K-1)//2`` for a convolution and ``K//2`` for a correlation.
         """
         given = self.anchor[axis] if self.anchor is not None else None
         if given is None:
@@ -256,8 +258,9 @@ class ConvSpec:
 def _anchors(anchor: object, rank: int) -> tuple[int | None, ...] | None:
     if anchor is None:
         return None
-    if isinstance(anchor, Sequence) and not isinstance(anchor, str) and len(anchor) == rank:
-        return tuple(None if item is None else whole_number("anchor", item, 0) for item in anchor)
+    several = entries(anchor)
+    if several is not None and len(several) == rank:
+        return tuple(None if item is None else whole_number("anchor", item, 0) for item in several)
     return per_axis("anchor", anchor, rank, 0)
 
 

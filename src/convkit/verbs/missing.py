@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convkit.arrays import Namespace
 from convkit.errors import OptionError, ShapeError, by
 from convkit.verbs.calls import array_call
@@ -60,8 +62,9 @@ def convolve(
         touched = sums(xp.cast(lost != 0, "int64"), everywhere, fill=0, method="auto", accuracy="norm") > 0
         there = sums(xp.cast(present, "int64"), xp.cast(k != 0, "int64"), **outside, method="auto", accuracy="norm") > 0
         weight = sums(confidence, size, **outside, **bounded)
-        mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
-        repaired = total + sums(lost, k, **bounded, fill=0) * mean
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
+            repaired = total + sums(lost, k, **bounded, fill=0) * mean
         total = xp.where(touched, xp.where(there, repaired, repaired * float("nan")), total)
     return xp.finish(xp.cast(total, compute), result, lambda array: finish(array, result, options["overflow"]))
 

@@ -7,6 +7,7 @@ torch.nn.functional import conv2d``. Like PyTorch's, these are correlations: no 
 from __future__ import annotations
 
 import torch
+
 from convkit import verbs
 from convkit.compat.torch import arguments
 from convkit.compat.torch.errors import TorchError, TorchTypeError
