@@ -35,9 +35,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     app.command("convolve", cls=Spoken, help="cli.convolve.help", context_settings=literals)(
         convolving.convolve_command
     )
-    app.command("explain", cls=Spoken, help="cli.explain.help", context_settings=literals)(
-        explaining.explain_command
-    )
+    app.command("explain", cls=Spoken, help="cli.explain.help", context_settings=literals)(explaining.explain_command)
     app.command("identify", cls=Spoken, help="cli.identify.help", context_settings=literals)(
         identifying.identify_command
     )
@@ -70,8 +68,6 @@ def _version(asked: bool) -> None:
 
 def _root(
     lang: Lang = None,
-    version: Annotated[
-        bool, typer.Option("--version", help="cli.version", callback=_version, is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="cli.version", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Options before the command's name."""

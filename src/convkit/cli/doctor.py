@@ -1,4 +1,4 @@
-"""``convkit doctor``: is everything here, and does it compute rightly?"""
+"""``convkit doctor``: whether everything is here, and computes rightly."""
 
 from __future__ import annotations
 
@@ -142,5 +142,3 @@ def _self_test() -> str:
     except Exception as error:  # whatever stops the self-test is what doctor is here to report
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return "ok"
-
-

@@ -1,4 +1,4 @@
-"""``convkit identify``: which conventions turn x and k into y?"""
+"""``convkit identify``: which conventions turn x and k into y."""
 
 from __future__ import annotations
 

@@ -63,8 +63,9 @@ Method = Annotated[str, typer.Option("--method", help="cli.option.method")]
 Accuracy = Annotated[str, typer.Option("--accuracy", help="cli.option.accuracy")]
 
 DTYPES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split()
-)
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64", "complex64", "complex128",
+)  # fmt: skip
 _LITERAL = re.compile(r"[\s0-9+\-.,;/eEjJ]+")
 
 
@@ -121,14 +122,14 @@ def shape(option: str, text: str) -> tuple[int, ...]:
     Raises
     ------
     OptionError
-        ``option.not-a-shape``.
+        ``option.shape-literal``.
     """
     try:
         sizes = tuple(int(part) for part in re.split(r"[x,]", text.strip()))
     except ValueError:
         sizes = (-1,)
     if min(sizes) < 0:
-        raise OptionError("not-a-shape", option=option, value=text)
+        raise OptionError("shape-literal", option=option, value=text)
     return sizes
 
 

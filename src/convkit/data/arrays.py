@@ -31,9 +31,7 @@ def read_npz(path: Path, member: str | None) -> Content:
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive.files)
             if member is None and len(names) != 1:
-                raise FileError(
-                    "which-array", path=str(path), count=len(names), names=", ".join(names) or "-"
-                )
+                raise FileError("which-array", path=str(path), count=len(names), names=", ".join(names) or "-")
             if member is not None and member not in names:
                 raise FileError("no-such-array", path=str(path), name=member, names=", ".join(names) or "-")
             return Content(numeric(archive[member or names[0]], path))

@@ -27,9 +27,7 @@ def read_sound(path: Path, member: str | None) -> Content:
         with soundfile.SoundFile(path) as sound:
             return Content(sound.read(dtype="float64"), "sound", sound.samplerate, sound.subtype)
     except soundfile.LibsndfileError as error:
-        raise FileError(
-            "broken", path=str(path), format="wav", reason=error.error_string.rstrip(".")
-        ) from error
+        raise FileError("broken", path=str(path), format="wav", reason=error.error_string.rstrip(".")) from error
 
 
 def write_sound(path: Path, content: Content, name: str) -> None:
@@ -38,9 +36,7 @@ def write_sound(path: Path, content: Content, name: str) -> None:
     array = numeric(content.array, name)
     if array.ndim > 2 or array.dtype.kind == "c" or (array.ndim == 2 and array.shape[1] > 1024):
         shape = "x".join(map(str, array.shape))
-        raise FileError(
-            "cannot-hold", path=name, format="wav", array=f"{array.dtype} {shape}", holds="1-D / 2-D, real"
-        )
+        raise FileError("cannot-hold", path=name, format="wav", array=f"{array.dtype} {shape}", holds="1-D / 2-D, real")
     encoding = content.encoding or _ENCODINGS.get(str(array.dtype), "FLOAT")
     if str(array.dtype) not in ("int16", "int32", "float32", "float64"):
         array = array.astype(np.float64)

@@ -18,11 +18,7 @@ def read_csv(path: Path, member: str | None) -> Content:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [
-                (number, row)
-                for number, row in enumerate(csv.reader(stream), start=1)
-                if "".join(row).strip()
-            ]
+            rows = [(number, row) for number, row in enumerate(csv.reader(stream), start=1) if "".join(row).strip()]
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileError("broken", path=str(path), format="csv", reason=str(error)) from error
     if not rows:
@@ -30,12 +26,8 @@ def read_csv(path: Path, member: str | None) -> Content:
     width = len(rows[0][1])
     for number, row in rows:
         if len(row) != width:
-            raise FileError(
-                "ragged", path=str(path), row=number, cells=len(row), first=rows[0][0], width=width
-            )
-    cells = [
-        [_number(cell, path, number, at) for at, cell in enumerate(row, start=1)] for number, row in rows
-    ]
+            raise FileError("ragged", path=str(path), row=number, cells=len(row), first=rows[0][0], width=width)
+    cells = [[_number(cell, path, number, at) for at, cell in enumerate(row, start=1)] for number, row in rows]
     whole = all(isinstance(cell, int) for row in cells for cell in row)
     try:
         array = np.array(cells, dtype=np.int64 if whole else np.float64)
@@ -51,9 +43,7 @@ def write_csv(path: Path, content: Content, name: str) -> None:
         raise FileError("cannot-hold", path=name, format="csv", array=_said(array), holds="1-D / 2-D, real")
     with path.open("w", newline="", encoding="utf-8") as stream:
         # repr of a Python number is the shortest text that reads back as the same number.
-        csv.writer(stream).writerows(
-            [repr(cell) for cell in row] for row in np.atleast_2d(_plain(array)).tolist()
-        )
+        csv.writer(stream).writerows([repr(cell) for cell in row] for row in np.atleast_2d(_plain(array)).tolist())
 
 
 def _number(cell: str, path: Path, row: int, column: int) -> int | float:

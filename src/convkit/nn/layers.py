@@ -12,7 +12,7 @@ _BOUNDARIES = {"zeros": "zero", "reflect": "reflect", "replicate": "edge", "circ
 class _Conv:
     """The forward pass that the three layers share: torch's module keeps the weights, the verb computes."""
 
-    def forward(self, input: Tensor) -> Tensor:  # torch names its argument so
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch names its argument so)
         """``out[b, o] = sum_i correlate(input[b, i], weight[o, i]) + bias[o]``; without a batch axis as well."""
         alone = input.ndim == self.weight.ndim - 1
         padding = self.padding

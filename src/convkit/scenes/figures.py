@@ -59,7 +59,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image: ``brightness`` is drawn as it is (uint8, or floats stretched), ``signed`` has its zero in the middle."""
+    """An image: ``brightness`` runs from black to white, ``signed`` has its zero in the middle."""
 
     caption: Text
     pixels: NDArray[Any]
@@ -108,6 +108,4 @@ def cells(values: ArrayLike) -> list[list[str]]:
 def curve(name: Text, y: ArrayLike, x: ArrayLike | None = None) -> Series:
     """A `Series` over 0, 1, 2, ... unless ``x`` says otherwise."""
     heights = np.asarray(y, dtype=np.float64)
-    return Series(
-        name, np.arange(heights.size, dtype=np.float64) if x is None else np.asarray(x, float), heights
-    )
+    return Series(name, np.arange(heights.size, dtype=np.float64) if x is None else np.asarray(x, float), heights)

@@ -14,7 +14,7 @@ from convkit.scenes.scene import Example, Outcome, equal, scene
 
 @scene("image-difference", "images")
 def image_difference() -> Outcome:
-    """The root of the summed squares over the count: which of two pictures is the nearer one?"""
+    """The root of the summed squares over the count: the nearer of two pictures."""
     wanted = np.array([[1, 20], [0, 5]])
     candidates = [np.array([[2, 20], [0, 5]]), np.array([[45, 87], [78, 3]])]
     distances = [_distance(wanted, candidate) for candidate in candidates]

@@ -58,9 +58,7 @@ def _angle(down: NDArray[np.int64], right: NDArray[np.int64]) -> np.float64:
     return np.degrees(np.arctan2(down, right))[1, 1]
 
 
-def _against_scipy(
-    photo: NDArray[np.int64], right: NDArray[np.int64], down: NDArray[np.int64]
-) -> list[Check]:
+def _against_scipy(photo: NDArray[np.int64], right: NDArray[np.int64], down: NDArray[np.int64]) -> list[Check]:
     """The comparison with SciPy itself, where SciPy is installed."""
     try:
         from scipy import ndimage

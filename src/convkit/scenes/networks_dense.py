@@ -21,9 +21,7 @@ def dense_to_conv() -> Outcome:
     # W[i, j, k, l]: from the input position (k, l) to the output position (i, j).
     dense = np.zeros((rows, columns, rows, columns), dtype=np.int64)
     for i, j, k, l in np.ndindex(dense.shape):  # noqa: E741
-        if (
-            abs(k - i) <= reach and abs(l - j) <= reach
-        ):  # locality; what is left depends on the shift: sharing
+        if abs(k - i) <= reach and abs(l - j) <= reach:  # locality; what is left depends on the shift: sharing
             dense[i, j, k, l] = shared[k - i + reach, l - j + reach]
     by_dense = np.einsum("ijkl,kl->ij", dense, image)
     by_conv = ck.conv(image[None, None], shared[None, None], padding=reach)[0, 0]

@@ -37,9 +37,7 @@ def sizes() -> Outcome:
         algebra.append(size.value)
         least, most = (bound.value for bound in input_sizes(m, k, s, d, (p, p)))
         back.append(bool(least <= n <= most and up == least == transposed_size(m, k, s, d, (p, p)).value))
-        rows.append(
-            [str(v) for v in (n, k, s, p, d)] + [str(m), f"{least}..{most}" if least < most else str(least)]
-        )
+        rows.append([str(v) for v in (n, k, s, p, d)] + [str(m), f"{least}..{most}" if least < most else str(least)])
     square = ck.conv(np.zeros((1, 1, 14, 14), np.float32), np.zeros((1, 1, 5, 5), np.float32))
     pooled = [ck.pool(np.zeros((1, 1, 5, 5)), 2, ceil=ceil).shape[-1] for ceil in (False, True)]
     words = partial(caption, "sizes")
@@ -94,10 +92,7 @@ def volume() -> Outcome:
     loops = np.array(
         [
             [
-                [
-                    int((padded[0, :, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3] * w[o]).sum() + bias[o])
-                    for c in range(3)
-                ]
+                [int((padded[0, :, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3] * w[o]).sum() + bias[o]) for c in range(3)]
                 for r in range(3)
             ]
             for o in range(2)
@@ -105,9 +100,7 @@ def volume() -> Outcome:
     )
     words = partial(caption, "volume")
     first = trace.steps[0]
-    line = (
-        " + ".join(f"{_signed(t.x)}*{_signed(t.k)}" for t in first.terms) + f" + {first.bias} = {first.value}"
-    )
+    line = " + ".join(f"{_signed(t.x)}*{_signed(t.k)}" for t in first.terms) + f" + {first.bias} = {first.value}"
     return Outcome(
         [
             equal("shapes", "1x3x7x7 -> 1x2x3x3", f"{_by(padded.shape)} -> {_by(out.shape)}"),

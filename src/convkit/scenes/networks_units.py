@@ -1,4 +1,4 @@
-"""Single units: a decision, a gate, and the curves that follow them. Each is a convolution that covers its whole input."""
+"""Single units: a decision, a gate, and the curves that follow them."""
 
 from __future__ import annotations
 
@@ -69,10 +69,7 @@ def and_gate() -> Outcome:
         [
             Table(
                 words("table"),
-                [
-                    [str(a), str(b), number(z), f"{v:.6g}"]
-                    for (a, b), z, v in zip(INPUTS, sums, out, strict=True)
-                ],
+                [[str(a), str(b), number(z), f"{v:.6g}"] for (a, b), z, v in zip(INPUTS, sums, out, strict=True)],
                 columns=["a", "b", "-30 + 20 a + 20 b", "sigmoid"],
             )
         ],
@@ -114,10 +111,7 @@ def activations() -> Outcome:
             ),
             Plot(
                 words("values"),
-                [
-                    curve(n, y[::100].clip(-1.2, 2), z[::100])
-                    for n, y in zip(names, values.values(), strict=True)
-                ],
+                [curve(n, y[::100].clip(-1.2, 2), z[::100]) for n, y in zip(names, values.values(), strict=True)],
             ),
             Plot(
                 words("slopes"),

@@ -13,6 +13,9 @@ from convkit.catalogue import say
 from convkit.errors import choose
 from convkit.scenes.figures import Figure, Label, number
 
+_MANY = 24
+"""More numbers than this are not shown one by one."""
+
 Relation = Literal["equal", "at-least", "below"]
 
 
@@ -51,6 +54,19 @@ class Check:
         if self.tolerance == 0:
             return bool((got == expected).all())
         return bool((abs(got - expected) <= self.tolerance).all())
+
+    @property
+    def wanted(self) -> str:
+        """What was expected, on one line."""
+        return shown(self.expected, self.relation)
+
+    @property
+    def found(self) -> str:
+        """What came out, on one line; of many numbers, how far they are from what was expected."""
+        expected, got = np.asarray(self.expected), np.asarray(self.got)
+        if self.relation == "equal" and got.size > _MANY and expected.shape == got.shape:
+            return say("scenes.difference", most=number(float(abs(got - expected).max())))
+        return shown(self.got)
 
 
 def equal(name: str, expected: Any, got: Any, within: float = 0.0) -> Check:
@@ -125,7 +141,9 @@ class Scene:
         return Label(f"scenes.{self.name}.shows")
 
     def label(self, check: Check) -> Label:
-        """The words of one of its checks."""
+        """The words of one of its checks; ``raised`` stands for an error that stopped it."""
+        if check.name == "raised":
+            return Label("scenes.raised")
         return Label(f"scenes.{self.name}.check.{check.name}")
 
 
@@ -145,12 +163,12 @@ class Report:
     @property
     def expected(self) -> str:
         """What the headline should be."""
-        return shown(self.checks[0].expected, self.checks[0].relation)
+        return self.checks[0].wanted
 
     @property
     def got(self) -> str:
         """What the headline is."""
-        return shown(self.checks[0].got)
+        return self.checks[0].found
 
     @property
     def ok(self) -> bool:
@@ -202,7 +220,7 @@ def shown(value: Any, relation: Relation = "equal") -> str:
     if isinstance(value, str):
         return sign + value.splitlines()[0] + (" ..." if "\n" in value else "")
     array = np.asarray(value)
-    if array.size > 24:
+    if array.size > _MANY:
         return sign + say("scenes.many-numbers", count=array.size, shape="x".join(map(str, array.shape)))
     if array.ndim <= 1:
         return sign + " ".join(number(item) for item in np.atleast_1d(array))

@@ -25,9 +25,7 @@ def circular() -> Outcome:
     x, k = np.array([1, 2, 3, 4]), np.array([1, 1, 1])
     linear = ck.convolve(x, k)
     rounds = {size: around(x, k, size) for size in range(4, 9)}
-    agree = [
-        size for size, y in rounds.items() if np.array_equal(y, np.pad(linear, (0, max(0, size - 6)))[:size])
-    ]
+    agree = [size for size, y in rounds.items() if np.array_equal(y, np.pad(linear, (0, max(0, size - 6)))[:size])]
     by_fft = np.fft.ifft(np.fft.fft(x, 4) * np.fft.fft(k, 4)).real
     words = partial(caption, "circular")
     return Outcome(

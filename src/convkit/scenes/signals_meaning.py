@@ -27,9 +27,7 @@ def flip() -> Outcome:
             equal("correlation", [14, 20, 26, 32], straight),
             equal("network", straight, network),
             equal("reversed", turned, ck.correlate(x, k[::-1], mode="valid")),
-            equal(
-                "symmetric", ck.correlate(x, symmetric, mode="valid"), ck.convolve(x, symmetric, mode="valid")
-            ),
+            equal("symmetric", ck.correlate(x, symmetric, mode="valid"), ck.convolve(x, symmetric, mode="valid")),
         ],
         [
             Table(
@@ -116,7 +114,7 @@ def superposition() -> Outcome:
 
 @scene("hand-tables", "signals")
 def hand_tables() -> Outcome:
-    """Two ways to convolve by hand, correlation by reversing, circular by wrapping; the tables themselves are checked."""
+    """Two ways to convolve by hand, correlation by reversing, circular by wrapping."""
     x, k = np.array([1, 2, 3, 4]), np.array([1, 1, 1])
     full = ck.convolve(x, k)
     rows = np.stack([ck.convolve(x * (k[j]), np.eye(1, 3, j, dtype=np.int64)[0]) for j in range(3)])

@@ -39,9 +39,7 @@ def find_signal() -> Outcome:
                 names=[words("raw"), words("difference"), words("cosine")],
                 marked=frozenset({(0, 7), (1, 6), (2, 6)}),
             ),
-            Plot(
-                words("plot"), [curve(words("raw"), raw / raw.max()), curve(words("cosine"), cosine)], "stem"
-            ),
+            Plot(words("plot"), [curve(words("raw"), raw / raw.max()), curve(words("cosine"), cosine)], "stem"),
         ],
         Example(x, pattern, {"operation": "correlation", "mode": "valid"}),
     )
