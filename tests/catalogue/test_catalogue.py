@@ -20,9 +20,7 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
     """What keeps two catalogues from being equal."""
     found = [f"only one has {key}" for key in sorted(one.keys() ^ other.keys())]
     common = sorted(one.keys() & other.keys())
-    found += [
-        f"placeholders of {key}" for key in common if placeholders(one[key]) != placeholders(other[key])
-    ]
+    found += [f"placeholders of {key}" for key in common if placeholders(one[key]) != placeholders(other[key])]
     found += [f"no text for {key}" for key in common if not one[key].strip() or not other[key].strip()]
     return found
 
