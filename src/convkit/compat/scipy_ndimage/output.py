@@ -101,7 +101,9 @@ def store(result: Array, target: Array) -> Array:
     """
     kind = target.dtype.kind
     with np.errstate(invalid="ignore", over="ignore"):
-        if kind == "u":
+        if kind == "u" and target.itemsize < 8:
+            np.copyto(target, result.astype(np.int64), casting="unsafe")
+        elif kind == "u":
             # A negative double has no unsigned value: the sign is put back after the conversion.
             magnitude = np.abs(result).astype(np.uint64)
             negative = result < 0
