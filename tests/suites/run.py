@@ -30,9 +30,8 @@ TESTS = {
         ],
         None,
     ),
-    "numpy": (["numpy._core.tests.test_numeric"], "TestConvolve or TestCorrelations"),
+    "numpy": (["numpy._core.tests.test_numeric"], "TestConvolve or TestCorrelate"),
 }
-# 0-dimensional inputs aside, every call does arithmetic; these few names are also called with bad arguments only.
 Outcome = dict[str, Any]
 
 
@@ -83,7 +82,9 @@ def complaints(outcome: Outcome, listed: set[str]) -> list[str]:
     """Why a suite's outcome is not what it should be."""
     found = []
     if outcome["status"] != 0:
-        found.append(f"pytest ended with {outcome['status']}:\n{outcome['text'][-8000:]}")
+        text = outcome["text"]
+        begin = max(0, text.find("= FAILURES ="), text.find("= ERRORS ="))
+        found.append(f"pytest ended with {outcome['status']}:\n{text[begin:][-8000:]}")
     if not outcome["tests"].get("passed"):
         found.append("no test passed")
     if outcome["whole"]:

@@ -103,8 +103,8 @@ class TorchNamespace(Namespace):
     def zeros_like(self, array: Any) -> Any:
         return torch.zeros_like(array)
 
-    def extremes(self, array: Any) -> tuple[float, float]:
-        return super().extremes(array.detach().numpy())
+    def smallest(self, array: Any) -> float:
+        return super().smallest(array.detach().numpy())
 
     def take_last(self, array: Any, indices: Any) -> Any:
         return torch.gather(array, -1, torch.from_numpy(indices))

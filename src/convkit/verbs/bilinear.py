@@ -55,7 +55,7 @@ class Bilinear:
         """The forward plan; with the kernel at hand, its values may allow a cheaper one."""
         problem = self.problem
         if kernel is not None and self._worth_a_look():
-            structure, rank = structure_of(kernel[0, 0, 0])
+            structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank)
         return plan_for(problem, self.method)
 

@@ -1,6 +1,6 @@
 """Missing samples: ``nan="omit"``, ``mask`` and ``weights``.
 
-With confidences ``w`` in 0..1, each missing share of a sample takes the mean of what the window holds, weighted by
+With confidences ``w``, 1 for a sample that counts in full, each missing share of a sample takes the mean of what the window holds, weighted by
 ``|k|``:
 
 ``out = sum k w x + (sum k (1-w)) * (sum |k| w x) / (sum |k| w)``
@@ -91,9 +91,9 @@ def _confidence(xp: Namespace, x: Any, weights: Any, mask: Any, nan: str) -> Any
     if weights is not None:
         given = xp.array(weights, "weights")
         _check_broadcast("weights", given.shape, x.shape)
-        least, largest = xp.extremes(given)
-        if not (least >= 0 and largest <= 1):
-            raise OptionError("weights-range", least=least, largest=largest)
+        least = xp.smallest(given)
+        if not least >= 0:
+            raise OptionError("weights-range", least=least)
         confidence = confidence * given
     if mask is not None:
         chosen = xp.array(mask, "mask")

@@ -76,6 +76,21 @@ def check_types(x: Array, target: Array, complex_result: bool) -> None:
         raise refusal(RuntimeError, "scipy_ndimage.type", dtype=repr(target.dtype))
 
 
+def between_axes(target: Array) -> Array:
+    """The array that holds the image between one axis and the next: ``target``, or its bytes if it is a mask.
+
+    ndimage keeps whole bytes in a mask until it is done, and its next pass reads them as numbers.
+    """
+    return target.view(np.uint8) if target.dtype.kind == "b" else target
+
+
+def finished(target: Array, stage: Array) -> Array:
+    """``target``, with bytes turned into truth values where ``stage`` holds a mask's bytes."""
+    if stage is not target:
+        np.not_equal(stage, 0, out=target)
+    return target
+
+
 def store(result: Array, target: Array) -> Array:
     """Write ``result`` into ``target`` as ndimage does, and return ``target``.
 

@@ -17,6 +17,7 @@ from convkit import verbs
 from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
 from convkit.compat.scipy_signal.extensions import NAMES, beyond
+from convkit.compat.ways import LARGE, sums_as_defined
 
 # The extensions that the verbs know by themselves.
 _BOUNDARIES = {"wrap": "wrap", "edge": "edge", "symmetric": "symmetric", "reflect": "reflect"}
@@ -143,7 +144,7 @@ def _strided(x: Array, kernel: Array, start: int, stride: int, count: int, exten
         stride=stride,
         padding=((before, after),),
         operation="convolution",
-        accuracy="elementwise",
+        **sums_as_defined(x.shape, (1, kernel.size), LARGE),
         **extension,
     )
     return y[..., extra : extra + count].reshape(*x.shape[:-1], count)
