@@ -55,6 +55,7 @@ def chosen_axes(axes: object, rank: int) -> list[int]:
         raise refusal(ValueError, "scipy_signal.axes-repeated")
     return counted
 
+
 def transformed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type that SciPy transforms ``dtype`` in."""
     if dtype.kind not in "fc":
