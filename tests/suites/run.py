@@ -55,9 +55,7 @@ def run(suite: str, keyword: str | None = None, workers: int = 2, broken: bool =
         command += ["-p", "no:cacheprovider", "--disable-warnings", "--tb=short", "-n", str(workers)]
         command += ["--pyargs", *modules] + (["-k", chosen] if chosen else [])
         begin = time.perf_counter()
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         return _gathered(Path(folder)) | {
             "suite": suite,
             "status": done.returncode,
@@ -95,12 +93,8 @@ def complaints(outcome: Outcome, listed: set[str]) -> list[str]:
         found += [f"{name} was never called" for name in exchanged_names(outcome["suite"]) - set(outcome["called"])]
         prefixes = tuple(TESTS[outcome["suite"]][0])
         stale = {text for text in listed if text.startswith(prefixes)} - set(outcome["expected"])
-        found += [
-            f"expected_failures.toml lists a test that does not exist: {text}" for text in sorted(stale)
-        ]
-    found += [
-        f"{name} never reached a verb" for name in outcome["called"] if not outcome["reached"].get(name)
-    ]
+        found += [f"expected_failures.toml lists a test that does not exist: {text}" for text in sorted(stale)]
+    found += [f"{name} never reached a verb" for name in outcome["called"] if not outcome["reached"].get(name)]
     return found
 
 

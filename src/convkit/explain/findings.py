@@ -129,7 +129,10 @@ def _difference(match: Match, wanted: tuple[Window, ...], claimed: ConvSpec) -> 
     if any(shifts) and all(m.dilation == w.dilation for m, w in pairs):
         notes.append(Note("identify.shifted", {"shift": ", ".join(f"{shift:+d}" for shift in shifts)}))
     given = [sides for sides in match.sides]
-    if all(canonical(_with(match.windows, sides)) != canonical(_with(match.windows, [w.sides for w in wanted])) for sides in given):
+    if all(
+        canonical(_with(match.windows, sides)) != canonical(_with(match.windows, [w.sides for w in wanted]))
+        for sides in given
+    ):
         notes.append(Note("identify.wrong-boundary", {"names": match.boundaries}))
     return notes
 
@@ -253,7 +256,11 @@ def _scaled(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
     if not equal.all(arrays.y * bottom / _scale(equal, bottom), near.values * top / _scale(equal, bottom)):
         return None
     total = arrays.k.sum()
-    key = "normalised" if total != 0 and equal.close(top * total / _scale(equal, total), bottom / _scale(equal, total)) else "scaled"
+    key = (
+        "normalised"
+        if total != 0 and equal.close(top * total / _scale(equal, total), bottom / _scale(equal, total))
+        else "scaled"
+    )
     return Note(f"identify.{key}", {"code": _name(near, arrays), "factor": _plain(top / bottom), "sum": _plain(total)})
 
 
@@ -304,7 +311,9 @@ def _border_only(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
     same = equal.close(near.values, arrays.y).all(axis=(0, 1))
     if inner.sum() < 2 or not same[inner].all() or same.all():
         return None
-    return Note("identify.border-only", {"code": _name(near, arrays), "count": int((~same).sum()), "inner": int(inner.sum())})
+    return Note(
+        "identify.border-only", {"code": _name(near, arrays), "count": int((~same).sum()), "inner": int(inner.sum())}
+    )
 
 
 def _few_cells(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:

@@ -48,9 +48,9 @@ class Match:
     windows: tuple[Window, ...]
     network: str
     groups: int
-    operations: list[tuple[bool, bool]] = field(default_factory=lambda: [])
-    sides: list[tuple[Sides, ...]] = field(default_factory=lambda: [])
-    specs: list[ConvSpec] = field(default_factory=lambda: [])
+    operations: list[tuple[bool, bool]] = field(default_factory=list)
+    sides: list[tuple[Sides, ...]] = field(default_factory=list)
+    specs: list[ConvSpec] = field(default_factory=list)
     fill: Any = 0
     numbers: str = "real"
 
@@ -252,7 +252,9 @@ def identify(
     """
     given = [np.asarray(array) for array in (x, k, y)]
     if len({array.ndim for array in given}) != 1 or given[0].ndim == 0 or any(array.size == 0 for array in given):
-        raise ShapeError("cannot-identify", input=by(given[0].shape), kernel=by(given[1].shape), output=by(given[2].shape))
+        raise ShapeError(
+            "cannot-identify", input=by(given[0].shape), kernel=by(given[1].shape), output=by(given[2].shape)
+        )
     equal = _equality(given, tolerance)
     numbers = [_comparable(array, given) for array in given]
     keys: dict[Key, tuple[Response, tuple[int, ...], tuple[int, ...]]] = {}
@@ -344,7 +346,9 @@ def _responses(
                     sides = (("constant", "constant"),) * rank
                     yield respond(arrays, flips, conjugate, (1,) * rank, sides, fill=fill), strides, fill
     if arrays.network != "network":
-        ups = [u for u in product(range(1, max_stride + 1), repeat=rank) if max(u) > 1 or arrays.network == "transposed"]
+        ups = [
+            u for u in product(range(1, max_stride + 1), repeat=rank) if max(u) > 1 or arrays.network == "transposed"
+        ]
         zero: tuple[Sides, ...] = (("zero", "zero"),) * rank
         for up, dilation, flips in product(ups, dilations, (True, False)):
             if all(abs((n - 1) * u + k - m) <= 3 * k + u for n, u, k, m in zip(
@@ -417,8 +421,8 @@ def _unusual(match: Match) -> tuple[float, ...]:
     strange = sum(w.stride > 1 for w in match.windows) + 2 * sum(w.dilation > 1 for w in match.windows)
     strange += 3 * sum(w.up > 1 for w in match.windows)
     spec = match.specs[0] if match.specs else None
-    named = 9 if spec is None else 0 if spec.mode in ("full", "valid") else 1 if spec.mode and spec.anchor is None else 2
+    named = (
+        9 if spec is None else 0 if spec.mode in ("full", "valid") else 1 if spec.mode and spec.anchor is None else 2
+    )
     plain = 0 if any(name == "zero" for sides in match.sides for pair in sides for name in pair) else 1
     return (strange, named, plain, *(abs(w.start) for w in match.windows))
-
-

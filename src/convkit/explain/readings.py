@@ -46,7 +46,10 @@ def readings(match: Match) -> list[ConvSpec]:
 
 def _candidates(match: Match, flips: bool, conjugate: bool, sides: tuple[Sides, ...]) -> Iterator[ConvSpec]:
     windows, rank = match.windows, len(match.windows)
-    shared: dict[str, Any] = {"stride": tuple(w.stride for w in windows), "dilation": tuple(w.dilation for w in windows)}
+    shared: dict[str, Any] = {
+        "stride": tuple(w.stride for w in windows),
+        "dilation": tuple(w.dilation for w in windows),
+    }
     outside: dict[str, Any] = {"boundary": sides, "fill": match.fill}
     if any(window.up > 1 for window in windows) or match.network == "transposed":
         yield from _transposed(match, flips)

@@ -165,7 +165,9 @@ def places_of(response: Response, arrays: Arrays, equal: Equality, strides: Sequ
             part = probe[tuple(slice(a, a + r) for a, r in zip(at, room, strict=True))]
             mask &= equal.close(part, y[(0, 0, *(c % m for c, m in zip(corner, count, strict=True)))])
         for start in np.argwhere(mask):
-            parts = tuple(slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True))
+            parts = tuple(
+                slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True)
+            )
             if equal.all(values[(slice(None), slice(None), *parts)], y):
                 yield tuple(int(a) + f for a, f in zip(start, response.first, strict=True)), stride
 
@@ -207,7 +209,7 @@ def canonical(windows: Sequence[Window], sides: bool = True) -> tuple[Window, ..
         if window.size <= 1:
             changes["up"] = 1
         one = replace(window, **changes)
-        before, after = (one.sides if sides else ("zero", "zero"))
+        before, after = one.sides if sides else ("zero", "zero")
         if one.first >= 0:
             before = "zero"
         if one.last <= (one.size - 1) * one.up:

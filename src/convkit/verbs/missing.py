@@ -65,7 +65,7 @@ def convolve(
         with np.errstate(over="ignore", invalid="ignore"):
             mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
             repaired = total + sums(lost, k, **bounded, fill=0) * mean
-        total = xp.where(touched, xp.where(there, repaired, repaired * float("nan")), total)
+        total = xp.where(touched, xp.where(there, repaired, xp.zeros_like(repaired) + float("nan")), total)
     return xp.finish(xp.cast(total, compute), result, lambda array: finish(array, result, options["overflow"]))
 
 
