@@ -1,8 +1,8 @@
 """How much freedom a drop-in function leaves the planner.
 
-The imitated libraries add up products one by one. Callers rely on it where it costs nothing: whole numbers kept as floats
-stay whole, and two routes to the same result agree to the last bit. So small sums are formed as they are defined,
-and only large ones may be transformed.
+The imitated libraries add up products one by one. Callers rely on it where it costs nothing: whole numbers kept as
+floats stay whole, and two routes to the same result agree to the last bit. So small sums are formed as they are
+defined, and only large ones may be transformed.
 """
 
 from __future__ import annotations
