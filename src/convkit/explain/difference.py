@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convkit.catalogue import say
-from convkit.errors import ConvError
+from convkit.errors import ShapeError
 from convkit.explain.card import passport
 from convkit.explain.meaning import Note
 from convkit.explain.values import compute
@@ -141,7 +141,7 @@ def _of_rank(spec: ConvSpec, call: object, kernel: np.ndarray[Any, Any]) -> Conv
         return spec
     same = [len(set(values)) == 1 for values in (spec.stride, spec.dilation, spec.boundary)]
     if not all(same):
-        raise ConvError("rank-differs", rank=spec.rank, axes=rank)
+        raise ShapeError("rank-differs", rank=spec.rank, axes=rank)
     shared: dict[str, Any] = {"stride": spec.stride[0], "dilation": spec.dilation[0], "fill": spec.fill}
     sides = (spec.boundary[0],) * rank
     if spec.mode is None:
@@ -188,9 +188,7 @@ def _shape(array: np.ndarray[Any, Any]) -> str:
 
 def _unequal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if a.dtype.kind in "fc" or b.dtype.kind in "fc":
-        return np.asarray(
-            ~np.isclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, float(np.abs(a).max(initial=0))), equal_nan=True)
-        )
+        return np.asarray(~np.isclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, float(np.abs(a).max(initial=0))), equal_nan=True))
     return np.asarray(a != b)
 
 

@@ -220,7 +220,9 @@ def _spec(x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], bias: object, option
     return ConvSpec.of_arrays(x.ndim, known.pop("operation", "convolution"), known.pop("mode", "full"), **known)
 
 
-def _check_size(x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], windows: tuple[Window, ...], lead: int) -> None:
+def _check_size(
+    x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], windows: tuple[Window, ...], lead: int
+) -> None:
     outputs = prod(window.count for window in windows) * (x.shape[0] * k.shape[0] if lead else 1)
     terms = outputs * prod(window.kernel for window in windows) * (k.shape[1] if lead else 1)
     if terms > MOST_TERMS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convkit.catalogue import say
+from convkit.errors import OptionError
 from convkit.planner.report import PlanReport, Row
 
 
@@ -26,11 +27,7 @@ def plan_markdown(plan: object) -> str:
         From ``ck.plan`` or its ``.report()``.
     """
     report = _report(plan)
-    lines = [
-        say("plan.problem", problem=f"`{report.problem}`"),
-        "",
-        say("plan.choice", choice=f"**{report.choice}**", why=report.why),
-    ]
+    lines = [say("plan.problem", problem=f"`{report.problem}`"), "", say("plan.choice", choice=f"**{report.choice}**", why=report.why)]
     columns = ("algorithm", "seconds", "measured", "flops", "bytes", "workspace", "bound")
     names = [say("explain.plan.bytes") if name == "bytes" else say(f"plan.column.{name}") for name in columns]
     lines += ["", f"| {' | '.join(names)} |", "|---|" + "--:|" * 5 + "---|"]
@@ -57,5 +54,5 @@ def _report(plan: object) -> PlanReport:
     report = getattr(plan, "report", None)
     made = report() if callable(report) else None
     if not isinstance(made, PlanReport):
-        raise TypeError(f"{type(plan).__name__} has no report")
+        raise OptionError("not-a-plan", value=type(plan).__name__)
     return made

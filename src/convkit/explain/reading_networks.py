@@ -101,17 +101,10 @@ def _space(value: object, rank: int, last: bool) -> object:
 def onnx(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[int] | None) -> Meaning:
     """``Conv`` and ``ConvTranspose``, their attributes written as keywords."""
     transposed = dialect.verb == "transposed"
-    attributes = {
-        name: literal(call, name) for name in ("dilations", "strides", "pads", "kernel_shape", "auto_pad", "group")
-    }
+    attributes = {name: literal(call, name) for name in ("dilations", "strides", "pads", "kernel_shape", "auto_pad", "group")}
     kernel = kernel_shape if kernel_shape is not None else cast("Sequence[int] | None", attributes["kernel_shape"])
     known, rank = False, 2
-    for value, count in (
-        (kernel, 1),
-        (attributes["strides"], 1),
-        (attributes["dilations"], 1),
-        (attributes["pads"], 2),
-    ):
+    for value, count in ((kernel, 1), (attributes["strides"], 1), (attributes["dilations"], 1), (attributes["pads"], 2)):
         if value is not None:
             known, rank = True, len(cast("Sequence[int]", value)) // count
             break
@@ -122,9 +115,7 @@ def onnx(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[int] | 
     if transposed:
         options["output_padding"] = _tuple(literal(call, "output_padding")) or 0
         if literal(call, "output_shape") is not None:
-            raise CallError(
-                "unsupported-option", function=call.name, parameter="output_shape", value=repr(call["output_shape"])
-            )
+            raise CallError("unsupported-option", function=call.name, parameter="output_shape", value=repr(call["output_shape"]))
     return Meaning(
         call=text,
         dialect=dialect,

@@ -87,6 +87,7 @@ def respond(
     sides: Sequence[Sides],
     up: Sequence[int] | None = None,
     fill: Any = 0,
+    margin: int = MARGIN,
 ) -> Response:
     """The response of ``arrays.x`` to ``arrays.k`` under one convention."""
     spatial = range(2, 2 + arrays.rank)
@@ -97,8 +98,8 @@ def respond(
     length: list[int] = []
     for axis in spatial:
         n, reach = arrays.x.shape[axis], dilation[axis - 2] * (arrays.k.shape[axis] - 1) + 1
-        low = 1 - reach - MARGIN
-        high = (n - 1) * up[axis - 2] + MARGIN + reach
+        low = 1 - reach - margin
+        high = (n - 1) * up[axis - 2] + margin + reach
         before, after = sides[axis - 2]
         sources = [_source(p, n, up[axis - 2], before, after) for p in range(low, high)]
         index = np.array(sources)
@@ -165,9 +166,7 @@ def places_of(response: Response, arrays: Arrays, equal: Equality, strides: Sequ
             part = probe[tuple(slice(a, a + r) for a, r in zip(at, room, strict=True))]
             mask &= equal.close(part, y[(0, 0, *(c % m for c, m in zip(corner, count, strict=True)))])
         for start in np.argwhere(mask):
-            parts = tuple(
-                slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True)
-            )
+            parts = tuple(slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True))
             if equal.all(values[(slice(None), slice(None), *parts)], y):
                 yield tuple(int(a) + f for a, f in zip(start, response.first, strict=True)), stride
 
@@ -209,7 +208,7 @@ def canonical(windows: Sequence[Window], sides: bool = True) -> tuple[Window, ..
         if window.size <= 1:
             changes["up"] = 1
         one = replace(window, **changes)
-        before, after = one.sides if sides else ("zero", "zero")
+        before, after = (one.sides if sides else ("zero", "zero"))
         if one.first >= 0:
             before = "zero"
         if one.last <= (one.size - 1) * one.up:

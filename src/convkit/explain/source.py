@@ -194,9 +194,7 @@ def _full_name(written: str, text: str) -> str:
     near = get_close_matches(written, names, n=3, cutoff=0.5)
     # The same function name in another module is a better guess than similar letters.
     same = [name for name in names if name.rpartition(".")[2].lower() == function.lower()]
-    guess = " | ".join(dict.fromkeys([*same, *near][:4])) or " | ".join(
-        sorted({n.rpartition(".")[0] or "matlab" for n in names})
-    )
+    guess = " | ".join(dict.fromkeys([*same, *near][:4])) or " | ".join(sorted({n.rpartition(".")[0] or "matlab" for n in names}))
     raise CallError("unknown-function", function=written or _shortened(text), guess=guess)
 
 

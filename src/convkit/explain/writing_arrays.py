@@ -47,9 +47,7 @@ def scipy_signal(draft: Draft) -> str:
         word = word_for(next(iter(names)), CONVOLVE2D) if len(names) == 1 else None
         if word and (draft.spec.mode == "full" or draft.anchored_as("lower")) and _fits(draft):
             fill = f", fillvalue={draft.spec.fill!r}" if names == {"constant"} else ""
-            return (
-                f"{function}2d({draft.x}, {draft.k}, mode='{draft.spec.mode}', boundary='{word}'{fill}){draft.picked()}"
-            )
+            return f"{function}2d({draft.x}, {draft.k}, mode='{draft.spec.mode}', boundary='{word}'{fill}){draft.picked()}"
     return _numpy_like(draft, function)
 
 
@@ -67,16 +65,9 @@ def scipy_ndimage(draft: Draft) -> str:
     draft.refuse(network="SciPy", dilation=function)
     if draft.spec.mode != "same":
         raise CannotSay("only-same", function=function, mode=draft.spec.mode)
-    names = {draft.name(name) for sides in draft.spec.boundary for name in sides}
-    if {"zero", "constant"} <= names:
-        raise CannotSay("mixed-boundaries")
-    words: list[str] = []
-    for before, after in draft.spec.boundary:
-        if draft.name(before) != draft.name(after):
-            raise CannotSay("mixed-sides")
-        words.append(str(word_for(before, NDIMAGE)))
-    mode = repr(words[0]) if len(set(words)) == 1 else repr(tuple(words))
-    fill = f", cval={draft.spec.fill!r}" if "constant" in names else ""
+    boundary = draft.boundary()
+    mode = repr(word_for(boundary, NDIMAGE))
+    fill = f", cval={draft.spec.fill!r}" if boundary == "constant" else ""
     origins: list[Size] = [draft.anchor(axis) - draft.kernel(axis) // 2 for axis in range(draft.rank)]
     origin = ""
     if any(value != 0 for value in origins):
@@ -167,9 +158,7 @@ def astropy(draft: Draft) -> str:
     odd = all(isinstance(size, int) and size % 2 == 1 for size in kernels)
     centred = symbolic and draft.spec.anchor is None
     if not centred and any(anchor != size // 2 for anchor, size in zip(anchors, kernels, strict=True)):
-        raise CannotSay(
-            "anchor", function=function, anchor=sequence([draft.anchor(axis) for axis in range(draft.rank)])
-        )
+        raise CannotSay("anchor", function=function, anchor=sequence([draft.anchor(axis) for axis in range(draft.rank)]))
     if not odd and not centred:
         function = "astropy.convolution.convolve_fft"
         if word == "extend":

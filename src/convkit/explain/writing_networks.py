@@ -97,11 +97,7 @@ def _torch_transposed(draft: Draft) -> str:
         raise CannotSay("uneven-transposed", function=f"conv_transpose{draft.rank}d")
     spatial = ", ".join(str(axis + 2) for axis in range(draft.rank))
     kernel = f"{draft.k}.flip({spatial})" if spec.operation == "convolution" else draft.k
-    options = (
-        f", padding={scalar_or_sequence([before for before, _ in pads])}"
-        if any(pads_ != (0, 0) for pads_ in pads)
-        else ""
-    )
+    options = f", padding={scalar_or_sequence([before for before, _ in pads])}" if any(pads_ != (0, 0) for pads_ in pads) else ""
     if any(spec.output_padding):
         options += f", output_padding={scalar_or_sequence(spec.output_padding)}"
     options += _steps(draft, "stride", "dilation") + (f", groups={spec.groups}" if spec.groups != 1 else "")
@@ -224,6 +220,8 @@ def onnx(draft: Draft) -> str:
             attributes += f", {name}={list(values)}"
     if spec.groups != 1:
         attributes += f", group={spec.groups}"
+        if transposed:
+            draft.notes.append(Note("note.onnx-evaluator"))
     name = "ConvTranspose" if transposed else "Conv"
     inputs, feeds = '"x", "w"', f'"x": {x}, "w": {kernel}'
     if draft.bias:

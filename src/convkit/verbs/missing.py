@@ -1,7 +1,7 @@
 """Missing samples: ``nan="omit"``, ``mask`` and ``weights``.
 
-With confidences ``w``, 1 for a sample that counts in full, each missing share of a sample takes the mean of what the window holds, weighted by
-``|k|``:
+With confidences ``w``, 1 for a sample that counts in full, each missing share of a sample takes the mean of what the
+window holds, weighted by ``|k|``:
 
 ``out = sum k w x + (sum k (1-w)) * (sum |k| w x) / (sum |k| w)``
 
