@@ -97,7 +97,7 @@ def _tile_sizes(problem: Problem, size: int) -> tuple[int, int]:
         columns = min(columns, max(16, UNTHREADED_PRODUCT // (problem.out_channels * problem.terms)))
     columns = min(columns, problem.outputs)
     samples = max(1, PATCH_BYTES // (size * columns * min(problem.terms, LONGEST_SUM)))
-    return columns, min(samples, -(-problem.batch // 8)) if _is_small(problem) else samples
+    return columns, min(samples, max(1, -(-problem.batch // 8))) if _is_small(problem) else samples
 
 
 def _tile(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
@@ -110,8 +110,9 @@ def _tile(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Rang
     target = out[(slice(None), slice(None), *(slice(*outputs) for outputs in box))]
     if problem.batch_of == "samples" and problem.terms <= LONGEST_SUM:
         # One product of the same shape for each sample, whatever the batch: its bits are its own.
-        patches = view.transpose(0, 1, *kernel_axes, *count_axes).reshape(batch, problem.terms, positions)
-        target[...] = (kernel @ patches).reshape(target.shape)
+        # Laid out in memory for every batch alike: a view of other strides would be multiplied in another order.
+        patches = np.ascontiguousarray(view.transpose(0, 1, *kernel_axes, *count_axes))
+        target[...] = (kernel @ patches.reshape(batch, problem.terms, positions)).reshape(target.shape)
         return
     for part in [slice(b, b + 1) for b in range(batch)] if problem.batch_of == "samples" else [slice(None)]:
         patch = view[part].transpose(1, *kernel_axes, 0, *count_axes)
