@@ -171,7 +171,7 @@ def test_a_complex_kernel_tells_whether_it_was_conjugated() -> None:
 )
 @pytest.mark.parametrize("rank", [1, 2])
 def test_what_was_claimed_and_what_was_done(rank: int, make, claimed: str, key: str) -> None:
-    x, k = asymmetric((9, 8)[:rank]).astype(int), asymmetric((3, 4)[:rank], 1).astype(int)
+    x, k = 50 + asymmetric((9, 8)[:rank]).astype(int), asymmetric((3, 4)[:rank], 1).astype(int)
     found = identify(x, k, make(x, k), claimed=claimed)
     assert key in keys(found)
     assert found.found == "one"

@@ -175,22 +175,18 @@ class _Near:
 
 def _near_misses(arrays: Arrays, equal: Equality) -> list[Note]:
     """No convention gives y: say which one nearly does."""
+    folded = _folded(arrays, equal)
+    if folded is not None:
+        return [folded]
     turned = _turned(arrays, equal)
     if turned:
         return turned
     nears = list(_expected(arrays))
-    for test in (_constant, _scaled, _wrapped, _saturated, _rounded, _border_only, _few_cells):
-        notes: list[Note] = []
-        for near in nears:
-            note = test(near, arrays, equal)
-            if note is not None and note not in notes:
-                notes.append(note)
-            if len(notes) >= 2:
-                break
-        if notes:
-            return notes
-    folded = _folded(arrays, equal)
-    return [folded] if folded is not None else [Note("identify.nothing-near")]
+    for test in (_constant, _scaled, _wrapped, _saturated, _rounded, _few_cells, _border_only):
+        found = next((note for near in nears if (note := test(near, arrays, equal)) is not None), None)
+        if found is not None:
+            return [found]
+    return [Note("identify.nothing-near")]
 
 
 def _expected(arrays: Arrays) -> Iterator[_Near]:
@@ -304,14 +300,15 @@ def _border_only(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
         ok = (places >= 0) & (places + window.reach - 1 <= (window.size - 1) * window.up)
         inner &= ok.reshape([-1 if other == axis else 1 for other in range(arrays.rank)])
     same = equal.close(near.values, arrays.y).all(axis=(0, 1))
-    if inner.sum() < 2 or not same[inner].all() or same.all():
+    # one slip at the border is no boundary: half of the border must differ
+    if inner.sum() < 2 or not same[inner].all() or 2 * (~same).sum() < (~inner).sum() or same.all():
         return None
     return Note("identify.border-only", {"code": _name(near, arrays), "count": int((~same).sum()), "inner": int(inner.sum())})
 
 
 def _few_cells(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
     wrong = np.argwhere(~equal.close(near.values, arrays.y))
-    if not 0 < len(wrong) <= min(_FEW, arrays.y.size // 2):
+    if not 0 < len(wrong) <= min(_FEW, arrays.y.size // 2) or _border_only(near, arrays, equal) is not None:
         return None
     cells = "; ".join(", ".join(map(str, cell[2:] if arrays.network == "arrays" else cell)) for cell in wrong)
     values = ", ".join(_plain(near.values[tuple(cell)]) for cell in wrong)

@@ -25,7 +25,6 @@ Key = tuple[bool, bool, tuple[Window, ...]]
 _FIXED = tuple(name for name in BOUNDARIES if name != "constant")
 _SMALL = 600
 _FAR, _FEW_VALUES = 5, 4
-_MOST_SIDES = 300
 
 
 @dataclass(slots=True)
@@ -302,6 +301,8 @@ def identify(
     tried = 0
     views = list(_views(*numbers))
     for arrays in views:
+        if matches and arrays.network == "arrays":
+            break  # batch and channels explain y; volumes of numbers need not
         groups: dict[tuple[Window, ...], Match] = {}
         for response, strides, fill in _responses(arrays, equal, max_stride, max_dilation, lambda: bool(groups)):
             tried += 1
@@ -390,7 +391,7 @@ def _responses(
         for sides in _uniform(rank):
             for dilation, (flips, conjugate) in product(dilations, laid):
                 yield respond(arrays, flips, conjugate, dilation, sides), strides, 0
-        if arrays.x.size <= _SMALL or not found():
+        if arrays.network == "arrays" and (arrays.x.size <= _SMALL or not found()):
             for sides in _mixed(rank):
                 for dilation, (flips, conjugate) in product(dilations, laid):
                     yield respond(arrays, flips, conjugate, dilation, sides), strides, 0
@@ -415,12 +416,12 @@ def _uniform(rank: int) -> Iterator[tuple[Sides, ...]]:
 
 
 def _mixed(rank: int) -> Iterator[tuple[Sides, ...]]:
-    """Boundaries that differ from axis to axis, or, along one axis, from side to side."""
+    """Boundaries that differ between two axes, or, along one axis, from side to side."""
     if rank == 1:
         for before, after in product(_FIXED, repeat=2):
             if before != after:
                 yield ((before, after),)  # type: ignore[misc]
-    elif len(_FIXED) ** rank <= _MOST_SIDES:
+    elif rank == 2:
         for names in product(_FIXED, repeat=rank):
             if len(set(names)) > 1:
                 yield tuple((name, name) for name in names)  # type: ignore[misc]

@@ -137,13 +137,18 @@ def _correlate(v: Array, w: Array, arrays: Arrays, dilation: Sequence[int], leng
         w = np.concatenate([np.swapaxes(w[g * share : (g + 1) * share], 0, 1) for g in range(groups)])
     outs, share = w.shape[0] // groups, w.shape[1]
     out = np.zeros((v.shape[0], w.shape[0], *length), np.result_type(v, w))
+    if w.shape[:2] == (1, 1):
+        for tap in product(*(range(size) for size in w.shape[2:])):
+            part = tuple(slice(d * j, d * j + n) for d, j, n in zip(dilation, tap, length, strict=True))
+            out += v[(slice(None), slice(None), *part)] * w[(0, 0, *tap)]
+        return out
+    grouped = v.reshape(v.shape[0], groups, share, *v.shape[2:])
+    weights = w.reshape(groups, outs, share, *w.shape[2:])
+    sums = out.reshape(v.shape[0], groups, outs, *length)
     for tap in product(*(range(size) for size in w.shape[2:])):
         part = tuple(slice(d * j, d * j + n) for d, j, n in zip(dilation, tap, length, strict=True))
-        for o in range(w.shape[0]):
-            for c in range(share):
-                weight = w[(o, c, *tap)]
-                if weight != 0 or weight != weight:
-                    out[:, o] += v[(slice(None), o // outs * share + c, *part)] * weight
+        at = weights[(slice(None), slice(None), slice(None), *tap)]
+        sums += np.einsum("bgs...,gos->bgo...", grouped[(slice(None), slice(None), slice(None), *part)], at)
     return out
 
 
