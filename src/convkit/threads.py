@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from convkit.errors import OptionError
 from convkit.spec.options import whole_number
@@ -81,7 +82,8 @@ def run_all(tasks: Sequence[Callable[[], None]]) -> None:
             _inside.busy = False
 
     try:
-        futures = [_workers(threads - 1).submit(work, start) for start in range(1, threads)]
+        # Each worker sees the caller's context: NumPy's error state, the language.
+        futures = [_workers(threads - 1).submit(copy_context().run, work, start) for start in range(1, threads)]
     except RuntimeError:  # another thread has just replaced the pool, or the interpreter is shutting down
         for task in tasks:
             task()

@@ -12,17 +12,15 @@ from convkit import catalogue
 LOCALES = files("convkit").joinpath("locales")
 
 
-def placeholders(text: str) -> list[str]:
-    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
     """What keeps two catalogues from being equal."""
     found = [f"only one has {key}" for key in sorted(one.keys() ^ other.keys())]
     common = sorted(one.keys() & other.keys())
-    found += [
-        f"placeholders of {key}" for key in common if placeholders(one[key]) != placeholders(other[key])
-    ]
+    found += [f"placeholders of {key}" for key in common if placeholders(one[key]) != placeholders(other[key])]
     found += [f"no text for {key}" for key in common if not one[key].strip() or not other[key].strip()]
     return found
 

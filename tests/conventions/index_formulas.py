@@ -46,9 +46,7 @@ BOUNDARIES: dict[str, Position] = {
 }
 
 
-def same(
-    x: Sequence[float], k: Sequence[float], operation: str, anchor: int, boundary: str = "zero"
-) -> list[float]:
+def same(x: Sequence[float], k: Sequence[float], operation: str, anchor: int, boundary: str = "zero") -> list[float]:
     """As many outputs as inputs, by the formula at the top of this file."""
     sign = -1 if operation == "convolution" else 1
     out = []

@@ -62,14 +62,12 @@ def vectors(draw: st.DrawFn, longest: int = 6) -> np.ndarray:
     size = draw(st.integers(1, longest))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     if draw(st.booleans()):
-        return rng.integers(-3, 5, size).astype(
-            draw(st.sampled_from(["int8", "int32", "int64", "float32", "float64"]))
-        )
+        return rng.integers(-3, 5, size).astype(draw(st.sampled_from(["int8", "int32", "int64", "float32", "float64"])))
     return rng.normal(0.2, 0.4, size).astype(draw(st.sampled_from(["float32", "float64"])))
 
 
 def assert_same(mine: np.ndarray, theirs: np.ndarray, exact: np.ndarray, error: float) -> None:
-    """Equal; except that values whose exact, unrounded result is within ``error`` of a half may differ by one."""
+    """Equal; but values whose exact, unrounded result is within ``error`` of a half may differ by one."""
     assert mine.dtype == theirs.dtype
     assert mine.shape == theirs.shape
     if mine.dtype.kind == "f":
@@ -82,7 +80,7 @@ def assert_same(mine: np.ndarray, theirs: np.ndarray, exact: np.ndarray, error: 
 
 
 def summing_error(image: np.ndarray, kernel: np.ndarray, delta: float, depth: str) -> float:
-    """A bound on the error of a sum in OpenCV's working type; 0 where all partial sums are small and whole."""
+    """A bound on the error of a sum in OpenCV's working type; 0 where partial sums are small and whole."""
     size = float(np.abs(image.astype(float)).max() * np.abs(kernel.astype(float)).sum() + abs(delta))
     whole = image.dtype.kind in "iu" and np.array_equal(kernel, np.rint(kernel)) and delta == round(delta)
     if whole and size < 2**24:
@@ -156,9 +154,7 @@ def test_sepfilter2d_smoothing_bytes() -> None:
     kernel = np.array([0.25, 0.5, 0.25])
     exact = cv2.sepFilter2D(image.astype(float), -1, kernel, kernel)
     # OpenCV rounds exact halves to even in its vector loop and up in the columns left over.
-    assert_same(
-        ours.sepFilter2D(image, -1, kernel, kernel), cv2.sepFilter2D(image, -1, kernel, kernel), exact, 1e-12
-    )
+    assert_same(ours.sepFilter2D(image, -1, kernel, kernel), cv2.sepFilter2D(image, -1, kernel, kernel), exact, 1e-12)
 
 
 @CHECKS
@@ -172,9 +168,7 @@ def test_boxfilter(image: np.ndarray, data: st.DataObject) -> None:
     depths = [-1, 0, 2, 3, 5, 6] + ([4] if image.dtype.kind in "iu" else [])
     ddepth = data.draw(st.sampled_from(depths))
     if image.dtype.kind == "i" and ddepth in (cv2.CV_8U, cv2.CV_16U):
-        image = np.abs(
-            image // 2
-        )  # OpenCV's vector loop turns negative sums of integers into 255 instead of 0
+        image = np.abs(image // 2)  # OpenCV's vector loop turns negative sums of integers into 255 instead of 0
     anchor = data.draw(st.tuples(st.integers(-2, size[0] - 1), st.integers(-2, size[1] - 1)))
     line = (image.shape[1] == 1 and anchor[0] > 0) or (image.shape[0] == 1 and anchor[1] > 0)
     if normalize and border & cv2.BORDER_ISOLATED and line:
@@ -193,9 +187,7 @@ def test_boxfilter(image: np.ndarray, data: st.DataObject) -> None:
     assert_same(mine, theirs, exact, error)
 
 
-@pytest.mark.parametrize(
-    "size", [(2, 2), (2, 3), (6, 6), (10, 3), (16, 16), (12, 20), (3, 3), (4, 1), (7, 12)]
-)
+@pytest.mark.parametrize("size", [(2, 2), (2, 3), (6, 6), (10, 3), (16, 16), (12, 20), (3, 3), (4, 1), (7, 12)])
 @pytest.mark.parametrize("channels", [0, 3])
 def test_blur_of_bytes_is_equal(size: tuple[int, int], channels: int) -> None:
     image = picture(5, 60, 71, channels, "uint8")
@@ -300,9 +292,7 @@ def test_laplacian(image: np.ndarray, data: st.DataObject) -> None:
     peak = float(np.abs(image.astype(float)).max()) * float(kernel.sum()) * scale + abs(delta)
     eps = np.finfo(float).eps if name == "float64" else EPS
     # A scale of 1/4 makes exact halves, which OpenCV's float32 decides as float64 does.
-    error = (
-        0.0 if mine.dtype.kind in "iu" and peak < 2**24 and scale >= 1 and name[0] != "f" else 64 * eps * peak
-    )
+    error = 0.0 if mine.dtype.kind in "iu" and peak < 2**24 and scale >= 1 and name[0] != "f" else 64 * eps * peak
     assert_same(mine, theirs, exact, error)
 
 
@@ -342,9 +332,7 @@ def test_inputs_are_not_changed_and_views_work() -> None:
     before = whole.copy()
     view = whole[::-2, 1::3]
     kernel = np.array([[1, 2], [3, -4]], np.float32)
-    np.testing.assert_array_equal(
-        ours.filter2D(view, -1, kernel), cv2.filter2D(np.ascontiguousarray(view), -1, kernel)
-    )
+    np.testing.assert_array_equal(ours.filter2D(view, -1, kernel), cv2.filter2D(np.ascontiguousarray(view), -1, kernel))
     np.testing.assert_array_equal(whole, before)
 
 
@@ -393,9 +381,7 @@ REFUSED = {
     "border": lambda f: f.filter2D(IMAGE, -1, BOX, borderType=f.BORDER_WRAP),
     "border unknown": lambda f: f.filter2D(IMAGE, -1, BOX, borderType=7),
     "border transparent": lambda f: f.blur(IMAGE, (3, 3), borderType=f.BORDER_TRANSPARENT),
-    "border wrap float": lambda f: f.GaussianBlur(
-        IMAGE.astype(np.float32), (3, 3), 1, borderType=f.BORDER_WRAP
-    ),
+    "border wrap float": lambda f: f.GaussianBlur(IMAGE.astype(np.float32), (3, 3), 1, borderType=f.BORDER_WRAP),
     "ksize": lambda f: f.blur(IMAGE, (0, 3)),
     "gaussian-size": lambda f: f.GaussianBlur(IMAGE, (4, 3), 1),
     "gaussian-size unknown": lambda f: f.GaussianBlur(IMAGE, (0, 0), 0),
@@ -426,11 +412,7 @@ def test_what_opencv_refuses_is_refused_with_a_reason(case: str) -> None:
 def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() -> None:
     prefix = "error.cv2."
     english, chinese = (
-        {
-            key: set(re.findall(r"{(\w+)}", text))
-            for key, text in texts(name).items()
-            if key.startswith(prefix)
-        }
+        {key: set(re.findall(r"{(\w+)}", text)) for key, text in texts(name).items() if key.startswith(prefix)}
         for name in ("en", "zh")
     )
     assert english == chinese

@@ -102,9 +102,7 @@ SAME: list[tuple[str, Filter, str, Callable[[int], int]]] = [
     ),
     (
         "astropy convolve_fft",
-        lambda x, k: astropy_convolve_fft(
-            x, k, boundary="fill", normalize_kernel=False, nan_treatment="fill"
-        ),
+        lambda x, k: astropy_convolve_fft(x, k, boundary="fill", normalize_kernel=False, nan_treatment="fill"),
         "convolution",
         high,
     ),

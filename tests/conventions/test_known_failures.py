@@ -20,9 +20,7 @@ def test_large_integers_are_exact_where_scipy_is_off_by_one() -> None:
     ours = ck.convolve(x, k)
     assert ours.dtype == np.int64
     picked = source.integers(0, 2 * n - 1, 300)
-    exact = [
-        sum((x[max(0, i - n + 1) : i + 1][::-1] * k[max(0, i - n + 1) : i + 1]).tolist()) for i in picked
-    ]
+    exact = [sum((x[max(0, i - n + 1) : i + 1][::-1] * k[max(0, i - n + 1) : i + 1]).tolist()) for i in picked]
     assert ours[picked].tolist() == exact
     # The whole of it, modulo a prime: the polynomial identity x(t) k(t) = out(t) at several points.
     prime = 2**31 - 1

@@ -103,9 +103,7 @@ def test_conv_with_padding_by_name(layer: tuple, dtype: torch.dtype, padding: st
         sizes["space"] = tuple(max(pair) for pair in zip(reach, sizes["space"]))
     x, w, b = data_of(sizes, options["groups"], dtype, "forward")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # PyTorch copies the input for an uneven 'same', and says so
+        warnings.simplefilter("ignore", UserWarning)  # PyTorch copies the input for an uneven 'same', and says so
         other = getattr(theirs, f"conv{rank}d")(x, w, b, padding=padding, **options)
     assert_same(getattr(ours, f"conv{rank}d")(x, w, b, padding=padding, **options), other, w)
 
@@ -116,9 +114,7 @@ def test_conv_transpose(layer: tuple, data: st.DataObject) -> None:
     rank, sizes, options = layer
     dtype = data.draw(st.sampled_from([*FLOATS, torch.int64]))
     stride, dilation = wide(options["stride"], rank), wide(options["dilation"], rank)
-    options["output_padding"] = tuple(
-        data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation)
-    )
+    options["output_padding"] = tuple(data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation))
     room = [
         (n - 1) * s + d * (k - 1) + 1 + o
         for n, s, d, k, o in zip(sizes["space"], stride, dilation, sizes["kernel"], options["output_padding"])
@@ -154,9 +150,7 @@ def test_empty_batches_and_outputs() -> None:
     w = torch.ones(4, 3, 2, 3)
     x = torch.ones(2, 4, 5, 6)
     assert (
-        ours.conv_transpose2d(x, w, padding=3).shape
-        == theirs.conv_transpose2d(x, w, padding=3).shape
-        == (2, 3, 0, 2)
+        ours.conv_transpose2d(x, w, padding=3).shape == theirs.conv_transpose2d(x, w, padding=3).shape == (2, 3, 0, 2)
     )
 
 
@@ -171,9 +165,7 @@ def test_gradients(rank: int, dtype: torch.dtype) -> None:
     assert torch.autograd.gradcheck(
         lambda *args: conv(*args, stride=2, padding=1, dilation=1, groups=2), (x, w, b), fast_mode=True
     )
-    assert torch.autograd.gradcheck(
-        lambda *args: conv(*args, padding="same", groups=2), (x, w, b), fast_mode=True
-    )
+    assert torch.autograd.gradcheck(lambda *args: conv(*args, padding="same", groups=2), (x, w, b), fast_mode=True)
     w = tensor(1, (4, 3, *kernel), dtype).requires_grad_()
     assert torch.autograd.gradcheck(
         lambda *args: transpose(*args, stride=2, padding=1, output_padding=1, groups=2),

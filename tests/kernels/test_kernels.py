@@ -104,9 +104,7 @@ def test_a_ramp_of_slope_one_gives_one(name: str, axis: int) -> None:
 
 def test_laplacian_is_scipys() -> None:
     x = np.random.default_rng(1).integers(0, 99, (4, 6, 5))
-    np.testing.assert_array_equal(
-        ndimage.correlate(x, kernels.laplacian(rank=3, dtype=np.int64)), ndimage.laplace(x)
-    )
+    np.testing.assert_array_equal(ndimage.correlate(x, kernels.laplacian(rank=3, dtype=np.int64)), ndimage.laplace(x))
 
 
 def test_laplacian_of_gaussian_is_scipys_but_for_its_mean() -> None:

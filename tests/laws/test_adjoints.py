@@ -63,9 +63,7 @@ def test_gradients_by_finite_differences(case: Case) -> None:
     """The operator is bilinear, so a central difference is exact but for rounding."""
     out = ck.conv(case.x, case.k, **case.options)
     g = random_array(out.shape, "float64", 4)
-    dx = ck.conv_input_gradient(
-        g, case.k, case.x.shape, **{n: v for n, v in case.options.items() if n != "fill"}
-    )
+    dx = ck.conv_input_gradient(g, case.k, case.x.shape, **{n: v for n, v in case.options.items() if n != "fill"})
     dw = ck.conv_weight_gradient(g, case.x, case.k.shape, **case.options)
     source = np.random.default_rng(5)
     for array, gradient in ((case.x, dx), (case.k, dw)):
@@ -82,9 +80,7 @@ def test_gradients_by_finite_differences(case: Case) -> None:
 
 
 def _double(shape: tuple[int, ...], seed: int, complex_: bool = False) -> torch.Tensor:
-    return torch.tensor(
-        random_array(shape, "complex128" if complex_ else "float64", seed), requires_grad=True
-    )
+    return torch.tensor(random_array(shape, "complex128" if complex_ else "float64", seed), requires_grad=True)
 
 
 ARRAY_CALLS = {
@@ -178,7 +174,7 @@ def test_torch_gradcheck_of_pooling(kind: str) -> None:
 
 def test_weights_are_differentiable() -> None:
     x, k = _double((6,), 15), _double((3,), 16)
-    w = torch.tensor([1.0, 0.5, 0.25, 0.75, 1.0, 0.5], dtype=torch.float64, requires_grad=True)
+    w = torch.tensor([0.9, 0.5, 0.25, 0.75, 0.8, 0.5], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, k, w: ck.convolve(x, k, "same", weights=w), (x, k, w))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import convkit as ck
 from convkit.oracle import adapters
-from convkit.spec import ConvSpec, index_map
+from convkit.spec import ConvSpec, Window, index_map
 from tests.oracle.strategies import Case
 
 VERBS = {"convolution": "convolve", "correlation": "correlate"}
@@ -37,28 +37,42 @@ def _size(array: np.ndarray) -> np.ndarray:
     return np.abs(wide)
 
 
-def extended(case: Case) -> np.ndarray:
-    """The part of the boundary-extended input that any window touches."""
+def geometry(case: Case) -> tuple[tuple[int, ...], tuple[Window, ...]]:
+    """The convolved axes and their windows."""
     axes = case.options.get("axes", tuple(range(case.x.ndim)))
     options = {name: value for name, value in case.spec.items() if name != "axes"}
     spec = ConvSpec.of_arrays(len(axes), case.operation, case.mode, **options)
-    along = axes if case.k.ndim == case.x.ndim else range(case.k.ndim)
-    windows = spec.windows([case.x.shape[a] for a in axes], [case.k.shape[a] for a in along])
-    out = case.x.astype(np.complex128)
-    for axis, window in zip(axes, windows):
+    along = range(case.k.ndim) if case.k.ndim == len(axes) else axes
+    return axes, spec.windows([case.x.shape[a] for a in axes], [case.k.shape[a] for a in along])
+
+
+def extended(case: Case) -> np.ndarray:
+    """The part of the boundary-extended input that any window touches, in extended precision."""
+    out = case.x.astype(np.clongdouble if case.x.dtype.kind == "c" else np.longdouble)
+    for axis, window in zip(*geometry(case)):
         indices = np.array(index_map(window.first, window.span, window.size, window.sides), int)
-        taken = (
-            np.take(out, np.maximum(indices, 0), axis)
-            if window.size
-            else np.zeros(_resized(out, axis, indices))
-        )
-        outside = indices < 0
+        taken = np.take(out, np.maximum(indices, 0), axis) if window.size else np.zeros(_resized(out, axis, indices))
         fills = [case.options.get("fill", 0) if name == "constant" else 0 for name in window.sides]
         values = np.where(np.arange(window.first, window.first + window.span) < 0, *fills)
         shape = [1] * out.ndim
         shape[axis] = -1
-        out = np.where(outside.reshape(shape), values.reshape(shape), taken)
+        out = np.where((indices < 0).reshape(shape), values.reshape(shape), taken)
     return out
+
+
+def products(case: Case) -> list[np.ndarray]:
+    """One array of products for each element of a kernel shared by all rows; their sum is the result."""
+    axes, windows = geometry(case)
+    whole = extended(case)
+    kernel = np.conj(case.k) if case.operation == "correlation" else np.flip(case.k)
+    terms = []
+    for index in np.ndindex(kernel.shape):
+        cut = [slice(None)] * whole.ndim
+        for axis, window, j in zip(axes, windows, index):
+            first = j * window.dilation
+            cut[axis] = slice(first, first + (window.count - 1) * window.stride + 1, window.stride)
+        terms.append(whole[tuple(cut)] * kernel[index])
+    return terms
 
 
 def _resized(array: np.ndarray, axis: int, indices: np.ndarray) -> list[int]:

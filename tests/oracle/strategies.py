@@ -26,17 +26,13 @@ DTYPES = (
     ("float32", "complex64"),
     ("float16", "float16"),
 )
-EXACT_DTYPES = tuple(
-    pair for pair in DTYPES if np.dtype(pair[0]).kind in "iub" and np.dtype(pair[1]).kind in "iub"
-)
+EXACT_DTYPES = tuple(pair for pair in DTYPES if np.dtype(pair[0]).kind in "iub" and np.dtype(pair[1]).kind in "iub")
 
 
 def lattice(examples: int) -> settings:
     """The same draws on every run, as many as ``examples``."""
     quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    return settings(
-        max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=quiet
-    )
+    return settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=quiet)
 
 
 @dataclass
@@ -81,9 +77,7 @@ def boundaries(draw: st.DrawFn, rank: int, names: tuple[str, ...] = BOUNDARIES) 
 
 
 @st.composite
-def array_cases(
-    draw: st.DrawFn, dtypes: tuple[tuple[str, str], ...] = DTYPES, axes: str = "sometimes"
-) -> Case:
+def array_cases(draw: st.DrawFn, dtypes: tuple[tuple[str, str], ...] = DTYPES, axes: str = "sometimes") -> Case:
     """A call of ``convolve`` or ``correlate``: ranks 1-3 and every option."""
     rank = draw(st.integers(1, 3))
     operation = draw(st.sampled_from(("convolution", "correlation")))
@@ -95,9 +89,7 @@ def array_cases(
         "stride": spread(draw, st.integers(1, 3), rank),
         "dilation": spread(draw, st.integers(1, 3 if rank < 3 else 2), rank),
     }
-    dilations = (
-        options["dilation"] if isinstance(options["dilation"], tuple) else (options["dilation"],) * rank
-    )
+    dilations = options["dilation"] if isinstance(options["dilation"], tuple) else (options["dilation"],) * rank
     reaches = [d * (k - 1) + 1 for k, d in zip(kernel, dilations)]
     sizes = [draw(st.integers(r if mode == "valid" else 1, max(largest, r))) for r in reaches]
     if len(set(sizes)) < rank:
@@ -146,9 +138,7 @@ def network_cases(draw: st.DrawFn, dtype: str = "float64", direction: str = "for
         "operation": draw(st.sampled_from(("convolution", "correlation"))),
     }
     strides = options["stride"] if isinstance(options["stride"], tuple) else (options["stride"],) * rank
-    dilations = (
-        options["dilation"] if isinstance(options["dilation"], tuple) else (options["dilation"],) * rank
-    )
+    dilations = options["dilation"] if isinstance(options["dilation"], tuple) else (options["dilation"],) * rank
     reaches = [d * (k - 1) + 1 for k, d in zip(kernel, dilations)]
     pad = st.integers(0, 3)
     batch = draw(st.integers(1, 2))
@@ -160,9 +150,7 @@ def network_cases(draw: st.DrawFn, dtype: str = "float64", direction: str = "for
             before = draw(st.integers(0, min(2, room)))
             pads.append((before, draw(st.integers(0, min(2, room - before)))))
         options["padding"] = tuple(pads)
-        options["output_padding"] = tuple(
-            draw(st.integers(0, max(s, d) - 1)) for s, d in zip(strides, dilations)
-        )
+        options["output_padding"] = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(strides, dilations))
         shapes = (batch, groups * ins, *sizes), (groups * ins, outs, *kernel)
     else:
         options["padding"] = draw(
@@ -181,9 +169,7 @@ def network_cases(draw: st.DrawFn, dtype: str = "float64", direction: str = "for
             sizes = [size + i for i, size in enumerate(sizes)]
         shapes = (batch, groups * ins, *sizes), (groups * outs, ins, *kernel)
     seed = draw(st.integers(0, 999))
-    return Case(
-        random_array(shapes[0], dtype, seed), random_array(shapes[1], dtype, seed + 1000), options=options
-    )
+    return Case(random_array(shapes[0], dtype, seed), random_array(shapes[1], dtype, seed + 1000), options=options)
 
 
 def _pad_totals(padding: Any, rank: int, reaches: list[int]) -> list[int]:

@@ -80,8 +80,15 @@ def test_out_is_written_and_returned(case: Case) -> None:
         assert np.array_equal(out, plain)
 
 
-@pytest.mark.parametrize("method", ["auto", "direct", "fft", "gemm", "separable"])
-@pytest.mark.parametrize("shape", [(50,), (12, 17)])
+@pytest.mark.parametrize(
+    ("method", "shape"),
+    [
+        (method, shape)
+        for method in ("auto", "direct", "fft", "gemm", "separable")
+        for shape in ((50,), (12, 17))
+        if method != "separable" or len(shape) == 2
+    ],
+)
 def test_out_may_be_the_input(method: str, shape: tuple[int, ...]) -> None:
     x, k = random_array(shape, "float64", 1), np.ones((4,) * len(shape)) * 0.25
     k *= np.arange(1, 5)
@@ -109,9 +116,7 @@ def test_out_may_overlap_the_kernel() -> None:
     assert np.array_equal(ck.convolve(x, k, "same", out=k), expected)
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.empty(5), np.empty((1, 8)), np.empty(8, np.int64), np.empty(8, np.complex128)]
-)
+@pytest.mark.parametrize("wrong", [np.empty(5), np.empty((1, 8)), [0.0] * 8])
 def test_an_out_that_does_not_fit_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ck.errors.ConvError):
         ck.convolve(np.zeros(8), np.ones(3), "same", out=wrong)
@@ -134,9 +139,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 BIG: dict[str, Callable[[], np.ndarray]] = {
-    "filter": lambda: ck.convolve(
-        random_array((211, 307), "float32", 1), random_array((6, 5), "float32", 2), "same"
-    ),
+    "filter": lambda: ck.convolve(random_array((211, 307), "float32", 1), random_array((6, 5), "float32", 2), "same"),
     "wide kernel": lambda: ck.correlate(
         random_array((190, 171), "float64", 3),
         random_array((31, 24), "float64", 4),
@@ -144,9 +147,7 @@ BIG: dict[str, Callable[[], np.ndarray]] = {
         boundary="reflect",
     ),
     "long": lambda: ck.convolve(random_array((70001,), "float32", 5), random_array((600,), "float32", 6)),
-    "axes": lambda: ck.convolve(
-        random_array((50, 4000), "float64", 7), random_array((64,), "float64", 8), axes=1
-    ),
+    "axes": lambda: ck.convolve(random_array((50, 4000), "float64", 7), random_array((64,), "float64", 8), axes=1),
     "integers": lambda: ck.convolve(random_array((30000,), "int64", 9), random_array((300,), "int64", 10)),
     "network": lambda: ck.conv(
         random_array((4, 8, 33, 29), "float32", 11), random_array((16, 8, 3, 4), "float32", 12), padding=1

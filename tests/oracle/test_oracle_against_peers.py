@@ -31,9 +31,7 @@ def test_numpy_convolve_and_correlate(n: int, k: int, mode: str) -> None:
 
 def test_correlation_conjugates_as_numpy_does() -> None:
     x, kernel = random_array((8,), "complex128", 3), random_array((3,), "complex128", 4)
-    np.testing.assert_allclose(
-        adapters.oracle_correlate(x, kernel), np.correlate(x, kernel, "full"), rtol=1e-13
-    )
+    np.testing.assert_allclose(adapters.oracle_correlate(x, kernel), np.correlate(x, kernel, "full"), rtol=1e-13)
 
 
 @pytest.mark.parametrize(("n", "k"), PAIRS_ND)
@@ -98,9 +96,7 @@ def test_padding_with_numpy_and_sliding_a_window(case: Case) -> None:
             before, after = 0, 0
         else:
             before = spec.dilation[axis] * (
-                k - 1 - spec.anchor_of(axis, k)
-                if case.operation == "convolution"
-                else spec.anchor_of(axis, k)
+                k - 1 - spec.anchor_of(axis, k) if case.operation == "convolution" else spec.anchor_of(axis, k)
             )
             after = reach - 1 - before
         padded = _padded(padded, axis, (before, after), spec.boundary[axis], case.options["fill"])
@@ -154,9 +150,7 @@ def test_torch_conv_and_its_gradients(case: Case, biased: bool) -> None:
         padded, w, None if bias is None else torch.tensor(bias), spec.stride, 0, spec.dilation, spec.groups
     )
     options["operation"] = operation
-    np.testing.assert_allclose(
-        adapters.oracle_conv(case.x, case.k, bias, **options), theirs.detach(), atol=1e-11
-    )
+    np.testing.assert_allclose(adapters.oracle_conv(case.x, case.k, bias, **options), theirs.detach(), atol=1e-11)
     g = torch.tensor(random_array(tuple(theirs.shape), "float64", 78))
     dx, dw = torch.autograd.grad(theirs, (x, w), g)
     ours = adapters.oracle_conv_input_gradient(g.numpy(), case.k, case.x.shape, **options)

@@ -99,9 +99,7 @@ def test_object_arrays_run_through_the_oracle(mode: str) -> None:
     assert ours.tolist() == adapters.oracle_convolve(x, k, mode, boundary="reflect").tolist()
     assert isinstance(ours[0], Fraction)
     decimals = np.array([Decimal("0.1")] * 4, dtype=object)
-    assert ck.correlate(decimals, np.array([Decimal(3), Decimal(4)], dtype=object), "valid")[0] == Decimal(
-        "0.7"
-    )
+    assert ck.correlate(decimals, np.array([Decimal(3), Decimal(4)], dtype=object), "valid")[0] == Decimal("0.7")
 
 
 @pytest.mark.parametrize("size", [0, 1])

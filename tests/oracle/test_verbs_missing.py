@@ -17,7 +17,8 @@ FLOATS = (("float64", "float64"), ("float32", "float32"), ("float64", "float32")
 def _close(ours: np.ndarray, expected: np.ndarray, case: Case) -> None:
     assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
     assert np.array_equal(np.isnan(ours), np.isnan(expected))
-    scale = 50 * (np.abs(np.nan_to_num(case.x)).max(initial=0) + 2) * np.abs(case.k).sum()
+    size = np.abs(case.k[np.isfinite(case.k)]).sum()
+    scale = 50 * (np.abs(case.x[np.isfinite(case.x)]).max(initial=0) + 2) * size
     finite = np.isfinite(expected)
     assert np.array_equal(ours[~finite & ~np.isnan(expected)], expected[~finite & ~np.isnan(expected)])
     assert np.all(np.abs(ours[finite] - expected[finite]) <= scale * np.finfo(expected.dtype).eps)
@@ -25,9 +26,9 @@ def _close(ours: np.ndarray, expected: np.ndarray, case: Case) -> None:
 
 def _spoiled(case: Case, values: tuple[float, ...], seed: int, share: float = 0.2) -> Case:
     source = np.random.default_rng(seed)
-    case.x = np.where(
-        source.random(case.x.shape) < share, source.choice(values, case.x.shape), case.x
-    ).astype(case.x.dtype)
+    case.x = np.where(source.random(case.x.shape) < share, source.choice(values, case.x.shape), case.x).astype(
+        case.x.dtype
+    )
     return case
 
 
@@ -35,8 +36,7 @@ def _spoiled(case: Case, values: tuple[float, ...], seed: int, share: float = 0.
 @given(array_cases(dtypes=FLOATS), st.integers(0, 99), st.sampled_from((0.02, 0.2)))
 def test_nan_and_infinity_touch_exactly_their_windows(case: Case, seed: int, share: float) -> None:
     case = _spoiled(case, (np.nan, np.inf, -np.inf), seed, share)
-    with np.errstate(invalid="ignore"):
-        _close(verb(case), truth(case), case)
+    _close(verb(case), truth(case), case)
 
 
 @lattice(60)
@@ -44,8 +44,7 @@ def test_nan_and_infinity_touch_exactly_their_windows(case: Case, seed: int, sha
 def test_kernels_that_are_not_finite(case: Case, seed: int, value: float) -> None:
     flat = case.k.reshape(-1)
     flat[seed % flat.size] = value
-    with np.errstate(invalid="ignore"):
-        _close(verb(case), truth(case), case)
+    _close(verb(case), truth(case), case)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,10 @@ def test_kernels_that_are_not_finite(case: Case, seed: int, value: float) -> Non
 )
 def test_one_nan_under_every_algorithm(method: str, shape: tuple[int, ...]) -> None:
     x = random_array(shape, "float64", 1)
-    k = np.arange(1.0, 8.0) if len(shape) == 1 else np.outer(np.arange(1.0, 7.0), np.arange(3.0, 8.0))
+    k = np.arange(1.0, 8.0)
+    if len(shape) == 2:
+        k = np.outer(np.arange(1.0, 7.0), np.arange(3.0, 8.0))
+        k += 0 if method == "separable" else np.outer([1, 0, 2, 1, 0, 1], [0, 1, 1, 0, 2])
     x[tuple(n // 2 for n in shape)] = np.nan
     ours = ck.convolve(x, k, "same", method=method)
     spoiled = np.isnan(ours)
@@ -104,7 +106,7 @@ def _conditioned(ours: np.ndarray, expected: np.ndarray, case: Case) -> None:
     assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
     assert np.array_equal(np.isnan(ours), np.isnan(expected))
     scale = (
-        (np.abs(np.nan_to_num(case.x)).max(initial=0) + 2)
+        (np.abs(case.x[np.isfinite(case.x)]).max(initial=0) + 2)
         * np.abs(case.k).sum() ** 2
         / np.abs(case.k).min()
         * 400
@@ -127,9 +129,7 @@ def test_hidden_samples_are_never_looked_at() -> None:
 def test_nothing_missing_changes_nothing() -> None:
     x, k = random_array((20, 17), "float64", 4), random_array((4, 3), "float64", 5)
     plain = ck.correlate(x, k, "same", boundary="symmetric")
-    np.testing.assert_allclose(
-        ck.correlate(x, k, "same", boundary="symmetric", nan="omit"), plain, atol=1e-12
-    )
+    np.testing.assert_allclose(ck.correlate(x, k, "same", boundary="symmetric", nan="omit"), plain, atol=1e-12)
     np.testing.assert_allclose(
         ck.correlate(x, k, "same", boundary="symmetric", weights=np.ones(x.shape)), plain, atol=1e-12
     )

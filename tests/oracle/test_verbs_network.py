@@ -79,9 +79,7 @@ def test_pool(drawn: tuple[tuple[int, ...], dict], dtype: str) -> None:
 def test_pool_of_one_size_for_all_axes(shape: tuple[int, ...]) -> None:
     x = random_array(shape if len(shape) != 3 else (2, 3, 7), "float64", 6)
     for kind in ("max", "mean"):
-        np.testing.assert_allclose(
-            ck.pool(x, 2, kind=kind), adapters.oracle_pool(x, 2, kind=kind), rtol=1e-14
-        )
+        np.testing.assert_allclose(ck.pool(x, 2, kind=kind), adapters.oracle_pool(x, 2, kind=kind), rtol=1e-14)
 
 
 def test_pool_keeps_nan_in_its_windows() -> None:
@@ -108,9 +106,7 @@ def test_convolver_and_its_adjoint(case: Case) -> None:
 
 
 @pytest.mark.parametrize("operation", ["convolution", "correlation"])
-@pytest.mark.parametrize(
-    ("mode", "k"), [("full", 4), ("same", 6), ("valid", 5), ("valid", 64), ("full", 200)]
-)
+@pytest.mark.parametrize(("mode", "k"), [("full", 4), ("same", 6), ("valid", 5), ("valid", 64), ("full", 200)])
 @pytest.mark.parametrize("dtype", ["float64", "int64"])
 def test_streaming_does_not_depend_on_the_blocks(operation: str, mode: str, k: int, dtype: str) -> None:
     x, kernel = random_array((1000,), dtype, 9), random_array((k,), dtype, 10)

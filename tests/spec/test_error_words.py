@@ -155,9 +155,7 @@ boundary="symmetric" | boundary="wrap\"""",
 ]
 
 
-@pytest.mark.parametrize(
-    ("call", "kind", "words"), CASES, ids=[words.split("]")[0][10:] for _, _, words in CASES]
-)
+@pytest.mark.parametrize(("call", "kind", "words"), CASES, ids=[words.split("]")[0][10:] for _, _, words in CASES])
 def test_words(call: Callable[[], object], kind: type[ConvError], words: str) -> None:
     with pytest.raises(kind) as caught:
         call()
@@ -165,12 +163,8 @@ def test_words(call: Callable[[], object], kind: type[ConvError], words: str) ->
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize(
-    ("call", "kind", "words"), CASES, ids=[words.split("]")[0][10:] for _, _, words in CASES]
-)
-def test_chinese_words_hold_the_same_numbers(
-    call: Callable[[], object], kind: type[ConvError], words: str
-) -> None:
+@pytest.mark.parametrize(("call", "kind", "words"), CASES, ids=[words.split("]")[0][10:] for _, _, words in CASES])
+def test_chinese_words_hold_the_same_numbers(call: Callable[[], object], kind: type[ConvError], words: str) -> None:
     with pytest.raises(kind) as caught:
         call()
     lines = caught.value.text("zh").splitlines()
@@ -186,9 +180,7 @@ def _split(line: str) -> list[str]:
 
 
 def test_every_code_of_the_file_is_tested_here() -> None:
-    written = json.loads(files("convkit").joinpath("locales/en/errors.json").read_text(encoding="utf-8"))[
-        "error"
-    ]
+    written = json.loads(files("convkit").joinpath("locales/en/errors.json").read_text(encoding="utf-8"))["error"]
     of_the_spec = {f"{family}.{name}" for family in ("shape", "option") for name in written[family]}
     assert of_the_spec == {words.split("]")[0][10:] for _, _, words in CASES}
 

@@ -2,8 +2,8 @@
 
     python tests/suites/run.py [--suite scipy|numpy] [-k EXPRESSION] [-n WORKERS]
 
-Prints one line a suite and a table of calls; ends with 1 if a test failed that ``expected_failures.toml`` does not list,
-if a listed one passed or does not exist, or if an exchanged name was called without reaching a verb.
+Prints one line a suite and a table of calls; ends with 1 if a test failed that ``expected_failures.toml`` does not
+list, if a listed one passed or does not exist, or if an exchanged name was called without reaching a verb.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "src")]
+
+from swap import expected_failures, names  # noqa: E402 - it stands beside this file, wherever that is run from
+
 TESTS = {
     "scipy": (
-        ["scipy.signal.tests.test_signaltools", "scipy.signal.tests.test_upfirdn", "scipy.ndimage.tests.test_filters"],
+        [
+            "scipy.signal.tests.test_signaltools",
+            "scipy.signal.tests.test_upfirdn",
+            "scipy.ndimage.tests.test_filters",
+        ],
         None,
     ),
-    "numpy": (["numpy._core.tests.test_numeric"], "TestConvolve or TestCorrelations"),
+    "numpy": (["numpy._core.tests.test_numeric"], "TestConvolve or TestCorrelate"),
 }
-# 0-dimensional inputs aside, every call does arithmetic; these few names are also called with bad arguments only.
 Outcome = dict[str, Any]
 
 
@@ -77,29 +84,27 @@ def complaints(outcome: Outcome, listed: set[str]) -> list[str]:
     """Why a suite's outcome is not what it should be."""
     found = []
     if outcome["status"] != 0:
-        found.append(f"pytest ended with {outcome['status']}:\n{outcome['text'][-8000:]}")
+        text = outcome["text"]
+        begin = max(0, text.find("= FAILURES ="), text.find("= ERRORS ="))
+        found.append(f"pytest ended with {outcome['status']}:\n{text[begin:][-8000:]}")
     if not outcome["tests"].get("passed"):
         found.append("no test passed")
     if outcome["whole"]:
-        found += [f"{name} was never called" for name in _names(outcome["suite"]) - set(outcome["called"])]
-        prefixes = tuple(module for module in TESTS[outcome["suite"]][0])
+        found += [f"{name} was never called" for name in exchanged_names(outcome["suite"]) - set(outcome["called"])]
+        prefixes = tuple(TESTS[outcome["suite"]][0])
         stale = {text for text in listed if text.startswith(prefixes)} - set(outcome["expected"])
         found += [f"expected_failures.toml lists a test that does not exist: {text}" for text in sorted(stale)]
     found += [f"{name} never reached a verb" for name in outcome["called"] if not outcome["reached"].get(name)]
     return found
 
 
-def _names(suite: str) -> set[str]:
-    from swap import names
-
+def exchanged_names(suite: str) -> set[str]:
+    """The full names of everything that a suite exchanges."""
     return {f"{theirs.__name__}.{name}" for theirs, _, name in names(suite)}
 
 
 def main() -> int:
     """Run what the command line names."""
-    sys.path[:0] = [str(HERE), str(HERE.parents[1] / "src")]
-    from swap import expected_failures
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", choices=[*TESTS, "all"], default="all")
     parser.add_argument("-k", dest="keyword", default=None)

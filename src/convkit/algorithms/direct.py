@@ -23,8 +23,8 @@ TILE_BYTES = 1 << 17
 class Direct:
     """``out[i] += w[j] * v[i*stride + start + j*dilation]``, j outermost.
 
-    Every output is formed by the same operations in the same order wherever it stands, so its bits depend neither on
-    tiles, nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part at all.
+    Every output is formed by the same operations in the same order wherever it stands: its bits depend neither on
+    tiles, nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part.
     """
 
     name = "direct"

@@ -97,9 +97,9 @@ class Namespace:
         """The real type of a complex type's parts; a real type as it is."""
         return {"complex64": "float32", "complex128": "float64", "clongdouble": "longdouble"}.get(dtype, dtype)
 
-    def extremes(self, array: Any) -> tuple[float, float]:
-        """Smallest and largest element; NaN if there is one."""
-        return float(array.min(initial=0)), float(array.max(initial=0))
+    def smallest(self, array: Any) -> float:
+        """The smallest element, or 0 if that is less; NaN if there is one."""
+        return float(array.min(initial=0))
 
     def take_last(self, array: Any, indices: Any) -> Any:
         """Elements of the last axis by index, one set of indices for each row."""

@@ -31,8 +31,8 @@ class _BilinearMap(torch.autograd.Function):
         (gradient,) = upstream
         a, b = ctx.saved_tensors
         operator, role = ctx.operator, ctx.role
-        first: tuple[str, Any, Any]
-        second: tuple[str, Any, Any]
+        first: tuple[Any, str, Any, Any]
+        second: tuple[Any, str, Any, Any]
         linear = operator.linear
         # With T(x, k, g) the trilinear form: every map differentiated by one argument is the map of the other two.
         if role == "forward":
@@ -103,8 +103,8 @@ class TorchNamespace(Namespace):
     def zeros_like(self, array: Any) -> Any:
         return torch.zeros_like(array)
 
-    def extremes(self, array: Any) -> tuple[float, float]:
-        return super().extremes(array.detach().numpy())
+    def smallest(self, array: Any) -> float:
+        return super().smallest(array.detach().numpy())
 
     def take_last(self, array: Any, indices: Any) -> Any:
         return torch.gather(array, -1, torch.from_numpy(indices))
@@ -113,8 +113,6 @@ class TorchNamespace(Namespace):
         return _BilinearMap.apply(operator, role, a, b)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
-        if self.dtype(array) == result:
-            return array
         target = getattr(torch, result)
         if target.is_floating_point or target.is_complex:
             return array.to(target)

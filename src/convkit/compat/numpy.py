@@ -13,6 +13,7 @@ import numpy as np
 
 from convkit import verbs
 from convkit.compat.refusal import refusal
+from convkit.compat.ways import SMALL, sums_as_defined
 
 __all__ = ["convolve", "correlate"]
 
@@ -61,7 +62,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Array:
         long, short = short, long
     if long.ndim > 1 or short.ndim > 1:
         raise refusal(ValueError, "numpy.too-deep")
-    return wrapped(verbs.convolve, long, short, _mode(mode))
+    return wrapped(verbs.convolve, long, short, _mode(mode), **sums_as_defined(long.shape, short.shape, SMALL))
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
@@ -107,9 +108,10 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
     if second.size == 0:
         raise refusal(ValueError, "numpy.empty-argument", which="second")
     extent = _mode(mode)
+    options = sums_as_defined(first.shape, second.shape, SMALL)
     if first.size < second.size:
-        return np.conj(wrapped(verbs.correlate, second, first, extent)[::-1])
-    return wrapped(verbs.correlate, first, second, extent)
+        return wrapped(verbs.correlate, second, first, extent, **options)[::-1].conj()
+    return wrapped(verbs.correlate, first, second, extent, **options)
 
 
 def wrapped(verb: Callable[..., Array], x: Array, k: Array, mode: str, **options: Any) -> Array:
@@ -124,7 +126,7 @@ def wrapped(verb: Callable[..., Array], x: Array, k: Array, mode: str, **options
     mode : {"full", "same", "valid"}
         Extent of the result.
     **options
-        Further options of the verb.
+        Further options of the verb; those that say how sums of floats are formed are left out for exact integers.
 
     Raises
     ------
@@ -132,13 +134,17 @@ def wrapped(verb: Callable[..., Array], x: Array, k: Array, mode: str, **options
         Strings and other elements that cannot be multiplied.
     """
     dtype = np.result_type(x.dtype, k.dtype)
-    if dtype.kind in "iu":
-        return verb(x, k, mode, dtype=dtype, overflow="wrap", **options)
-    if dtype.kind == "b":
-        # The sum of products of truth values is not zero exactly where one of the products is true.
-        return verb(x, k, mode, **options) != 0
+    if dtype.kind in "biu":
+        exact = {name: value for name, value in options.items() if name not in ("method", "accuracy")}
+        if dtype.kind == "b":
+            # The sum of products of truth values is not zero exactly where one of the products is true.
+            return verb(x, k, mode, **exact) != 0
+        return verb(x, k, mode, dtype=dtype, overflow="wrap", **exact)
     if dtype.kind not in "fcO":
         raise refusal(ValueError, "numpy.not-a-number", dtype=dtype)
+    if x.dtype.kind in "biu" and k.dtype.kind in "biu":
+        # Signed beside uint64: NumPy has no common integer type and goes on in double precision.
+        x = x.astype(dtype)
     return verb(x, k, mode, **options)
 
 

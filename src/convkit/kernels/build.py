@@ -77,7 +77,7 @@ def typed(kernel: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     if target.kind not in "iufc":
         raise DTypeError("kernel-type", dtype=target.name)
     if target.kind in "iu":
-        limits = np.iinfo(target)
+        limits = np.iinfo(target.name)
         whole = np.array_equal(kernel, np.rint(kernel))
         if not whole or kernel.min() < limits.min or kernel.max() > limits.max:
             raise DTypeError("kernel-not-whole", dtype=target.name, least=f"{kernel.min():g}", most=f"{kernel.max():g}")

@@ -219,8 +219,8 @@ def laplacian(neighbours: int | None = None, *, rank: int = 2, dtype: DTypeLike 
     wished = faces if neighbours is None else whole_number("neighbours", neighbours, 0)
     if wished not in (faces, everyone):
         raise OptionError("kernel-neighbours", value=wished, rank=count, faces=faces, everyone=everyone)
-    distance = sum(abs(grid) for grid in np.meshgrid(*[np.arange(-1, 2)] * count, indexing="ij"))
-    kernel = (distance <= 1 if wished == faces else distance >= 0).astype(float)
+    distance = np.abs(np.indices((3,) * count) - 1).sum(axis=0)
+    kernel = np.where(distance <= (1 if wished == faces else count), 1.0, 0.0)
     kernel[(1,) * count] = -wished
     return build.typed(kernel, dtype)
 
@@ -264,9 +264,10 @@ def laplacian_of_gaussian(
     ((13, 13), True, True)
     """
     count = len(sigma) if isinstance(sigma, (Sequence, np.ndarray)) else whole_number("rank", rank, 1)
-    orders = 2 * np.eye(count, dtype=int)
-    kernel = sum(
-        gaussian(sigma, radius=radius, truncate=truncate, order=order.tolist(), rank=count) for order in orders
-    )
-    kernel = kernel - math.fsum(kernel.ravel()) / kernel.size
+    seconds = [
+        gaussian(sigma, radius=radius, truncate=truncate, order=order, rank=count)
+        for order in (2 * np.eye(count, dtype=int)).tolist()
+    ]
+    kernel = np.sum(seconds, axis=0)
+    kernel -= math.fsum(kernel.ravel()) / kernel.size
     return build.typed(kernel, dtype)

@@ -268,9 +268,10 @@ def disk(
            [0, 1, 0]])
     """
     reach = build.positive("radius", radius)
-    i = np.arange(-int(reach), int(reach) + 1)
-    square = sum(grid**2 for grid in np.meshgrid(*[i] * whole_number("rank", rank, 1), indexing="ij"))
-    return build.typed(build.normalized((square <= reach**2).astype(float), normalize), dtype)
+    count = whole_number("rank", rank, 1)
+    places = np.indices((2 * int(reach) + 1,) * count) - int(reach)
+    inside = np.where((places**2).sum(axis=0) <= reach**2, 1.0, 0.0)
+    return build.typed(build.normalized(inside, normalize), dtype)
 
 
 def motion_blur(length: int, angle: float = 0.0, *, dtype: DTypeLike = np.float64) -> np.ndarray:

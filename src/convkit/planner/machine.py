@@ -84,9 +84,9 @@ def measure() -> Machine:
     machine = Machine(
         elementwise=a.size / _seconds(multiply_add),
         matrix=2 * 768**3 / _seconds(lambda: square @ square),
-        transform=transform_rate(_seconds),
+        transform=transform_rate(_seconds) or Machine.transform,
         bandwidth=2 * large.nbytes / _seconds(lambda: np.copyto(target, large)),
-        call=_seconds(lambda: np.add(tiny, tiny, out=tiny), 0.002),
+        call=_seconds(lambda: np.multiply(tiny, tiny, out=tiny), 0.002),
     )
     write_whole(_file(), json.dumps({"cpu": cpu_name(), **asdict(machine)}, indent=1))
     current.cache_clear()

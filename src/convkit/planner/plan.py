@@ -94,9 +94,11 @@ class Plan:
         plan = prepared.plan
         if x.size == 0 and plan.problem.outputs == 0:
             return
-        plan.algorithm.run(plan.problem, prepared.inner, x, out)
-        if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
-            nonfinite.repair(plan.problem, prepared.kernel, x, out)
+        # Infinite and overflowing sums are results like others; nothing is warned of that the result does not show.
+        with np.errstate(over="ignore", invalid="ignore"):
+            plan.algorithm.run(plan.problem, prepared.inner, x, out)
+            if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
+                nonfinite.repair(plan.problem, prepared.kernel, x, out)
 
     def __repr__(self) -> str:
         return f"Plan({self.choice}: {self.problem})"
@@ -150,7 +152,7 @@ def forget_plans() -> None:
 
 
 def _choose(problem: Problem, method: str) -> Plan:
-    if problem.batch != 1:
+    if problem.batch != 1 and problem.batch_of == "samples":
         # A batch is done as its samples are, so that it does not change their bits.
         one = plan_for(problem.derive(batch=1), method)
         return Plan(problem, one.algorithm, one.why, method, {})

@@ -13,6 +13,6 @@ def register_transform(probe: Callable[[Timer], float]) -> None:
     _transform[:] = [probe]
 
 
-def transform_rate(timer: Timer) -> float:
-    """Operations per second of the registered FFT."""
-    return _transform[0](timer)
+def transform_rate(timer: Timer) -> float | None:
+    """Operations per second of the registered FFT; None before any algorithm has registered."""
+    return _transform[0](timer) if _transform else None

@@ -58,14 +58,17 @@ def svd_factors(kernel: Array) -> Factors:
     return [[left[:, r] * roots[r], right[r] * roots[r]] for r in range(kept)]
 
 
-def structure_of(kernel: Array) -> tuple[Structure, int]:
-    """What the planner may know of a kernel's values: ("separable", 1), ("low-rank", r) or ("dense", 0)."""
+def structure_of(kernel: Array, low_rank: bool = False) -> tuple[Structure, int]:
+    """What the planner may know of a kernel's values: ("separable", 1), ("low-rank", r) or ("dense", 0).
+
+    With ``low_rank`` the decomposition is taken whatever its rank, for a caller that asked for it.
+    """
     if kernel.ndim < 2 or not np.isfinite(kernel).all():
         return "dense", 0
-    if cross_factors(kernel) is not None:
+    if not low_rank and cross_factors(kernel) is not None:
         return "separable", 1
-    if kernel.ndim == 2:
+    if kernel.ndim == 2 and np.result_type(kernel.dtype, np.float64).name in ("float64", "complex128"):
         rank = len(svd_factors(kernel))
-        if rank < min(kernel.shape):
+        if low_rank or rank < min(kernel.shape):
             return "low-rank", rank
     return "dense", 0

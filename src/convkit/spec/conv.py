@@ -19,6 +19,7 @@ from convkit.spec.options import (
     Overflow,
     Sides,
     boundary_sides,
+    entries,
     pad_pairs,
     per_axis,
     whole_number,
@@ -94,6 +95,7 @@ class ConvSpec:
         choose("mode", mode, MODES)
         if anchor is not None and mode != "same":
             raise OptionError("anchor-needs-same", mode=mode)
+        sides = boundary_sides(boundary, rank)
         return cls(
             rank=rank,
             operation=operation,  # type: ignore[arg-type]
@@ -102,8 +104,8 @@ class ConvSpec:
             stride=per_axis("stride", stride, rank, 1),
             dilation=per_axis("dilation", dilation, rank, 1),
             anchor=_anchors(anchor, rank) if mode == "same" else None,
-            boundary=boundary_sides(boundary, rank),
-            fill=fill,
+            boundary=sides,
+            fill=_shown_fill(fill, sides),
             **_policies(dtype, overflow, nan, accuracy),  # type: ignore[arg-type]
         )
 
@@ -133,6 +135,7 @@ class ConvSpec:
         else:
             pads = pad_pairs(padding, rank)
         strides, dilations = per_axis("stride", stride, rank, 1), per_axis("dilation", dilation, rank, 1)
+        sides = boundary_sides(boundary, rank)
         extra = per_axis("output_padding", output_padding, rank, 0)
         for axis, spare in enumerate(extra):
             if spare >= max(strides[axis], dilations[axis]) and spare > 0:
@@ -148,8 +151,8 @@ class ConvSpec:
             output_padding=extra,
             stride=strides,
             dilation=dilations,
-            boundary=boundary_sides(boundary, rank),
-            fill=fill,
+            boundary=sides,
+            fill=_shown_fill(fill, sides),
             groups=whole_number("groups", groups, 1),
             **_policies(dtype, overflow, "propagate", accuracy),  # type: ignore[arg-type]
         )
@@ -230,8 +233,9 @@ class ConvSpec:
         return self.padding or ((0, 0),) * self.rank
 
     def anchor_of(self, axis: int, kernel: int) -> int:
-        """The kernel element on the output sample along ``axis``: ``(K-1)//2`` for convolution, ``K//2`` for
-        correlation, unless given.
+        """The kernel element on the output sample along ``axis``.
+
+        Unless given, ``(K-1)//2`` for a convolution and ``K//2`` for a correlation.
         """
         given = self.anchor[axis] if self.anchor is not None else None
         if given is None:
@@ -253,11 +257,17 @@ class ConvSpec:
         return tuple(windows)
 
 
+def _shown_fill(fill: complex, sides: tuple[Sides, ...]) -> complex:
+    """``fill`` where some side shows it, otherwise 0, so that equal operations have equal specs."""
+    return fill if any("constant" in pair for pair in sides) else 0
+
+
 def _anchors(anchor: object, rank: int) -> tuple[int | None, ...] | None:
     if anchor is None:
         return None
-    if isinstance(anchor, Sequence) and not isinstance(anchor, str) and len(anchor) == rank:
-        return tuple(None if item is None else whole_number("anchor", item, 0) for item in anchor)
+    several = entries(anchor)
+    if several is not None and len(several) == rank:
+        return tuple(None if item is None else whole_number("anchor", item, 0) for item in several)
     return per_axis("anchor", anchor, rank, 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from convkit.errors import OptionError, choose
 
@@ -37,28 +37,32 @@ def whole_number(option: str, value: object, least: int) -> int:
     return number
 
 
+def entries(value: object) -> tuple[object, ...] | None:
+    """What a list or tuple holds; None for a single value."""
+    return tuple(cast("Sequence[object]", value)) if isinstance(value, (list, tuple)) else None
+
+
 def per_axis(option: str, value: object, rank: int, least: int) -> tuple[int, ...]:
     """One whole number for all axes, or a sequence with one for each: always a tuple of length ``rank``."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != rank:
-            raise OptionError("wrong-length", option=option, value=tuple(value), length=len(value), rank=rank)
-        return tuple(whole_number(option, item, least) for item in value)
-    return (whole_number(option, value, least),) * rank
+    several = entries(value)
+    if several is None:
+        return (whole_number(option, value, least),) * rank
+    if len(several) != rank:
+        raise OptionError("wrong-length", option=option, value=several, length=len(several), rank=rank)
+    return tuple(whole_number(option, item, least) for item in several)
 
 
 def pad_pairs(value: object, rank: int) -> tuple[tuple[int, int], ...]:
     """Padding as (before, after) for each axis, from an int, one int an axis, or one pair an axis."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    several = entries(value)
+    if several is None:
         pad = whole_number("padding", value, 0)
         return ((pad, pad),) * rank
-    if len(value) != rank:
-        raise OptionError("wrong-length", option="padding", value=tuple(value), length=len(value), rank=rank)
+    if len(several) != rank:
+        raise OptionError("wrong-length", option="padding", value=several, length=len(several), rank=rank)
     pairs: list[tuple[int, int]] = []
-    for item in value:
-        if isinstance(item, Sequence) and not isinstance(item, str):
-            before, after = per_axis("padding", item, 2, 0)
-        else:
-            before = after = whole_number("padding", item, 0)
+    for item in several:
+        before, after = per_axis("padding", item, 2, 0)
         pairs.append((before, after))
     return tuple(pairs)
 
@@ -69,19 +73,22 @@ def boundary_sides(value: object, rank: int) -> tuple[Sides, ...]:
     A name holds for every side. A sequence has one entry an axis, each a name or a (before, after) pair; along a
     single axis the pair itself may be given.
     """
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        name = choose("boundary", value, BOUNDARIES)
-        return ((name, name),) * rank  # type: ignore[return-value]
-    entries: Sequence[object] = value
-    if rank == 1 and len(entries) == 2 and all(isinstance(item, str) for item in entries):
-        entries = (entries,)
-    if len(entries) != rank:
-        raise OptionError("wrong-length", option="boundary", value=tuple(entries), length=len(entries), rank=rank)
+    several = entries(value)
+    if several is None:
+        both: Sides = (_boundary(value), _boundary(value))
+        return (both,) * rank
+    if rank == 1 and len(several) == 2 and all(isinstance(item, str) for item in several):
+        several = (several,)
+    if len(several) != rank:
+        raise OptionError("wrong-length", option="boundary", value=several, length=len(several), rank=rank)
     sides: list[Sides] = []
-    for item in entries:
-        pair = (item, item) if isinstance(item, str) else item
-        if not isinstance(pair, Sequence) or len(pair) != 2:
+    for item in several:
+        pair = (item, item) if isinstance(item, str) else entries(item)
+        if pair is None or len(pair) != 2:
             raise OptionError("not-a-pair", option="boundary", value=repr(item))
-        before, after = (choose("boundary", name, BOUNDARIES) for name in pair)
-        sides.append((before, after))  # type: ignore[arg-type]
+        sides.append((_boundary(pair[0]), _boundary(pair[1])))
     return tuple(sides)
+
+
+def _boundary(value: object) -> BoundaryName:
+    return cast("BoundaryName", choose("boundary", value, BOUNDARIES))

@@ -55,7 +55,7 @@ class Bilinear:
         """The forward plan; with the kernel at hand, its values may allow a cheaper one."""
         problem = self.problem
         if kernel is not None and self._worth_a_look():
-            structure, rank = structure_of(kernel[0, 0, 0])
+            structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank)
         return plan_for(problem, self.method)
 
@@ -93,14 +93,13 @@ class Bilinear:
         problem = self.problem
         adjoint = problem.derive(
             windows=tuple(window.kernel_adjoint() for window in problem.windows),
-            batch=problem.in_channels, in_channels=problem.batch,
+            batch=problem.in_channels, batch_of="channels", in_channels=problem.batch,
             input_dtype=x.dtype.name, kernel_dtype=g.dtype.name,
         )  # fmt: skip
-        swap = lambda array, first: np.moveaxis(array, (0, 1, 2), first)  # noqa: E731
         plan = plan_for(adjoint, self._method_of_adjoint())
-        # g (b, g, o, ...) -> (g, o, b, ...); x (b, g, c, ...) -> (c, g, b, ...); result (c, g, o, ...) -> (g, o, c,
-        # ...)
-        return swap(run(plan, plan.prepare(swap(g, (2, 0, 1))), swap(x, (2, 1, 0))), (2, 0, 1))
+        kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
+        gradient = run(plan, plan.prepare(kernel), x.swapaxes(0, 2))
+        return np.moveaxis(gradient, 0, 2)  # (in, groups, out, ...) -> (groups, out, in, ...)
 
     def _method_of_adjoint(self) -> str:
         return "measure" if self.method == "measure" else "auto"

@@ -69,7 +69,7 @@ def convolve(
     nan : {"propagate", "omit"}
         ``omit``: missing samples take the mean of the window's finite ones, weighted by ``|k|``.
     weights, mask : array_like, optional
-        Confidence in 0..1 of each sample, or True where a sample counts; broadcast to ``x``.
+        Confidence in each sample (0 to 1), or True where a sample counts; broadcast to ``x``.
     accuracy : {"norm", "elementwise"} or float
         How the error is bounded: by norms, output by output, or by a factor of ``|x| |k|``.
     method : str

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from convkit.arrays import NUMPY
 from convkit.errors import DTypeError, IntegerOverflowError, OptionError
 from convkit.planner.algorithm import Array
 from convkit.spec.options import Overflow
@@ -87,7 +88,7 @@ def element_types(x: str, k: str, asked: str | None) -> ElementTypes:
     wide = "float32" if asked in ("float16", "bfloat16") else asked
     if integers:
         return ElementTypes(np.result_type(np.dtype(wide), np.float32).name, asked)
-    real = np.empty(0, wide).real.dtype
+    real = np.dtype(NUMPY.real_name(wide))
     return ElementTypes(np.result_type(np.dtype(compute), real).name, asked)
 
 
@@ -153,6 +154,30 @@ def _narrow(sums: Array, target: np.dtype[Any], overflow: Overflow) -> Array:
                 )  # fmt: skip
             sums = np.clip(sums, max(limits.min, own.min), min(limits.max, own.max))
     return sums.astype(target)
+
+
+def add_exactly(sums: Array, bias: Array, overflow: Overflow) -> Array:
+    """``sums + bias`` in the type of the sums, overflow seen by the signs.
+
+    Raises
+    ------
+    IntegerOverflowError
+        ``integer.does-not-fit`` under ``overflow="raise"``.
+    """
+    total = sums + bias.astype(sums.dtype)
+    if overflow == "wrap":
+        return total
+    upwards = np.broadcast_to(bias, total.shape) > 0
+    too_large, too_small = (total < sums) & upwards, (total > sums) & ~upwards
+    count = int(too_large.sum() + too_small.sum())
+    if count and overflow == "raise":
+        limits = np.iinfo(sums.dtype)
+        worst = int(np.abs(sums).max()) + int(np.abs(bias).max())
+        raise IntegerOverflowError(
+            "does-not-fit", dtype=sums.dtype.name, count=count, least=limits.min, largest=limits.max, worst=worst
+        )
+    total[too_large], total[too_small] = np.iinfo(sums.dtype).max, np.iinfo(sums.dtype).min
+    return total
 
 
 def check_fill(fill: object, compute: str) -> complex:

@@ -1,7 +1,7 @@
 """Missing samples: ``nan="omit"``, ``mask`` and ``weights``.
 
-With confidences ``w`` in 0..1, each missing share of a sample takes the mean of what the window holds, weighted by
-``|k|``:
+With confidences ``w``, 1 for a sample that counts in full, each missing share of a sample takes the mean of what the
+window holds, weighted by ``|k|``:
 
 ``out = sum k w x + (sum k (1-w)) * (sum |k| w x) / (sum |k| w)``
 
@@ -13,6 +13,8 @@ present. An output whose window is missing altogether is NaN.
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from convkit.arrays import Namespace
 from convkit.errors import OptionError, ShapeError, by
@@ -60,9 +62,10 @@ def convolve(
         touched = sums(xp.cast(lost != 0, "int64"), everywhere, fill=0, method="auto", accuracy="norm") > 0
         there = sums(xp.cast(present, "int64"), xp.cast(k != 0, "int64"), **outside, method="auto", accuracy="norm") > 0
         weight = sums(confidence, size, **outside, **bounded)
-        mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
-        repaired = total + sums(lost, k, **bounded, fill=0) * mean
-        total = xp.where(touched, xp.where(there, repaired, repaired * float("nan")), total)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
+            repaired = total + sums(lost, k, **bounded, fill=0) * mean
+        total = xp.where(touched, xp.where(there, repaired, xp.zeros_like(repaired) + float("nan")), total)
     return xp.finish(xp.cast(total, compute), result, lambda array: finish(array, result, options["overflow"]))
 
 
@@ -88,9 +91,9 @@ def _confidence(xp: Namespace, x: Any, weights: Any, mask: Any, nan: str) -> Any
     if weights is not None:
         given = xp.array(weights, "weights")
         _check_broadcast("weights", given.shape, x.shape)
-        least, largest = xp.extremes(given)
-        if not (least >= 0 and largest <= 1):
-            raise OptionError("weights-range", least=least, largest=largest)
+        least = xp.smallest(given)
+        if not least >= 0:
+            raise OptionError("weights-range", least=least)
         confidence = confidence * given
     if mask is not None:
         chosen = xp.array(mask, "mask")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
+
+import numpy as np
 
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
 from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import DTypeError, OptionError, ShapeError, by
+from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
 from convkit.spec.options import whole_number
 from convkit.verbs.bilinear import Bilinear
 from convkit.verbs.calls import check_out, widened
-from convkit.verbs.dtypes import ElementTypes, check_fill, element_types, finish, result_name
+from convkit.verbs.dtypes import ElementTypes, add_exactly, check_fill, element_types, finish, result_name
 
 _KEPT = 4096
 
@@ -75,9 +78,16 @@ class NetworkCall:
             self.canonical_kernel(xp, w),
         )
         sums = sums.reshape(self.output_shape())
-        if bias is not None:
-            sums = sums + xp.cast(bias, xp.dtype(sums)).reshape((1, -1, *([1] * self.spec.rank)))
-        return _finished(xp, sums, self.types.result, self.spec, out)
+        if bias is None:
+            return _finished(xp, sums, self.types.result, self.spec, out)
+        column = bias.reshape((1, -1, *([1] * self.spec.rank)))
+        if not problem.exact:
+            return _finished(xp, sums + xp.cast(column, xp.dtype(sums)), self.types.result, self.spec, out)
+        whole = np.asarray(column)
+        return _finished(xp, sums, self.types.result, self.spec, out, lambda exact: self._with_bias(exact, whole))
+
+    def _with_bias(self, sums: Array, bias: Array) -> Array:
+        return add_exactly(sums, bias, self.spec.overflow)
 
     def input_gradient(self, xp: Namespace, g: Any, w: Any) -> Any:
         """Gradient of the input."""
@@ -104,8 +114,10 @@ class NetworkCall:
         return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, None)
 
 
-def _finished(xp: Namespace, sums: Any, result: str, spec: ConvSpec, out: Any) -> Any:
-    done = xp.finish(sums, result, lambda array: finish(array, result, spec.overflow))
+def _finished(
+    xp: Namespace, sums: Any, result: str, spec: ConvSpec, out: Any, first: Callable[[Array], Array] = np.asarray
+) -> Any:
+    done = xp.finish(sums, result, lambda array: finish(first(array), result, spec.overflow))
     if out is None:
         return done
     if xp is not NUMPY:

@@ -38,9 +38,10 @@ def image(src: object, depths: Collection[int]) -> np.ndarray:
         raise error("image-type", dtype=src.dtype.name, allowed=names)
     if array.ndim < 2:
         array = array.reshape(1, -1)
-    if array.ndim == 3 and array.shape[2] == 1:
+    channels = array.shape[2:]
+    if channels == (1,):
         array = array[:, :, 0]
-    if array.ndim > 3 or (array.ndim == 3 and array.shape[2] > CHANNELS):
+    if len(channels) > 1 or max(channels, default=1) > CHANNELS:
         raise error("image-shape", shape=by(src.shape), channels=CHANNELS)
     if array.size == 0:
         raise error("empty", argument="src", shape=by(src.shape))

@@ -11,8 +11,11 @@ import numpy as np
 from convkit import verbs
 from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
+from convkit.compat.scipy_ndimage import footprint
 from convkit.compat.scipy_ndimage.arguments import boundary, check_fill, fill_value, one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.output import check_types, prepare, store
+from convkit.compat.scipy_ndimage.truncation import Order, settled
+from convkit.compat.ways import LARGE, sums_as_defined
 
 
 def correlate1d(
@@ -210,7 +213,7 @@ def _along_axis(
         raise refusal(RuntimeError, "scipy_ndimage.no-weights")
     where = one_axis(axis, x.ndim)
     anchor = _anchor(k.size, origin, "len(weights)", "origin")
-    return filtered(operation, x, k, target, (where,), (anchor,), boundary(mode), cval)
+    return filtered(operation, x, k, target, (where,), (anchor,), boundary(mode), cval, "line")
 
 
 def _over_axes(
@@ -235,7 +238,7 @@ def _over_axes(
         raise refusal(RuntimeError, "scipy_ndimage.several-modes")
     # ndimage leaves such weights out of the sum altogether.
     k = np.where(np.abs(k) > np.finfo(np.float64).eps, k, 0)
-    return filtered(operation, x, k, target, chosen, anchors, boundary(mode), cval)
+    return filtered(operation, x, k, target, chosen, anchors, boundary(mode), cval, "window")
 
 
 def _anchor(size: int, origin: Any, length: str, name: str) -> int:
@@ -255,6 +258,7 @@ def filtered(
     anchors: tuple[int, ...],
     extension: str,
     cval: Any,
+    order: Order,
 ) -> Array:
     """Filter ``x`` with ``k`` into ``target`` through the verb, all arguments settled.
 
@@ -270,17 +274,25 @@ def filtered(
         The verbs' boundary.
     cval : scalar
         The value outside under "constant".
+    order : {"line", "window"}
+        The order of ndimage's additions; in a window, weights of zero take no part.
     """
     check_types(x, target, "c" in (x.dtype.kind, k.dtype.kind))
     fill = fill_value(cval, x)
     if x.size == 0 or not axes:
         return store(x * k if x.size else x, target)
-    options: dict[str, Any] = {"boundary": extension}
+    truncated = target.dtype.kind in "iub"
+    options: dict[str, Any] = {"boundary": extension, "axes": axes, "anchor": anchors}
     if extension == "constant":
-        options = {"boundary": "constant", "fill": fill} if fill != 0 else {}
-    if target.dtype.kind in "iub":
-        # Truncation turns the smallest error into a whole unit, so no transform may stand behind these sums.
-        options["accuracy"] = "elementwise"
+        options["fill"] = fill
+    # Truncation turns the smallest error into a whole unit, so no transform may ever stand behind such sums.
+    options |= sums_as_defined(x.shape, k.shape, LARGE) or ({"accuracy": "elementwise"} if truncated else {})
     verb = verbs.correlate if operation == "correlation" else verbs.convolve
-    result = verb(x, k, "same", axes=axes, anchor=anchors, **options)
-    return store(result, target)
+    if order == "window" and footprint.matters(x, k, fill):
+        return store(footprint.left_out(verb, x, k, float(fill.real), options), target)
+    sums = verb(x, k, "same", **options)
+    if truncated:
+        if operation == "convolution":
+            k, anchors = np.flip(k), tuple(size - 1 - anchor for size, anchor in zip(k.shape, anchors))
+        sums = settled(sums, x, k, axes, anchors, extension, float(fill.real), order)
+    return store(sums, target)

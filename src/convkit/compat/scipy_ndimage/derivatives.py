@@ -10,8 +10,10 @@ import numpy as np
 from convkit.compat.numpy import Array
 from convkit.compat.scipy_ndimage.arguments import one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.correlation import correlate1d
-from convkit.compat.scipy_ndimage.output import prepare
+from convkit.compat.scipy_ndimage.output import between_axes, finished, prepare
 from convkit.compat.scipy_ndimage.smoothing import gaussian_filter
+
+Derivative = Callable[[Array, int, Any, Any], Array]
 
 
 def sobel(
@@ -128,8 +130,8 @@ def laplace(
     """
     x = np.asarray(input)
 
-    def second_difference(axis: int, into: Any, extension: str) -> Array:
-        return correlate1d(x, [1, -2, 1], axis, into, extension, cval)
+    def second_difference(image: Array, axis: int, into: Any, extension: str) -> Array:
+        return correlate1d(image, [1, -2, 1], axis, into, extension, cval)
 
     return _summed(x, second_difference, output, mode, several_axes(axes, x.ndim))
 
@@ -175,8 +177,12 @@ def gaussian_laplace(
     Equivalent to ``scipy.ndimage.gaussian_laplace(input, sigma, output, mode, cval, axes=axes, **kwargs)``.
     """
     x = np.asarray(input)
-    derivative, chosen = _gaussian_derivative(x, sigma, cval, axes, 2, kwargs)
-    return _summed(x, derivative, output, mode, chosen)
+    chosen = several_axes(axes, x.ndim)
+    widths = spread(sigma, len(chosen))
+    if len(chosen) < x.ndim:
+        given = dict(zip(chosen, widths))
+        widths = [given.get(axis, 0) for axis in range(x.ndim)]
+    return _summed(x, _gaussian_derivative(widths, cval, 2, kwargs), output, mode, chosen)
 
 
 def gaussian_gradient_magnitude(
@@ -196,7 +202,7 @@ def gaussian_gradient_magnitude(
     input : array_like
         The image.
     sigma : float or sequence of float
-        Standard deviations, one for all of ``axes`` or one for each.
+        Standard deviations, one for all the image's axes or one for each: all are smoothed, ``axes`` or not.
     output, mode, cval, axes
         As in `laplace`.
     **kwargs
@@ -220,8 +226,8 @@ def gaussian_gradient_magnitude(
     Equivalent to ``scipy.ndimage.gaussian_gradient_magnitude(input, sigma, output, mode, cval, axes=axes, **kwargs)``.
     """
     x = np.asarray(input)
-    derivative, chosen = _gaussian_derivative(x, sigma, cval, axes, 1, kwargs)
-    target = _summed(x, derivative, output, mode, chosen, square=np.square)
+    chosen = several_axes(axes, x.ndim)
+    target = _summed(x, _gaussian_derivative(sigma, cval, 1, kwargs), output, mode, chosen, square=np.square)
     if chosen:
         np.sqrt(target, target, casting="unsafe")
     return target
@@ -233,32 +239,27 @@ def _crossed(source: Any, axis: int, output: Any, mode: Any, cval: Any, smoothin
     where = one_axis(axis, x.ndim)
     target = prepare(output, x)
     modes = spread(mode, x.ndim)
-    correlate1d(x, [-1, 0, 1], where, target, modes[where], cval)
+    stage = between_axes(target)
+    correlate1d(x, [-1, 0, 1], where, stage, modes[where], cval)
     for other in range(x.ndim):
         if other != where:
-            correlate1d(target, smoothing, other, target, modes[other], cval)
-    return target
+            correlate1d(stage, smoothing, other, stage, modes[other], cval)
+    return finished(target, stage)
 
 
-def _gaussian_derivative(
-    x: Array, sigma: Any, cval: Any, axes: Any, order: int, options: dict[str, Any]
-) -> tuple[Callable[[int, Any, Any], Array], tuple[int, ...]]:
-    """The ``order``-th derivative of the smoothed image along one axis, and the axes to take it along."""
-    chosen = several_axes(axes, x.ndim)
-    widths: list[Any] = [0] * x.ndim
-    for axis, width in zip(chosen if len(chosen) < x.ndim else range(x.ndim), spread(sigma, len(chosen))):
-        widths[axis] = width
+def _gaussian_derivative(sigma: Any, cval: Any, order: int, options: dict[str, Any]) -> Derivative:
+    """The ``order``-th derivative of the smoothed image along one axis."""
 
-    def derivative(axis: int, into: Any, extension: Any) -> Array:
-        orders = [order if other == axis else 0 for other in range(x.ndim)]
-        return gaussian_filter(x, widths, orders, into, extension, cval, **options)
+    def derivative(image: Array, axis: int, into: Any, extension: Any) -> Array:
+        orders = [order if other == axis else 0 for other in range(image.ndim)]
+        return gaussian_filter(image, sigma, orders, into, extension, cval, **options)
 
-    return derivative, chosen
+    return derivative
 
 
 def _summed(
     x: Array,
-    derivative: Callable[[int, Any, Any], Array],
+    derivative: Derivative,
     output: Any,
     mode: Any,
     axes: tuple[int, ...],
@@ -269,9 +270,12 @@ def _summed(
     if not axes:
         target[...] = x
         return target
+    if np.may_share_memory(x, target):
+        # The second derivative is taken of the image, not of the first derivative.
+        x = x.copy()
     modes = spread(mode, len(axes))
     for index, (axis, extension) in enumerate(zip(axes, modes)):
-        part = derivative(axis, target if index == 0 else target.dtype, extension)
+        part = derivative(x, axis, target if index == 0 else target.dtype, extension)
         if square is not None:
             square(part, part)
         if index:

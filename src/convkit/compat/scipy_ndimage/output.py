@@ -43,7 +43,7 @@ def prepare(output: Any, x: Array, complex_result: bool = False) -> Array:
     if isinstance(output, (type, np.dtype)):
         dtype = np.dtype(output)
         if complex_result and dtype.kind != "c":
-            warnings.warn(str(refusal(UserWarning, "scipy_ndimage.promoted")), stacklevel=4)
+            warnings.warn(refusal(UserWarning, "scipy_ndimage.promoted"), stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
         return np.zeros(x.shape, dtype)
     if isinstance(output, str):
@@ -76,6 +76,21 @@ def check_types(x: Array, target: Array, complex_result: bool) -> None:
         raise refusal(RuntimeError, "scipy_ndimage.type", dtype=repr(target.dtype))
 
 
+def between_axes(target: Array) -> Array:
+    """The array that holds the image between one axis and the next: ``target``, or its bytes if it is a mask.
+
+    ndimage keeps whole bytes in a mask until it is done, and its next pass reads them as numbers.
+    """
+    return target.view(np.uint8) if target.dtype.kind == "b" else target
+
+
+def finished(target: Array, stage: Array) -> Array:
+    """``target``, with bytes turned into truth values where ``stage`` holds a mask's bytes."""
+    if stage is not target:
+        np.not_equal(stage, 0, out=target)
+    return target
+
+
 def store(result: Array, target: Array) -> Array:
     """Write ``result`` into ``target`` as ndimage does, and return ``target``.
 
@@ -86,7 +101,9 @@ def store(result: Array, target: Array) -> Array:
     """
     kind = target.dtype.kind
     with np.errstate(invalid="ignore", over="ignore"):
-        if kind == "u":
+        if kind == "u" and target.itemsize < 8:
+            np.copyto(target, result.astype(np.int64), casting="unsafe")
+        elif kind == "u":
             # A negative double has no unsigned value: the sign is put back after the conversion.
             magnitude = np.abs(result).astype(np.uint64)
             negative = result < 0

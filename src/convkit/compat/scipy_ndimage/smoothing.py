@@ -13,7 +13,9 @@ from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
 from convkit.compat.scipy_ndimage.arguments import boundary, fill_value, one_axis, several_axes, spread
 from convkit.compat.scipy_ndimage.correlation import correlate1d
-from convkit.compat.scipy_ndimage.output import check_types, prepare, store
+from convkit.compat.scipy_ndimage.output import between_axes, check_types, finished, prepare, store
+from convkit.compat.scipy_ndimage.truncation import on_the_grid
+from convkit.compat.ways import LARGE, sums_as_defined
 
 
 def gaussian_kernel(sigma: float, order: int, radius: int) -> Array:
@@ -160,14 +162,14 @@ def gaussian_filter(
     target = prepare(output, x)
     chosen = several_axes(axes, x.ndim)
     settings = zip(chosen, *(spread(value, len(chosen)) for value in (sigma, order, mode, radius)))
-    source = x
+    source, stage = x, between_axes(target)
     for axis, width, derivative, extension, reach in settings:
         if width > 1e-15:
-            gaussian_filter1d(source, width, axis, derivative, target, extension, cval, truncate, radius=reach)
-            source = target
+            gaussian_filter1d(source, width, axis, derivative, stage, extension, cval, truncate, radius=reach)
+            source = stage
     if source is x:
         target[...] = x
-    return target
+    return finished(target, stage)
 
 
 def uniform_filter1d(
@@ -232,12 +234,13 @@ def uniform_filter1d(
     fill = fill_value(cval, x)
     if x.size == 0:
         return target
-    options: dict[str, Any] = {"boundary": extension}
+    options: dict[str, Any] = {"boundary": extension, "axes": (where,), "anchor": (anchor,)}
     if extension == "constant":
         options["fill"] = fill
+    options |= sums_as_defined(x.shape, ones.shape, LARGE) or {"accuracy": "elementwise"}
+    total = verbs.correlate(x, ones, "same", **options)
     if target.dtype.kind in "iub":
-        options["accuracy"] = "elementwise"
-    total = verbs.correlate(x, ones, "same", axes=(where,), anchor=(anchor,), **options)
+        total = on_the_grid(total, x, ones, float(fill.real))
     return store(total / length, target)
 
 
@@ -287,11 +290,11 @@ def uniform_filter(
     target = prepare(output, x, x.dtype.kind == "c")
     chosen = several_axes(axes, x.ndim)
     settings = zip(chosen, *(spread(value, len(chosen)) for value in (size, origin, mode)))
-    source = x
+    source, stage = x, between_axes(target)
     for axis, length, shift, extension in settings:
         if length > 1:
-            uniform_filter1d(source, int(length), axis, target, extension, cval, shift)
-            source = target
+            uniform_filter1d(source, int(length), axis, stage, extension, cval, shift)
+            source = stage
     if source is x:
         target[...] = x
-    return target
+    return finished(target, stage)

@@ -9,7 +9,8 @@ import numpy as np
 from convkit import verbs
 from convkit.compat.numpy import Array, wrapped
 from convkit.compat.refusal import refusal
-from convkit.compat.scipy_signal.shapes import MODES, swap_needed
+from convkit.compat.scipy_signal.shapes import EXTENDED, MODES, swap_needed, transformed_type
+from convkit.compat.ways import SMALL, sums_as_defined
 
 Method = Literal["auto", "direct", "fft"]
 
@@ -97,7 +98,7 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> A
         raise refusal(ValueError, "scipy_signal.ranks", first="in1", second="in2")
     _check(mode, method)
     if mode == "valid" and swap_needed(x.shape, k.shape, range(x.ndim)):
-        return np.conj(np.flip(_run(verbs.correlate, k, x, mode, method)))
+        return np.flip(_run(verbs.correlate, k, x, mode, method)).conj()
     return _run(verbs.correlate, x, k, mode, method)
 
 
@@ -113,10 +114,16 @@ def _run(verb: Any, x: Array, k: Array, mode: str, method: str) -> Array:
     """Run ``verb`` on inputs whose order is settled; SciPy refuses empty sequences, but not empty arrays of rank 2."""
     if x.size == 0 or k.size == 0:
         return _nothing(x, k, mode)
-    if np.result_type(x.dtype, k.dtype).kind in "fc":
-        options = {"method": "fft"} if method == "fft" else {"accuracy": "elementwise"} if method == "direct" else {}
-        return wrapped(verb, x, k, mode, **options)
-    return wrapped(verb, x, k, mode)
+    dtype = np.result_type(x.dtype, k.dtype)
+    if method == "fft" and dtype.kind in "fc" and dtype.char not in EXTENDED:
+        # As in SciPy, whole numbers beside single precision are transformed in double precision.
+        wide = np.result_type(transformed_type(x.dtype), transformed_type(k.dtype))
+        x, k = x.astype(wide, copy=False), k.astype(wide, copy=False)
+        return verb(x, k, mode, method="fft").astype(dtype, copy=False)
+    options = sums_as_defined(x.shape, k.shape, SMALL)
+    if method == "direct":
+        options = options or {"accuracy": "elementwise"}
+    return wrapped(verb, x, k, mode, **options)
 
 
 def _nothing(x: Array, k: Array, mode: str) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from convkit import verbs
 from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
-from convkit.compat.scipy_signal.shapes import MODES, chosen_axes, swap_needed
+from convkit.compat.scipy_signal.shapes import EXTENDED, MODES, chosen_axes, swap_needed, transformed_type
 
 
 def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
@@ -89,7 +89,7 @@ def _convolve(in1: Any, in2: Any, mode: str, axes: Any, method: str) -> Any:
     if x.size == 0 or k.size == 0:
         return np.array([])
     # Along an axis of length 1 a convolution is a multiplication, which broadcasting does.
-    convolved = [axis for axis in chosen_axes(axes, x.ndim) if x.shape[axis] != 1 and k.shape[axis] != 1]
+    convolved = sorted(axis for axis in chosen_axes(axes, x.ndim) if x.shape[axis] != 1 and k.shape[axis] != 1)
     rest = [axis for axis in range(x.ndim) if axis not in convolved]
     if any(x.shape[axis] != k.shape[axis] and 1 not in (x.shape[axis], k.shape[axis]) for axis in rest):
         raise refusal(ValueError, "scipy_signal.shapes", first=x.shape, second=k.shape)
@@ -101,24 +101,17 @@ def _convolve(in1: Any, in2: Any, mode: str, axes: Any, method: str) -> Any:
         k = _like_first(k, x.shape, rest)
     if not convolved:
         return x * k
-    dtype = np.result_type(_floating(x.dtype), _floating(k.dtype))
-    return verbs.convolve(
-        x.astype(dtype, copy=False), k.astype(dtype, copy=False), mode, axes=tuple(convolved), method=method
-    )
+    dtype = np.result_type(transformed_type(x.dtype), transformed_type(k.dtype))
+    way = "auto" if dtype.char in EXTENDED else method
+    x, k = x.astype(dtype, copy=False), k.astype(dtype, copy=False)
+    return verbs.convolve(x, k, mode, axes=tuple(convolved), method=way)
 
 
 def _like_first(k: Array, shape: tuple[int, ...], rest: list[int]) -> Array:
     """Cut ``k`` to its middle where it would broadcast the result beyond ``in1``: mode ``same`` keeps in1's shape."""
     cut = [slice(None)] * k.ndim
     for axis in rest:
-        first = (k.shape[axis] - shape[axis]) // 2
-        if first > 0:
+        if k.shape[axis] > shape[axis]:
+            first = (k.shape[axis] - shape[axis]) // 2
             cut[axis] = slice(first, first + shape[axis])
     return k[tuple(cut)]
-
-
-def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type that SciPy transforms ``dtype`` in."""
-    if dtype.kind not in "fc":
-        return np.dtype(np.float64)
-    return np.dtype(np.float32) if dtype == np.float16 else dtype

@@ -10,6 +10,7 @@ from convkit import verbs
 from convkit.compat.numpy import Array, wrapped
 from convkit.compat.refusal import refusal
 from convkit.compat.scipy_signal.shapes import MODES, swap_needed
+from convkit.compat.ways import LARGE, sums_as_defined
 
 _BOUNDARIES = {
     "fill": "constant",
@@ -120,7 +121,7 @@ def _run(verb: Any, x: Array, k: Array, mode: str, boundary: str, fillvalue: Any
     fill = _fill(fillvalue, dtype)
     if x.size == 0 or k.size == 0:
         return _nothing(x, k, mode, dtype)
-    options: dict[str, Any] = {"accuracy": "elementwise"}
+    options = sums_as_defined(x.shape, k.shape, LARGE)
     name = _BOUNDARIES[boundary]
     if name != "constant":
         options["boundary"] = name

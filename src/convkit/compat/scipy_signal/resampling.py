@@ -17,6 +17,7 @@ from convkit import verbs
 from convkit.compat.numpy import Array
 from convkit.compat.refusal import refusal
 from convkit.compat.scipy_signal.extensions import NAMES, beyond
+from convkit.compat.ways import LARGE, sums_as_defined
 
 # The extensions that the verbs know by themselves.
 _BOUNDARIES = {"wrap": "wrap", "edge": "edge", "symmetric": "symmetric", "reflect": "reflect"}
@@ -137,13 +138,14 @@ def _strided(x: Array, kernel: Array, start: int, stride: int, count: int, exten
     before += extra * stride
     last = start + (count - 1) * stride
     after = max(0, last + 1 - x.shape[-1])
+    lines = x.reshape(-1, 1, x.shape[-1])
     y = verbs.conv(
-        x.reshape(-1, 1, x.shape[-1]),
+        lines,
         kernel.reshape(1, 1, -1),
         stride=stride,
         padding=((before, after),),
         operation="convolution",
-        accuracy="elementwise",
+        **sums_as_defined(lines.shape, kernel.shape, LARGE),
         **extension,
     )
     return y[..., extra : extra + count].reshape(*x.shape[:-1], count)

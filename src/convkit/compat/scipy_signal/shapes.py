@@ -1,13 +1,19 @@
-"""Which of two inputs is the kernel, and along which axes: the rules that SciPy's functions share."""
+"""Which of two inputs is the kernel, along which axes, in which type: the rules that SciPy's functions share."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from convkit.compat.refusal import refusal
 
 MODES = ("full", "same", "valid")
+
+EXTENDED = "gG"
+"""Codes of the types beyond double precision, for which there is no transform: their sums are formed directly."""
 
 
 def swap_needed(shape1: Sequence[int], shape2: Sequence[int], axes: Iterable[int]) -> bool:
@@ -25,7 +31,7 @@ def swap_needed(shape1: Sequence[int], shape2: Sequence[int], axes: Iterable[int
     return not first_holds
 
 
-def chosen_axes(axes: object, rank: int) -> list[int]:
+def chosen_axes(axes: Any, rank: int) -> list[int]:
     """The axes that a caller named, counted from the front; all of them if none was named.
 
     Raises
@@ -48,3 +54,10 @@ def chosen_axes(axes: object, rank: int) -> list[int]:
     if len(set(counted)) != len(counted):
         raise refusal(ValueError, "scipy_signal.axes-repeated")
     return counted
+
+
+def transformed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that SciPy transforms ``dtype`` in."""
+    if dtype.kind not in "fc":
+        return np.dtype(np.float64)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype

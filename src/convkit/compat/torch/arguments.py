@@ -6,6 +6,7 @@ import operator
 from collections.abc import Sequence
 
 import torch
+
 from convkit.compat.torch.errors import TorchError, TorchTypeError, TorchUnsupportedError
 from convkit.errors import by
 

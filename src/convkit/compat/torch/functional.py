@@ -1,12 +1,13 @@
 """torch.nn.functional's convolutions under their own names and signatures.
 
-Computed and differentiated by convkit. Write ``from convkit.compat.torch import conv2d`` in place of ``from
-torch.nn.functional import conv2d``. Like PyTorch's, these are correlations: no kernel is flipped.
+Computed and differentiated by convkit. Write ``from convkit.compat.torch import conv2d`` in place of
+``from torch.nn.functional import conv2d``. Like PyTorch's, these are correlations: no kernel is flipped.
 """
 
 from __future__ import annotations
 
 import torch
+
 from convkit import verbs
 from convkit.compat.torch import arguments
 from convkit.compat.torch.errors import TorchError, TorchTypeError

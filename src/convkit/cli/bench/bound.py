@@ -1,0 +1,27 @@
+"""The bound: how fast a machine with these rates could possibly do a problem."""
+
+from __future__ import annotations
+
+from convkit.cli.bench.problems import Problem
+from convkit.planner.machine import Machine
+
+TRANSFORM_SHARE = 0.4
+"""The part of the peak that the best Fourier transforms in cache reach."""
+
+
+def bound(problem: Problem, machine: Machine) -> float:
+    """The least seconds that the machine's rates allow.
+
+    ``max(bytes / bandwidth, min(flops / peak, transform flops / (0.4 * peak)))``. float64 has half of float32's peak;
+    bytes are multiplied as float32. The rates are measured on NumPy's matrix product and copy, so a method that does
+    better than these shows a fraction above 1.
+
+    Examples
+    --------
+    >>> machine = Machine(matrix=1e11, bandwidth=1e10)
+    >>> bound(Problem("filters", "filter", (1000, 1000), (3, 3)), machine)
+    0.0008000036
+    """
+    peak = machine.matrix / (2.0 if problem.dtype == "float64" else 1.0)
+    work = min(problem.flops / peak, problem.transform_flops / (TRANSFORM_SHARE * peak))
+    return max(problem.bytes / machine.bandwidth, work)

@@ -1,0 +1,128 @@
+"""Measuring: everybody checked first, then timed in turn, round after round, in one process on the same arrays."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from convkit.cli.bench.bound import bound
+from convkit.cli.bench.peers import Contender, Run, contenders, threads
+from convkit.cli.bench.problems import Problem
+from convkit.cli.bench.truth import check, expected
+from convkit.planner.machine import Machine
+
+SAMPLE = 0.002
+"""Seconds that one sample lasts at least; a shorter run is repeated within it."""
+
+PATIENCE = 20.0
+"""How many times slower than the fastest a contender may be and still take part in every round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one contender took.
+
+    Attributes
+    ----------
+    library, name : str
+        Whose way, and which.
+    seconds : float
+        Median over the rounds.
+    low, high : float
+        Quartiles.
+    samples : int
+        Rounds taken part in; 1 for a contender left out of the rounds because it was far behind.
+    error : float
+        Largest error of its result, as a part of the largest possible sum.
+    """
+
+    library: str
+    name: str
+    seconds: float
+    low: float
+    high: float
+    samples: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one problem: the bound, and everybody's timing, convkit's first."""
+
+    problem: Problem
+    bound: float
+    timings: tuple[Timing, ...]
+
+    @property
+    def ours(self) -> Timing:
+        """The timing of convkit."""
+        return next(timing for timing in self.timings if timing.library == "convkit")
+
+    @property
+    def best_peer(self) -> Timing | None:
+        """The fastest of the others; None where nobody else took part."""
+        others = [timing for timing in self.timings if timing.library != "convkit"]
+        return min(others, key=lambda timing: timing.seconds, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as fast as the best peer this library is."""
+        return None if self.best_peer is None else self.best_peer.seconds / self.ours.seconds
+
+    @property
+    def fraction(self) -> float:
+        """The part of the bound that is reached: 1 is as fast as the machine can be."""
+        return self.bound / self.ours.seconds
+
+
+def measure(
+    problems: Sequence[Problem],
+    rounds: int,
+    count: int,
+    machine: Machine,
+    done: Callable[[Outcome], None] = lambda outcome: None,
+    entrants: Callable[[Problem], list[Contender]] = contenders,
+) -> list[Outcome]:
+    """Measure problems one after another with ``count`` threads; ``done`` hears of each.
+
+    Raises
+    ------
+    AccuracyError
+        ``accuracy.bench-wrong``: somebody's result is not the problem's; nothing is timed then.
+    """
+    outcomes: list[Outcome] = []
+    with threads(count):
+        for problem in problems:
+            outcomes.append(Outcome(problem, bound(problem, machine), _race(problem, entrants(problem), rounds)))
+            done(outcomes[-1])
+    return outcomes
+
+
+def _race(problem: Problem, field: list[Contender], rounds: int) -> tuple[Timing, ...]:
+    truth = expected(problem)
+    errors = [check(problem, entrant.name, entrant.read(entrant.run()), truth) for entrant in field]
+    # The run for the check has warmed everything up, so that this one says how often each fits into a sample.
+    first = [_seconds(entrant.run, 1) for entrant in field]
+    repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
+    racing = [i for i, seconds in enumerate(first) if seconds <= PATIENCE * min(first) or field[i].library == "convkit"]
+    samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
+    for turn in range(rounds):
+        # Starting with another one each round, nobody always runs behind the same neighbour.
+        start = turn % len(racing)
+        for i in racing[start:] + racing[:start]:
+            samples[i].append(_seconds(field[i].run, repeats[i]))
+    return tuple(map(_timing, field, samples, errors))
+
+
+def _seconds(run: Run, repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - start) / repeats
+
+
+def _timing(entrant: Contender, samples: list[float], error: float) -> Timing:
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
+    return Timing(entrant.library, entrant.name, middle, low, high, len(samples), error)

@@ -1,0 +1,92 @@
+"""Showing what was measured: a table for people, a document for programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+import convkit
+from convkit.catalogue import say
+from convkit.cli.bench.measurement import Outcome
+from convkit.cli.bench.peers import versions
+from convkit.planner.machine import Machine, cpu_name
+
+FORMAT = 1
+"""The version of the document's form."""
+
+
+def table(outcomes: list[Outcome]) -> Table:
+    """A row for each problem: our time, the best peer's, the ratio, and the part of the bound reached."""
+    shown = Table(title=say("bench.title"))
+    for column in ("problem", "ours", "best", "peer", "ratio", "fraction"):
+        side = "left" if column in ("problem", "best") else "right"
+        shown.add_column(say(f"bench.column.{column}"), justify=side, no_wrap=side == "right")
+    suite = ""
+    for outcome in outcomes:
+        if suite and outcome.problem.suite != suite:
+            shown.add_section()
+        suite = outcome.problem.suite
+        shown.add_row(*_row(outcome))
+    return shown
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    best, ratio = outcome.best_peer, outcome.ratio
+    colour = "green" if ratio is not None and ratio >= 1 else "yellow"
+    return (
+        outcome.problem.name,
+        duration(outcome.ours.seconds),
+        "-" if best is None else best.name,
+        "-" if best is None else duration(best.seconds),
+        "-" if ratio is None else f"[{colour}]{ratio:.2f}x[/]",
+        f"{outcome.fraction:.0%}",
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Examples
+    --------
+    >>> duration(0.00123), duration(4.2e-6), duration(2.5)
+    ('1.23 ms', '4.20 us', '2.50 s')
+    """
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds / size >= 100 else f"{seconds / size:.2f} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
+    """Everything measured, and what it was measured with, ready for JSON."""
+    return {
+        "format": FORMAT,
+        "convkit": convkit.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "rounds": rounds,
+        "versions": versions(),
+        "machine": asdict(machine),
+        "results": [_result(outcome) for outcome in outcomes],
+    }
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    best = outcome.best_peer
+    return {
+        "suite": outcome.problem.suite,
+        "name": outcome.problem.name,
+        "problem": asdict(outcome.problem),
+        "bound_seconds": outcome.bound,
+        "best_peer": None if best is None else best.name,
+        "ratio": outcome.ratio,
+        "fraction_of_bound": outcome.fraction,
+        "timings": [asdict(timing) for timing in outcome.timings],
+    }

@@ -1,0 +1,52 @@
+"""Torch modules on convkit's operator, and the training and evaluation of small networks.
+
+The names load torch when they are first used; without torch they raise ``missing.torch``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from convkit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from convkit.nn.evaluation import Evaluation, evaluate
+    from convkit.nn.layers import Conv1d, Conv2d, Conv3d
+    from convkit.nn.networks import digit_network
+    from convkit.nn.training import shifted, train
+
+_HOMES = {
+    "Conv1d": "layers",
+    "Conv2d": "layers",
+    "Conv3d": "layers",
+    "Evaluation": "evaluation",
+    "digit_network": "networks",
+    "evaluate": "evaluation",
+    "shifted": "training",
+    "train": "training",
+}
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Evaluation",
+    "digit_network",
+    "evaluate",
+    "shifted",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("torch") from error
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

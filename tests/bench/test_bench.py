@@ -1,0 +1,237 @@
+"""The benchmark's gate and its document. Timings are never asserted."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from scipy import ndimage
+from typer.testing import CliRunner
+
+from convkit.catalogue import language, set_language, texts
+from convkit.cli import bench
+from convkit.cli.bench import peers, report, truth
+from convkit.cli.bench.bound import bound
+from convkit.cli.bench.measurement import measure
+from convkit.cli.bench.problems import Problem
+from convkit.errors import AccuracyError, ConvError, FileError, OptionError
+from convkit.planner.machine import Machine
+
+TINY = [
+    Problem("tiny", "filter", (40,), (5,), "float64"),
+    Problem("tiny", "filter", (400,), (31,), "float32"),
+    Problem("tiny", "filter", (20, 24), (3, 5), "float32"),
+    Problem("tiny", "filter", (20, 24), (5, 3), "uint8"),
+    Problem("tiny", "filter", (9, 8, 7), (3, 3, 5), "float64"),
+    Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), stride=2, padding=1, groups=2),
+    Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), padding=1, groups=2, direction="training"),
+    Problem("tiny", "layer", (2, 3, 20), (4, 3, 5), "float64", padding=2),
+    Problem("tiny", "layer", (1, 2, 6, 5, 4), (3, 2, 3, 2, 1), "float64", direction="training"),
+]
+NAMES = [problem.name for problem in TINY]
+
+
+@pytest.mark.parametrize("problem", TINY, ids=NAMES)
+def test_everybody_passes_the_gate_and_the_document_is_complete(problem: Problem) -> None:
+    (outcome,) = measure([problem], 2, 1, Machine())
+    libraries = {timing.library for timing in outcome.timings}
+    assert outcome.timings[0].library == "convkit"
+    assert libraries >= ({"convkit", "OpenCV"} if problem.dtype == "uint8" else {"convkit", "torch"})
+    document = json.loads(json.dumps(report.document([outcome], 2, 1, Machine())))
+    assert {"convkit", "cpu", "cores", "threads", "rounds", "versions", "machine", "results"} <= set(document)
+    assert document["versions"]["numpy"] == np.__version__
+    assert document["versions"]["torch"] == torch.__version__.split("+")[0] or "torch" in document["versions"]
+    (result,) = document["results"]
+    assert result["name"] == problem.name
+    assert result["best_peer"] in {timing["name"] for timing in result["timings"]}
+    assert result["bound_seconds"] > 0
+    for timing in result["timings"]:
+        assert timing["low"] <= timing["seconds"] <= timing["high"]
+        assert timing["samples"] in (1, 2)
+        assert 0 <= timing["error"] < 1e-4
+    assert report.table([outcome]).row_count == 1
+
+
+@pytest.mark.parametrize("problem", TINY, ids=NAMES)
+@pytest.mark.parametrize("fault", ["value", "shift", "nan", "shape", "dtype"])
+def test_a_wrong_result_fails_before_anything_is_timed(problem: Problem, fault: str) -> None:
+    runs: list[int] = []
+
+    def spoil(value: object, entrant: peers.Contender) -> tuple[np.ndarray, ...]:
+        results = [np.array(result) for result in entrant.read(value)]
+        if fault == "value":
+            results[-1].flat[-1] += 9
+        elif fault == "shift":
+            results[-1] = np.roll(results[-1], 1, axis=-1 if results[-1].shape[-1] > 1 else 0)
+        elif fault == "nan":
+            results[-1] = results[-1].astype(float)
+            results[-1].flat[0] = np.nan
+        elif fault == "dtype":
+            results[-1] = results[-1].astype("complex64")
+        else:
+            results[-1] = results[-1][..., :-1]
+        return tuple(results)
+
+    def entrants(problem: Problem) -> list[peers.Contender]:
+        (honest, *_) = peers.contenders(problem)
+
+        def run() -> object:
+            runs.append(1)
+            return honest.run()
+
+        return [peers.Contender("convkit", "convkit", run, lambda value: spoil(value, honest))]
+
+    with pytest.raises(AccuracyError) as caught:
+        measure([problem], 2, 1, Machine(), entrants=entrants)
+    assert caught.value.code == "accuracy.bench-wrong"
+    assert len(runs) == 1
+
+
+def test_the_truth_is_scipys_and_torchs() -> None:
+    for problem in TINY:
+        x, k = (array.astype(float) for array in problem.arrays())
+        results = truth.expected(problem)
+        if problem.kind == "filter":
+            np.testing.assert_allclose(results[0], ndimage.correlate(x, k, mode="constant"), atol=1e-9)
+            continue
+        a, b = torch.from_numpy(x).requires_grad_(), torch.from_numpy(k).requires_grad_()
+        call = getattr(torch.nn.functional, f"conv{x.ndim - 2}d")
+        y = call(a, b, stride=problem.stride, padding=problem.padding, groups=problem.groups)
+        np.testing.assert_allclose(results[0], y.detach(), atol=1e-9)
+        if problem.direction == "training":
+            for mine, other in zip(results[1:], torch.autograd.grad(y, (a, b), y.detach())):
+                np.testing.assert_allclose(mine, other, atol=1e-9)
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with peers.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_suites() -> None:
+    assert list(bench.Suite) == [*bench.SUITES, "all"]
+    everything = bench.suites(["all"])
+    assert {problem.suite for problem in everything} == set(bench.SUITES)
+    assert bench.suites(["overhead", "all", "overhead"])[0].shape == (100,)
+    assert len(bench.suites(["layers", "layers"])) == len(bench.suites(["layers"]))
+    for suite in bench.SUITES:
+        names = [problem.name for problem in bench.suites([suite])]
+        assert len(set(names)) == len(names)
+    with pytest.raises(ConvError) as caught:
+        bench.suites(["filter"])
+    assert caught.value.code == "option.unknown-value"
+
+
+def test_work_is_counted_by_the_definition() -> None:
+    layer = Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), stride=2, padding=1, groups=2)
+    assert layer.output == (2, 6, 5, 5)
+    assert layer.flops == 2 * (2 * 6 * 5 * 5) * (2 * 3 * 2)
+    image = Problem("tiny", "filter", (2048, 2048), (3, 3))
+    assert image.flops == 2 * 2048 * 2048 * 9
+    assert image.bytes == pytest.approx(4 * 2 * 2048 * 2048, rel=1e-5)
+    assert 50 * 2048**2 < Problem("tiny", "filter", (2048, 2048), (31, 31)).transform_flops < 200 * 2048**2
+    assert layer.transform_flops == math.inf
+
+
+def test_the_bound_is_the_larger_of_memory_and_the_cheaper_work() -> None:
+    machine = Machine(matrix=1e12, bandwidth=1e10)
+    small, large = (Problem("tiny", "filter", (2048, 2048), (k, k)) for k in (3, 101))
+    assert bound(small, machine) == small.bytes / 1e10
+    assert bound(large, Machine(matrix=1e9, bandwidth=1e12)) == large.transform_flops / 0.4e9 < large.flops / 1e9
+    double = Problem("tiny", "layer", (1, 8, 9, 9), (8, 8, 3, 3), "float64")
+    assert bound(double, Machine(matrix=1e9, bandwidth=1e15)) == 2 * double.flops / 1e9
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
+    monkeypatch.setitem(bench.SUITES, "overhead", lambda: TINY[:2])
+    monkeypatch.setenv("CONVKIT_CACHE_DIR", str(tmp_path / "cache"))
+    app = typer.Typer()
+    app.command()(bench.bench_command)
+    return app
+
+
+def test_the_command_writes_its_results_whole(command: typer.Typer, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "2", "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in document["results"]] == NAMES[:2]
+    assert list(tmp_path.glob("*.part")) == []
+    source = Path(__file__).parents[2] / "benchmarks" / "table.py"
+    spec = importlib.util.spec_from_file_location("table", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    lines = module.markdown(document).splitlines()
+    assert len(lines) == 4 + 2
+    assert all(line.count("|") == 6 for line in lines[2:])
+
+
+def test_a_wrong_result_leaves_no_file(command: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.json"
+    monkeypatch.setattr(truth, "SLACK", -1.0)
+    result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "2", "--json", str(path)])
+    assert isinstance(result.exception, AccuracyError)
+    assert result.exit_code == 1
+    assert not path.exists()
+
+
+def test_an_unwritable_file_and_an_unmatched_name_are_refused(command: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "results.json"
+    result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "1", "--json", str(path)])
+    assert isinstance(result.exception, ConvError)
+    assert result.exception.code == "file.bench-unwritable"
+    result = CliRunner().invoke(command, ["--match", "no such problem"])
+    assert isinstance(result.exception, ConvError)
+    assert result.exception.code == "option.bench-nothing"
+
+
+def test_the_table_speaks_chinese(command: typer.Typer) -> None:
+    before = language()
+    try:
+        result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "1", "--lang", "zh"])
+        assert "最快的同类库" in result.output
+    finally:
+        set_language(before)
+
+
+@pytest.mark.parametrize("wrong", [["--lang", "fr"], ["--suite", "filter"], ["--rounds", "0"], ["--threads", "0"]])
+def test_wrong_usage_is_exit_code_2(command: typer.Typer, wrong: list[str]) -> None:
+    assert CliRunner().invoke(command, wrong).exit_code == 2
+
+
+def test_every_help_text_is_in_the_catalogue() -> None:
+    for parameter in inspect.signature(bench.bench_command, eval_str=True).parameters.values():
+        (option,) = parameter.annotation.__metadata__
+        assert option.help in texts("en")
+
+
+def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() -> None:
+    english, chinese = (
+        {key: set(re.findall(r"{(\w+)}", text)) for key, text in texts(name).items() if "bench" in key}
+        for name in ("en", "zh")
+    )
+    assert english == chinese
+    facts = {"contender": "a", "problem": "b", "error": 1, "allowed": 0, "shape": (1,), "dtype": "f4"}
+    for error in (
+        AccuracyError("bench-wrong", **facts),
+        OptionError("bench-nothing", match="a", suites="b"),
+        FileError("bench-unwritable", path="a"),
+    ):
+        for name in ("en", "zh"):
+            lines = error.text(name).splitlines()
+            assert len(lines) == 3
+            assert "{" not in "".join(lines)

@@ -1,0 +1,216 @@
+"""Every registered algorithm, forced, against the oracle: within the bound that its plan states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import convkit as ck
+from convkit.errors import AccuracyError
+from convkit.oracle import adapters
+from convkit.planner import registry
+from tests.oracle.agreement import assert_agrees, extended, magnitudes, products, roundoff, truth, verb
+from tests.oracle.strategies import DTYPES, Case, array_cases, lattice, network_cases, random_array
+
+assert ck.convolve  # the algorithms register themselves when the verbs are loaded
+NAMES = [algorithm.name for algorithm in registry.algorithms()]
+FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and pair[0] != "float16")
+NETWORK_ONLY = {"polyphase"}
+FACTORED = {"separable": 1, "low-rank": 2}
+
+
+def test_the_algorithms_are_all_here() -> None:
+    expected = {"direct", "separable", "low-rank", "gemm", "fft", "overlap-save", "exact-integer"}
+    assert expected <= set(NAMES)
+
+
+def _factored(shape: tuple[int, ...], dtype: str, rank: int, seed: int) -> np.ndarray:
+    """A kernel that is a sum of ``rank`` outer products."""
+    terms = []
+    for term in range(rank):
+        vectors = [random_array((n,), "float64", seed + 10 * term + axis) for axis, n in enumerate(shape)]
+        terms.append(reduce(np.multiply.outer, vectors))
+    return sum(terms).astype(dtype)
+
+
+def applies(call: Callable[[], object]) -> bool:
+    """Whether the forced algorithm takes the call; if not, it must say why."""
+    try:
+        call()
+    except AccuracyError as error:
+        if error.code != "accuracy.method-does-not-apply" or not str(error.facts["why"]):
+            raise
+        return False
+    return True
+
+
+def assert_within_bound(case: Case, name: str) -> None:
+    """The forced algorithm's answer, the bound of its plan, and the exact answer."""
+    plan = ck.Convolver(case.k, case.operation, case.mode, method=name, **case.options).plan(case.x.shape, case.x.dtype)
+    ours = verb(case, method=name)
+    assert plan.choice == name
+    bound = plan.error_bound
+    if bound.kind == "exact":
+        assert_agrees(ours, truth(case), 0, 0)
+        return
+    wide = "complex128" if ours.dtype.kind == "c" else "float64"
+    expected = truth(case, dtype=wide)
+    sizes = magnitudes(case)
+    if bound.kind == "elementwise":
+        allowed = bound.factor * sizes
+    else:
+        allowed = (
+            bound.factor
+            * np.linalg.norm(extended(case).astype(np.complex128))
+            * np.linalg.norm(case.k.astype(np.complex128))
+        )
+    # The reference itself is rounded once.
+    allowed = allowed + 2.0**-52 * sizes
+    assert roundoff(ours.dtype) <= bound.factor < 1e-3
+    error = np.abs(ours.astype(np.complex128) - expected)
+    assert np.all(error <= allowed), f"error {error.max()} where {np.max(allowed)} is allowed"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORK_ONLY | {"overlap-save"}])
+def test_forced_within_its_bound(name: str) -> None:
+    done = 0
+
+    @lattice(100)
+    @given(array_cases(dtypes=FLOATS if name != "exact-integer" else DTYPES), st.integers(0, 99))
+    def check(case: Case, seed: int) -> None:
+        nonlocal done
+        if name in FACTORED:
+            # Large enough for two factored passes to be fewer products than the kernel has.
+            assume(case.k.ndim == case.x.ndim == 2 and "axes" not in case.options)
+            case.k = _factored(tuple(n + 4 for n in case.k.shape), case.k.dtype.name, FACTORED[name], seed)
+            case.x = random_array(tuple(n + 12 for n in case.x.shape), case.x.dtype.name, seed)
+        if name == "dot":
+            case.options = {name: value for name, value in case.options.items() if name == "axes"}
+        if applies(lambda: verb(case, method=name)):
+            done += 1
+            (assert_within_bound_of_sums if name in FACTORED else assert_within_bound)(case, name)
+
+    check()
+    assert done >= 10, f"{name} applied to {done} of the draws only"
+
+
+LARGER = {
+    "a long row": Case(random_array((3001,), "float64", 1), random_array((190,), "float64", 2), mode="same"),
+    "a wide kernel": Case(random_array((64, 51), "float32", 3), random_array((12, 17), "float32", 4), "correlation"),
+    "rows": Case(
+        random_array((3, 700), "float64", 5), random_array((64,), "float64", 6), "convolution", "valid", {"axes": (1,)}
+    ),
+    "wrapped": Case(
+        random_array((80, 97), "complex128", 7),
+        random_array((8, 9), "complex128", 8),
+        "correlation",
+        "same",
+        {"boundary": ("wrap", ("reflect", "constant")), "fill": 1.5},
+    ),
+}
+
+
+def assert_within_bound_of_sums(case: Case, name: str) -> tuple[float, float]:
+    """As `assert_within_bound`, the reference summed in extended precision; the error and what is allowed."""
+    terms = products(case)
+    plan = ck.Convolver(case.k, case.operation, case.mode, method=name, **case.options).plan(case.x.shape, case.x.dtype)
+    error = np.abs(verb(case, method=name) - sum(terms)).astype(float)
+    bound = plan.error_bound
+    if bound.kind == "elementwise":
+        allowed = bound.factor * sum(np.abs(term) for term in terms).astype(float)
+    else:
+        norms = [np.linalg.norm(array.astype(np.complex128)) for array in (extended(case), case.k)]
+        allowed = bound.factor * norms[0] * norms[1]
+    assert np.all(error <= allowed), f"error {error.max()} where {np.max(allowed)} is allowed"
+    return float(error.max()), float(np.max(allowed))
+
+
+@pytest.mark.parametrize("name", ["direct", "gemm", "fft", "overlap-save"])
+@pytest.mark.parametrize("call", LARGER)
+def test_larger_problems_within_the_bound(name: str, call: str) -> None:
+    error, allowed = assert_within_bound_of_sums(LARGER[call], name)
+    # A bound that is a million times the error would hold for anything.
+    assert error >= 1e-6 * allowed
+
+
+def test_overlap_save_within_its_bound() -> None:
+    done = 0
+
+    @lattice(60)
+    @given(array_cases(dtypes=FLOATS, axes="never"), st.integers(0, 99))
+    def check(case: Case, seed: int) -> None:
+        nonlocal done
+        assume(case.x.ndim < 3)
+        shape = tuple(n + (60 if case.x.ndim == 2 else 700) for n in case.x.shape)
+        case.x = random_array(shape, case.x.dtype.name, seed)
+        if applies(lambda: verb(case, method="overlap-save")):
+            done += 1
+            assert_within_bound_of_sums(case, "overlap-save")
+
+    check()
+    assert done >= 10
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*FACTORED, "overlap-save"}])
+def test_networks_forced(name: str) -> None:
+    done = 0
+    direction = "transposed" if name == "polyphase" else "forward"
+    verbs = {
+        "forward": (ck.conv, adapters.oracle_conv),
+        "transposed": (ck.conv_transpose, adapters.oracle_conv_transpose),
+    }
+    ours_of, truth_of = verbs[direction]
+
+    @lattice(60)
+    @given(network_cases(direction=direction), st.sampled_from(("float64", "float32", "int64")))
+    def check(case: Case, dtype: str) -> None:
+        nonlocal done
+        case.x, case.k = random_array(case.x.shape, dtype, 1), random_array(case.k.shape, dtype, 2)
+        if not applies(lambda: ours_of(case.x, case.k, method=name, **case.options)):
+            return
+        done += 1
+        ours = ours_of(case.x, case.k, method=name, **case.options)
+        scale = float((np.linalg.norm(case.x.astype(float)) + 9) * np.linalg.norm(case.k.astype(float))) * 3
+        assert_agrees(ours, truth_of(case.x, case.k, **case.options), scale, case.k.size)
+
+    check()
+    assert done >= (1 if name == "dot" else 10), f"{name} applied to {done} of the draws only"
+
+
+@pytest.mark.parametrize("peak", [2**7, 2**20, 2**31, 2**45, 2**62])
+@pytest.mark.parametrize(("n", "k"), [(50, 7), (400, 130), (5000, 900)])
+def test_integers_of_every_size_are_exact(peak: int, n: int, k: int) -> None:
+    """As far as the sums fit; where they do not, saturated and wrapped exactly."""
+    source = np.random.default_rng(9)
+    x, kernel = source.integers(-peak, peak, n), source.integers(-peak, peak, k)
+    exact = [sum(int(a) * int(b) for a, b in zip(x[i : i + k], kernel[::-1])) for i in range(0, n - k + 1, 97)]
+    fits = all(-(2**63) <= value < 2**63 for value in exact)
+    ours = ck.convolve(x, kernel, "valid", overflow="raise" if 2 * peak.bit_length() + k.bit_length() < 62 else "wrap")
+    if fits:
+        assert ours[::97].tolist() == exact
+    else:
+        assert ours[::97].tolist() == [(value + 2**63) % 2**64 - 2**63 for value in exact]
+        clipped = ck.convolve(x, kernel, "valid", overflow="saturate")
+        assert clipped[::97].tolist() == [min(max(value, -(2**63)), 2**63 - 1) for value in exact]
+        with pytest.raises(ck.errors.IntegerOverflowError):
+            ck.convolve(x, kernel, "valid")
+
+
+def test_a_bias_that_does_not_fit_is_not_added_silently() -> None:
+    x, w, bias = np.array([[[2**62]]]), np.array([[[1]]]), np.array([2**62])
+    with pytest.raises(ck.errors.IntegerOverflowError):
+        ck.conv(x, w, bias)
+    assert ck.conv(x, w, bias, overflow="saturate").tolist() == [[[2**63 - 1]]]
+    assert ck.conv(x, w, bias, overflow="wrap").tolist() == [[[-(2**63)]]]
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ck.errors.OptionError) as caught:
+        ck.convolve(np.zeros(3), np.ones(2), method="ffft")
+    assert caught.value.code == "option.unknown-value"
+    assert 'method="fft"' in str(caught.value)
