@@ -79,7 +79,13 @@ def test_the_printed_formula_computes_the_result(rank: int, mode: str, operation
         (SPECS[0], "out[i] = sum over j of x[2*i + (K - 1) // 2 - j] * k[j]"),
         (SPECS[4], "out[b, o, i] = sum over c, j of x[b, group(o)*C/2 + c, 2*i - 1 + j] * w[o, c, j]"),
         (SPECS[5], "out[b, o, i] = sum over c, j of x[b, c, i + K - 1 - p - j] * w[o, c, j]"),
-        (SPECS[6], "out[b, o, 2*i0 + j0 - 1, i1 + j1 - 1] += x[b, c, i0, i1] * w[c, o, j0, j1] for all c, i0, i1, j0, j1"),
+        (
+            SPECS[6],
+            (
+                "out[b, o, 2*i0 + j0 - 1, i1 + j1 - 1] += "
+                "x[b, c, i0, i1] * w[c, o, j0, j1] for all c, i0, i1, j0, j1"
+            ),
+        ),
         (SPECS[7], "out[b, o, i + 2*j] += x[b, c, i] * w[c, o, K - 1 - j] for all c, i, j"),
     ],
 )  # fmt: skip
@@ -105,7 +111,8 @@ def test_a_passport_is_said_in_both_languages(spec: ConvSpec) -> None:
     card = passport(spec)
     assert len(card.calls) == 9
     english = card.text()
-    assert "flip: the kernel is" in english and formula(spec) in english
+    assert "flip: the kernel is" in english
+    assert formula(spec) in english
     with using("zh"):
         chinese, page, marks = card.text(), card.html(), card.markdown()
     assert "翻转：" in chinese or "翻转: " in chinese
@@ -130,13 +137,16 @@ def test_a_passport_of_something_that_has_a_spec() -> None:
     assert passport("ck.convolve(x, k, mode='same', stride=2, boundary='reflect')").spec == SPECS[0]
     with pytest.raises(ConvError) as caught:
         passport(3)
-    assert caught.value.code == "option.not-a-spec" and "int is neither a spec nor a call" in str(caught.value)
+    assert caught.value.code == "option.not-a-spec"
+    assert "int is neither a spec nor a call" in str(caught.value)
 
 
 def test_a_passport_with_sizes_has_numbers() -> None:
     card = passport(SPECS[0], input_shape=(9,), kernel_shape=(4,))
     text = card.text()
-    assert "x[2*i + 1 - j]" in text and "ceil(9 / 2) = 5" in text and "k.shape" not in text
+    assert "x[2*i + 1 - j]" in text
+    assert "ceil(9 / 2) = 5" in text
+    assert "k.shape" not in text
 
 
 def test_which_outputs_differ_and_why() -> None:
@@ -156,7 +166,11 @@ def test_which_outputs_differ_and_why() -> None:
         ("np.convolve(x, k)", "np.convolve(x, k)", ["diff.same-spec"]),
         ("np.convolve(x, k)", "np.correlate(x, k, 'full')", ["diff.operation", "diff.count"]),
         ("np.convolve(x, k)", "np.convolve(x, k, 'same')", ["diff.extent", "diff.shapes"]),
-        ("np.convolve(x, k, 'same')", "scipy.ndimage.convolve(x, k, mode='constant')", ["diff.anchor", "diff.count", "diff.moved"]),
+        (
+            "np.convolve(x, k, 'same')",
+            "scipy.ndimage.convolve(x, k, mode='constant')",
+            ["diff.anchor", "diff.count", "diff.moved"],
+        ),
         ("ck.conv(x, w)", "ck.conv(x, w, stride=2)", ["diff.stride", "diff.shapes"]),
         ("scipy.ndimage.correlate(x, k)", "cv2.filter2D(x, -1, k)", ["diff.boundary", "diff.count", "diff.border"]),
     ],
@@ -171,12 +185,14 @@ def test_a_plan_in_words() -> None:
     plan = ck.plan((64, 64), (7, 5), "float64", mode="same")
     marks = plan_markdown(plan)
     assert plan_text(plan.report()) == str(plan.report())
-    assert f"**{plan.choice}**" in marks and "Left out:" in marks
+    assert f"**{plan.choice}**" in marks
+    assert "Left out:" in marks
     with using("zh"):
         assert "未采用：" in plan_markdown(plan)
     with pytest.raises(ConvError) as caught:
         plan_text("fft")
-    assert caught.value.code == "option.not-a-plan" and "str has no report of a plan" in str(caught.value)
+    assert caught.value.code == "option.not-a-plan"
+    assert "str has no report of a plan" in str(caught.value)
 
 
 def _own(language: str) -> dict[str, str]:
@@ -195,19 +211,44 @@ def test_both_languages_have_the_same_sentences() -> None:
     english, chinese = _own("en"), _own("zh")
     assert english.keys() == chinese.keys()
     for key, sentence in english.items():
-        fields = [{field for _, field, _, _ in string.Formatter().parse(text) if field is not None} for text in (sentence, chinese[key])]
+        fields = [
+            {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+            for text in (sentence, chinese[key])
+        ]
         assert fields[0] == fields[1], key
 
 
 def test_every_sentence_is_used() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in files("convkit").joinpath("explain").iterdir() if path.name.endswith(".py"))
-    families = ("label.", "library.", "operation.", "flip.", "conjugation.", "extent.", "anchor.", "layout.", "dtype.", "overflow.", "nan.")
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in files("convkit").joinpath("explain").iterdir()
+        if path.name.endswith(".py")
+    )
+    families = (
+        "label.",
+        "library.",
+        "operation.",
+        "flip.",
+        "conjugation.",
+        "extent.",
+        "anchor.",
+        "layout.",
+        "dtype.",
+        "overflow.",
+        "nan.",
+    )
     for key in _own("en"):
         name = key.removeprefix("explain.")
         if key.startswith("error."):
             name = key.split(".")[-2]
         elif name.startswith(families):
             continue
-        stem = name.removeprefix("cannot.").removeprefix("note.integers-").removeprefix("identify.rounded-").removeprefix("diff.").removeprefix("identify.")
+        stem = (
+            name.removeprefix("cannot.")
+            .removeprefix("note.integers-")
+            .removeprefix("identify.rounded-")
+            .removeprefix("diff.")
+            .removeprefix("identify.")
+        )
         assert stem in source, key
     assert set(_own("en")) <= set(texts("en"))

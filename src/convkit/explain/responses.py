@@ -94,7 +94,8 @@ def respond(
     up = tuple(up or (1,) * arrays.rank)
     w = arrays.k[(slice(None), slice(None), *([slice(None, None, -1)] * arrays.rank))] if flips else arrays.k
     w = np.conj(w) if conjugate else w
-    v, first = arrays.x, []
+    v = arrays.x
+    first: list[int] = []
     length: list[int] = []
     for axis in spatial:
         n, reach = arrays.x.shape[axis], dilation[axis - 2] * (arrays.k.shape[axis] - 1) + 1
@@ -171,7 +172,9 @@ def places_of(response: Response, arrays: Arrays, equal: Equality, strides: Sequ
             part = probe[tuple(slice(a, a + r) for a, r in zip(at, room, strict=True))]
             mask &= equal.close(part, y[(0, 0, *(c % m for c, m in zip(corner, count, strict=True)))])
         for start in np.argwhere(mask):
-            parts = tuple(slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True))
+            parts = tuple(
+                slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True)
+            )
             if equal.all(values[(slice(None), slice(None), *parts)], y):
                 yield tuple(int(a) + f for a, f in zip(start, response.first, strict=True)), stride
 
@@ -213,7 +216,7 @@ def canonical(windows: Sequence[Window], sides: bool = True) -> tuple[Window, ..
         if window.size <= 1:
             changes["up"] = 1
         one = replace(window, **changes)
-        before, after = (one.sides if sides else ("zero", "zero"))
+        before, after = one.sides if sides else ("zero", "zero")
         if one.first >= 0:
             before = "zero"
         if one.last <= (one.size - 1) * one.up:
