@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -23,7 +25,7 @@ def digits(progress: Progress | None = None) -> Outcome:
     d = ck.data.digits()
     seen, labels = _tensor(d.train_images), torch.from_numpy(d.train_labels).long()
     unseen, truth = _tensor(d.test_images), torch.from_numpy(d.test_labels).long()
-    with torch.random.fork_rng():  # the caller's own random numbers go on as if nothing had happened
+    with _one_torch_thread(), torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
         torch.manual_seed(SEED)
         network = nn.digit_network()
         options = {"epochs": EPOCHS, "batch": BATCH, "rate": RATE, "shift": SHIFT, "seed": SEED}
@@ -60,6 +62,19 @@ def digits(progress: Progress | None = None) -> Outcome:
         ],
         figures,
     )
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Torch's own share of the work is tiny here, and its idle threads would spin against those of `ck.conv`."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tensor(images):  # type: ignore[no-untyped-def]
