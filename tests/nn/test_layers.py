@@ -72,9 +72,9 @@ def test_training_is_repeatable_and_learns():
         def note(step, of, loss, steps=steps):
             steps.append((step, of))
 
-        losses = nn.train(network, images, labels, epochs=8, batch=16, rate=1e-2, seed=3, progress=note)
-        assert len(steps) == 32
-        assert steps[-1] == (32, 32)
+        losses = nn.train(network, images, labels, epochs=20, batch=16, rate=1e-2, seed=3, progress=note)
+        assert len(steps) == 80
+        assert steps[-1] == (80, 80)
         runs.append((losses, nn.evaluate(network, images, labels)))
         assert not network.training
     assert runs[0][0] == runs[1][0]

@@ -55,7 +55,7 @@ def convolve_command(
 
     wanted = dtype_named(dtype) if dtype else None
     if output is not None:
-        data.files.format_of(output)
+        data.files.output_format(output)
     with working() as doing:
         doing("cli.step.reading")
         content, kernel = operand(x, "X"), operand(k, "K")

@@ -71,7 +71,7 @@ def filter_command(
     from convkit.cli.working import working
 
     wanted = dtype_named(dtype) if dtype else None
-    data.files.format_of(output)
+    data.files.output_format(output)
     with working() as doing:
         doing("cli.step.reading")
         content = data.read(source)
