@@ -49,9 +49,7 @@ def test_contracts_hold(tmp_path: Path) -> None:
         ("compat/planted.py", "import scipy.ndimage", "Nothing is computed by a peer"),
     ],
 )
-def test_a_planted_import_breaks_its_contract(
-    tmp_path: Path, module: str, statement: str, contract: str
-) -> None:
+def test_a_planted_import_breaks_its_contract(tmp_path: Path, module: str, statement: str, contract: str) -> None:
     package = copy_package(tmp_path)
     with (package / module).open("a", encoding="utf-8") as file:
         file.write(f"\n{statement}\n")

@@ -16,9 +16,7 @@ PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore")
 
 def build(project: Path, to: Path) -> tuple[Path, Path]:
     """Build ``project`` without a network; return the wheel and the source distribution."""
-    done = python(
-        "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(to), path=project, cwd=project
-    )
+    done = python("-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(to), path=project, cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = to.glob("*.whl")
     (sdist,) = to.glob("*.tar.gz")

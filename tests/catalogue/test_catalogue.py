@@ -12,8 +12,8 @@ from convkit import catalogue
 LOCALES = files("convkit").joinpath("locales")
 
 
-def placeholders(text: str) -> list[str]:
-    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:

@@ -91,7 +91,8 @@ def test_the_words_of_a_refusal(mine, model):
 
 def test_fractions_stay_exact():
     x, k = np.array([Fraction(1, 3), Fraction(2, 7)]), np.array([Fraction(3), Fraction(1, 2)])
-    assert ours.convolve(x, k).tolist() == np.convolve(x, k).tolist() == [1, Fraction(1, 6) + Fraction(6, 7), Fraction(1, 7)]
+    want = [1, Fraction(1, 6) + Fraction(6, 7), Fraction(1, 7)]
+    assert ours.convolve(x, k).tolist() == np.convolve(x, k).tolist() == want
 
 
 def test_inputs_are_not_modified():

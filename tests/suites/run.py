@@ -2,8 +2,8 @@
 
     python tests/suites/run.py [--suite scipy|numpy] [-k EXPRESSION] [-n WORKERS]
 
-Prints one line a suite and a table of calls; ends with 1 if a test failed that ``expected_failures.toml`` does not list,
-if a listed one passed or does not exist, or if an exchanged name was called without reaching a verb.
+Prints one line a suite and a table of calls; ends with 1 if a test failed that ``expected_failures.toml`` does not
+list, if a listed one passed or does not exist, or if an exchanged name was called without reaching a verb.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "src")]
+
+from swap import expected_failures, names  # noqa: E402 - it stands beside this file, wherever that is run from
+
 TESTS = {
     "scipy": (
         [
@@ -51,9 +55,7 @@ def run(suite: str, keyword: str | None = None, workers: int = 2, broken: bool =
         command += ["-p", "no:cacheprovider", "--disable-warnings", "--tb=short", "-n", str(workers)]
         command += ["--pyargs", *modules] + (["-k", chosen] if chosen else [])
         begin = time.perf_counter()
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         return _gathered(Path(folder)) | {
             "suite": suite,
             "status": done.returncode,
@@ -88,29 +90,21 @@ def complaints(outcome: Outcome, listed: set[str]) -> list[str]:
     if not outcome["tests"].get("passed"):
         found.append("no test passed")
     if outcome["whole"]:
-        found += [f"{name} was never called" for name in _names(outcome["suite"]) - set(outcome["called"])]
-        prefixes = tuple(module for module in TESTS[outcome["suite"]][0])
+        found += [f"{name} was never called" for name in exchanged_names(outcome["suite"]) - set(outcome["called"])]
+        prefixes = tuple(TESTS[outcome["suite"]][0])
         stale = {text for text in listed if text.startswith(prefixes)} - set(outcome["expected"])
-        found += [
-            f"expected_failures.toml lists a test that does not exist: {text}" for text in sorted(stale)
-        ]
-    found += [
-        f"{name} never reached a verb" for name in outcome["called"] if not outcome["reached"].get(name)
-    ]
+        found += [f"expected_failures.toml lists a test that does not exist: {text}" for text in sorted(stale)]
+    found += [f"{name} never reached a verb" for name in outcome["called"] if not outcome["reached"].get(name)]
     return found
 
 
-def _names(suite: str) -> set[str]:
-    from swap import names
-
+def exchanged_names(suite: str) -> set[str]:
+    """The full names of everything that a suite exchanges."""
     return {f"{theirs.__name__}.{name}" for theirs, _, name in names(suite)}
 
 
 def main() -> int:
     """Run what the command line names."""
-    sys.path[:0] = [str(HERE), str(HERE.parents[1] / "src")]
-    from swap import expected_failures
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", choices=[*TESTS, "all"], default="all")
     parser.add_argument("-k", dest="keyword", default=None)

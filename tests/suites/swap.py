@@ -3,6 +3,7 @@
 ``CONVKIT_SUITE`` says which names are exchanged: ``scipy`` or ``numpy``. ``CONVKIT_SUITE_RECORD`` is a folder that
 every process leaves its counts in: how often each exchanged name was called, and how often a verb was reached from
 it. ``CONVKIT_SUITE_BREAK=1`` negates what the verbs return, to show that a wrong result is noticed.
+``CONVKIT_SUITE_EXPECTED`` names another list of expected failures than ``expected_failures.toml``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ inside = threading.local()
 
 def expected_failures() -> dict[str, str]:
     """Pattern of a test's name -> why it cannot pass."""
-    listed = tomllib.loads(Path(__file__).with_name("expected_failures.toml").read_text(encoding="utf-8"))
+    path = os.environ.get("CONVKIT_SUITE_EXPECTED") or Path(__file__).with_name("expected_failures.toml")
+    listed = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     return {entry["test"]: entry["reason"] for entry in listed["expected"]}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
+from convkit import threads
 from convkit.algorithms.support.blocks import Range, extended, needed, sliding_windows, tiles
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
@@ -17,6 +19,13 @@ PATCH_BYTES = 1 << 22
 
 LONGEST_SUM = 1 << 13
 """Products formed in one matrix multiplication; longer sums are cut, so that a patch matrix keeps some columns."""
+
+
+SMALL_PRODUCT = 1 << 23
+"""Multiply-adds of one sample up to which samples, rather than one product, are shared out among threads."""
+
+UNTHREADED_PRODUCT = 1 << 18
+"""Multiply-adds up to which OpenBLAS keeps a product on the caller's thread (its SMP_THRESHOLD_MIN times 4)."""
 
 
 class ImplicitGemm:
@@ -44,12 +53,14 @@ class ImplicitGemm:
         # A matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
         rate = machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
         pieces = gathered * size / PATCH_BYTES
-        chunks = max(problem.groups, pieces) if problem.batch_of == "channels" else max(pairs, pieces)
+        whole = problem.groups if problem.batch_of == "channels" else pairs / (8 if _is_small(problem) else 1)
+        chunks = max(whole, pieces)
         seconds = gathered * slow / (0.35 * machine.elementwise) + work / rate + 12 * chunks * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape) + 2 * gathered)
-        columns = min(problem.outputs, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)) + 1)
-        workspace = 2 * PATCH_BYTES + size * columns * problem.out_channels * 2
-        return Cost(work, moved, seconds, workspace)
+        columns, samples = _tile_sizes(problem, size) if problem.outputs else (0, 0)
+        block = math.prod(window.span for window in problem.windows) * problem.in_channels
+        one = size * samples * (min(problem.terms, LONGEST_SUM) * columns + block + 2 * columns * problem.out_channels)
+        return Cost(work, moved, seconds, one * (threads.num_threads() if _is_small(problem) else 1))
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
@@ -61,32 +72,56 @@ class ImplicitGemm:
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         if problem.outputs == 0:
             return
-        size = out.itemsize
-        per_tile = max(1, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)))
-        boxes = tiles(problem.windows, per_tile)
-        together = 1 if problem.batch_of == "samples" else max(1, per_tile // problem.outputs)
-        for b in range(0, problem.batch, together):
-            part = slice(b, b + together)
-            for g in range(problem.groups):
-                for box in boxes:
-                    _tile(problem, prepared[g], x[part, g : g + 1], out[part, g], box)
+        columns, samples = _tile_sizes(problem, out.itemsize)
+        work = [
+            partial(_tile, problem, prepared[g], x[b : b + samples, g : g + 1], out[b : b + samples, g], box)
+            for box in tiles(problem.windows, columns)
+            for g in range(problem.groups)
+            for b in range(0, problem.batch, samples)
+        ]
+        if _is_small(problem):
+            threads.run_all(work)
+        else:  # the matrix product has threads of its own
+            for tile in work:
+                tile()
+
+
+def _is_small(problem: Problem) -> bool:
+    return problem.batch_of == "samples" and problem.out_channels * problem.terms * problem.outputs <= SMALL_PRODUCT
+
+
+def _tile_sizes(problem: Problem, size: int) -> tuple[int, int]:
+    """Output positions and samples of one patch matrix; neither depends on the number of threads."""
+    columns = max(1, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)))
+    if _is_small(problem):
+        columns = min(columns, max(16, UNTHREADED_PRODUCT // (problem.out_channels * problem.terms)))
+    columns = min(columns, problem.outputs)
+    samples = max(1, PATCH_BYTES // (size * columns * min(problem.terms, LONGEST_SUM)))
+    return columns, min(samples, max(1, -(-problem.batch // 8))) if _is_small(problem) else samples
 
 
 def _tile(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
     counts = [hi - lo for lo, hi in box]
     spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
-    rank, batch = len(box), len(x)
-    # (batch, C, *counts, *kernel) -> (C, *kernel, batch, *counts)
+    rank, batch, positions = len(box), len(x), math.prod(counts)
     block = extended(x, problem.windows, spans, problem.fill, out.dtype)
-    view = sliding_windows(block, problem.windows, counts)[:, 0]
-    view = view.transpose(1, *range(rank + 2, 2 * rank + 2), 0, *range(2, rank + 2))
-    columns = batch * math.prod(counts)
-    if problem.terms <= LONGEST_SUM:
-        sums = kernel @ view.reshape(problem.terms, columns)
-    else:
-        sums = _long_sum(problem, kernel, view, columns)
+    view = sliding_windows(block, problem.windows, counts)[:, 0]  # (batch, C, *counts, *kernel)
+    kernel_axes, count_axes = range(rank + 2, 2 * rank + 2), range(2, rank + 2)
     target = out[(slice(None), slice(None), *(slice(*outputs) for outputs in box))]
-    target[...] = np.moveaxis(sums.reshape(problem.out_channels, batch, *counts), 0, 1)
+    if problem.batch_of == "samples" and problem.terms <= LONGEST_SUM:
+        # One product of the same shape for each sample, whatever the batch: its bits are its own.
+        # Laid out in memory for every batch alike: a view of other strides would be multiplied in another order.
+        patches = np.ascontiguousarray(view.transpose(0, 1, *kernel_axes, *count_axes))
+        target[...] = (kernel @ patches.reshape(batch, problem.terms, positions)).reshape(target.shape)
+        return
+    for part in [slice(b, b + 1) for b in range(batch)] if problem.batch_of == "samples" else [slice(None)]:
+        patch = view[part].transpose(1, *kernel_axes, 0, *count_axes)
+        columns = len(view[part]) * positions
+        if problem.terms <= LONGEST_SUM:
+            sums = kernel @ patch.reshape(problem.terms, columns)
+        else:
+            sums = _long_sum(problem, kernel, patch, columns)
+        target[part] = np.moveaxis(sums.reshape(problem.out_channels, -1, *counts), 0, 1)
 
 
 def _long_sum(problem: Problem, kernel: Array, view: Array, columns: int) -> Array:

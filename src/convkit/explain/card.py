@@ -139,7 +139,7 @@ class Passport:
         calls = ""
         for written in self.calls:
             said = f"<pre><code>{escape(written.code)}</code></pre>" if written.code else escape(str(written.reason))
-            hints = "".join(f"<br><small>{escape(str(note))}</small>" for note in written.notes)
+            hints = "".join(f"<br/><small>{escape(str(note))}</small>" for note in written.notes)
             name = escape(say(f"explain.library.{written.library}"))
             calls += f'<tr><th scope="row">{name}</th><td>{said}{hints}</td></tr>'
         return (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convkit.catalogue import say
-from convkit.errors import ConvError
+from convkit.errors import ShapeError
 from convkit.explain.card import passport
 from convkit.explain.meaning import Note
 from convkit.explain.values import compute
@@ -141,7 +141,7 @@ def _of_rank(spec: ConvSpec, call: object, kernel: np.ndarray[Any, Any]) -> Conv
         return spec
     same = [len(set(values)) == 1 for values in (spec.stride, spec.dilation, spec.boundary)]
     if not all(same):
-        raise ConvError("rank-differs", rank=spec.rank, axes=rank)
+        raise ShapeError("rank-differs", rank=spec.rank, axes=rank)
     shared: dict[str, Any] = {"stride": spec.stride[0], "dilation": spec.dilation[0], "fill": spec.fill}
     sides = (spec.boundary[0],) * rank
     if spec.mode is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convkit.errors import ConvError
 from convkit.explain.meaning import Note
 from convkit.explain.responses import Array, Arrays, Equality, Response, canonical, places_of, respond
 from convkit.explain.writing import convkit_code
@@ -38,7 +37,7 @@ def ties(arrays: Arrays, matches: Sequence[Match], equal: Equality) -> list[Note
         notes.append(Note("identify.symmetric"))
     elif any(len({flips for flips, _ in match.operations}) == 2 for match in matches):
         notes.append(Note("identify.both-operations"))
-    if any(len(match.sides) > 1 and not all(w.inside for w in match.windows) for match in matches):
+    if any(len(match.told_sides()) > 1 and not all(w.inside for w in match.windows) for match in matches):
         notes.append(Note("identify.boundary-tie"))
     if any(window.count == 1 for window in matches[0].windows):
         notes.append(Note("identify.one-output"))
@@ -77,18 +76,13 @@ def outcome(arrays: Arrays, spec: ConvSpec) -> Array:
 def lay(arrays: Arrays, windows: Sequence[Window], flips: bool, conjugate: bool, fill: Any = 0) -> Array:
     """The outputs of ``windows``, however far outside they lie."""
     sides = tuple(window.sides for window in windows)
-    far = max(max(-w.first, w.last - (w.size - 1) * w.up, 0) for w in windows) if windows else 0
-    margin = tuple((far, far) for _ in windows)
-    response = respond(arrays, flips, conjugate, [w.dilation for w in windows], sides, [w.up for w in windows], fill)
+    far = max((max(-w.first, w.last - (w.size - 1) * w.up, 0) for w in windows), default=0)
+    response = respond(
+        arrays, flips, conjugate, [w.dilation for w in windows], sides, [w.up for w in windows], fill, margin=far
+    )
     values = response.at([w.start for w in windows], [w.stride for w in windows], [w.count for w in windows])
-    if values is not None:
-        return values
-    # paddings longer than a response reaches: nothing but zeros is added, so the array may be made longer
-    if any(name != "zero" for pair in sides for name in pair):
-        raise ConvError("far-outside")
-    x = np.pad(arrays.x, ((0, 0), (0, 0), *margin))
-    moved = [replace(w, start=w.start + far * w.up, size=w.size + 2 * far) for w in windows]
-    return lay(Arrays(x, arrays.k, arrays.y, arrays.network), moved, flips, conjugate)
+    assert values is not None  # the margin reaches as far as the windows
+    return values
 
 
 def _against_claim(arrays: Arrays, matches: Sequence[Match], equal: Equality, claimed: ConvSpec) -> list[Note]:
@@ -219,9 +213,9 @@ def _expected(arrays: Arrays) -> Iterator[_Near]:
                 yield _Near(response, start, (stride,) * rank, values)
 
 
-def _name(near: _Near, arrays: Arrays) -> str:
-    """The expected output as a call, or as a description of its windows."""
-    from convkit.explain.identification import Match, geometry
+def _match(near: _Near, arrays: Arrays) -> Match:
+    """The expected output as a match."""
+    from convkit.explain.identification import Match
     from convkit.explain.readings import readings
 
     windows = tuple(
@@ -232,8 +226,16 @@ def _name(near: _Near, arrays: Arrays) -> str:
     conjugate = near.response.conjugate or (arrays.network == "arrays" and not near.response.flips)
     match.operations.append((near.response.flips, conjugate))
     match.specs = readings(match)
+    return match
+
+
+def _name(near: _Near, arrays: Arrays) -> str:
+    """The expected output as a call, or as a description of its windows."""
+    from convkit.explain.identification import geometry
+
+    match = _match(near, arrays)
     operation = "convolve" if near.response.flips else "correlate"
-    return match.codes[0] if match.specs else f"{operation}: {geometry(windows)}"
+    return match.codes[0] if match.codes else f"{operation}: {geometry(match.windows)}"
 
 
 def _constant(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
@@ -339,16 +341,17 @@ def _turned(arrays: Arrays, equal: Equality) -> list[Note]:
 
 
 def _first_place(arrays: Arrays, equal: Equality, key: str, facts: dict[str, object]) -> Note | None:
-    strides = [range(1, 3 if size > 1 else 2) for size in arrays.y.shape[2:]]
+    strides = [range(1, 2)] * arrays.rank
     for name in ("zero", "wrap", "reflect", "symmetric", "edge"):
         for flips in (True, False):
             response = respond(arrays, flips, False, (1,) * arrays.rank, ((name, name),) * arrays.rank)  # type: ignore[arg-type]
             for start, stride in places_of(response, arrays, equal, strides):
-                windows = response.windows(arrays, start, stride)
-                if all(w.start <= 0 for w in windows):
-                    values = response.at(start, stride, arrays.y.shape[2:])
-                    assert values is not None
-                    return Note(key, {**facts, "code": _name(_Near(response, start, stride, values), arrays)})
+                values = response.at(start, stride, arrays.y.shape[2:])
+                assert values is not None
+                near = _Near(response, start, stride, values)
+                specs = _match(near, arrays).specs
+                if specs and (specs[0].mode is not None or arrays.network != "arrays"):
+                    return Note(key, {**facts, "code": _name(near, arrays)})
     return None
 
 

@@ -24,6 +24,7 @@ from convkit.spec.options import BOUNDARIES, Sides
 Key = tuple[bool, bool, tuple[Window, ...]]
 _FIXED = tuple(name for name in BOUNDARIES if name != "constant")
 _SMALL = 600
+_FAR, _FEW_VALUES = 5, 4
 _MOST_SIDES = 300
 
 
@@ -82,8 +83,42 @@ class Match:
         """The boundaries under which it holds, in words."""
         if all(window.inside for window in self.windows):
             return say("explain.identify.any-boundary")
-        names = [_side_names(sides) for sides in self.sides]
+        names = [_side_names(sides) for sides in self.told_sides()]
         return " | ".join(dict.fromkeys(names))
+
+    def told_sides(self) -> list[tuple[Sides, ...]]:
+        """The boundaries worth telling: mixtures only where no single one does."""
+        uniform = [sides for sides in self.sides if len({name for pair in sides for name in pair}) == 1]
+        return uniform or self.sides
+
+    @property
+    def operation(self) -> str:
+        """The operations under which it holds, in words."""
+        words = ["convolution" if flips else "correlation" for flips, _ in self.operations]
+        if any(window.up > 1 for window in self.windows) or self.network == "transposed":
+            words = ["transposed-correlation" if flips else "transposed-convolution" for flips, _ in self.operations]
+        return " | ".join(say(f"explain.operation.{word}") for word in dict.fromkeys(words))
+
+    @property
+    def cost(self) -> int:
+        """How far-fetched it is: 0 for a plain full or valid result; each unusual option adds to it."""
+        windows = self.windows
+        cost = sum(3 * (kind > 1) for kind in (
+            max(w.stride for w in windows), max(w.dilation for w in windows), max(w.up for w in windows)))  # fmt: skip
+        cost += 2 * (len({w.stride for w in windows}) > 1) + 2 * (len({w.dilation for w in windows}) > 1)
+        names = [{name for pair in sides for name in pair} for sides in self.told_sides()]
+        if not all(window.inside for window in windows) and {"zero"} not in names:
+            cost += 2 if any(len(one) == 1 for one in names) else 5
+        if not self.specs:
+            return cost + 6
+        first = self.specs[0]
+        if first.mode is None and self.network == "arrays":
+            cost += 3
+        if first.mode is None and first.padding != "same":
+            pads = first.padding or ()
+            cost += 2 * any(b != a for b, a in pads)
+            cost += 6 * any(max(p) >= w.reach for p, w in zip(pads, windows, strict=True) if max(p))
+        return cost + (first.anchor is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +134,11 @@ class Identification:
     tolerance : float
         Differences up to this count as equal; 0 is exact.
     candidates : int
-        Conventions that were tried.
+        Responses that y was compared with; each holds every extent, anchor, padding and stride.
+    keys : frozenset
+        Every geometry that gives y, the far-fetched ones included.
+    far_fetched : tuple of Match
+        What gives y too, by much less usual options.
     """
 
     matches: tuple[Match, ...]
@@ -107,6 +146,7 @@ class Identification:
     tolerance: float
     candidates: int
     keys: frozenset[Key] = frozenset()
+    far_fetched: tuple[Match, ...] = ()
 
     @property
     def found(self) -> str:
@@ -135,6 +175,8 @@ class Identification:
             lines += ["", *_match_lines(number, match)]
         if len(self.matches) > _SHOWN:
             lines += ["", say("explain.identify.more", count=len(self.matches) - _SHOWN)]
+        if self.far_fetched:
+            lines += ["", say("explain.identify.far-fetched", count=len(self.far_fetched))]
         if self.findings:
             lines += ["", *(f"- {finding}" for finding in self.findings)]
         return "\n".join(lines)
@@ -187,7 +229,7 @@ def _match_lines(number: int, match: Match) -> list[str]:
         calls = [call.code or "" for call in match.calls() if "\n" not in (call.code or "")]
         lines += [f"   = {code}" for code in calls[:8]]
     else:
-        lines = [f"{number}. {say('explain.identify.cropped')}"]
+        lines = [f"{number}. {say('explain.identify.cropped', operation=match.operation)}"]
     lines.append(f"   {say('explain.identify.boundaries', names=match.boundaries)}")
     lines.append(f"   {say('explain.identify.geometry', geometry=geometry(match.windows))}")
     return lines
@@ -271,10 +313,25 @@ def identify(
         for match in groups.values():
             match.specs = readings(match)
         whole = [match for match in groups.values() if match.specs]
-        matches += sorted(whole or groups.values(), key=_unusual)
+        matches += whole or groups.values()
+    near, far = _sifted(sorted(matches, key=_unusual), given[2].size)
     claim = None if claimed is None else _claim(claimed, given[1].shape)
-    findings = [*ties(views[0], matches, equal), *diagnose(views, matches, equal, claim)]
-    return Identification(tuple(matches), tuple(findings), equal.tolerance, tried, frozenset(keys))
+    findings = [*ties(views[0], near, equal), *diagnose(views, near, equal, claim)]
+    return Identification(tuple(near), tuple(findings), equal.tolerance, tried, frozenset(keys), tuple(far))
+
+
+def _sifted(matches: list[Match], values: int) -> tuple[list[Match], list[Match]]:
+    """The plausible matches, and those that a few values fit by chance.
+
+    A match stands back where another is plainer by two unusual options, and where it is unusual itself and y has
+    too few values to bear it out.
+    """
+    if not matches:
+        return [], []
+    least = matches[0].cost
+    bearable = _FAR if values <= _FEW_VALUES and any(match.specs for match in matches) else least + _FAR - 1
+    near = [match for match in matches if match.cost < min(bearable, least + _FAR - 1)]
+    return near, [match for match in matches if match not in near]
 
 
 def _claim(claimed: object, kernel_shape: tuple[int, ...]) -> ConvSpec:
@@ -412,13 +469,8 @@ def _join(
         match.sides.append(response.sides)
 
 
-def _unusual(match: Match) -> tuple[float, ...]:
-    """How unusual a match is; the most usual is named first."""
-    strange = sum(w.stride > 1 for w in match.windows) + 2 * sum(w.dilation > 1 for w in match.windows)
-    strange += 3 * sum(w.up > 1 for w in match.windows)
+def _unusual(match: Match) -> tuple[int, ...]:
+    """The plainest first, then the plainest way of saying it, then the least shifted."""
     spec = match.specs[0] if match.specs else None
-    named = 9 if spec is None else 0 if spec.mode in ("full", "valid") else 1 if spec.mode and spec.anchor is None else 2
-    plain = 0 if any(name == "zero" for sides in match.sides for pair in sides for name in pair) else 1
-    return (strange, named, plain, *(abs(w.start) for w in match.windows))
-
-
+    named = 3 if spec is None else 0 if spec.mode in ("full", "valid") else 1 if spec.mode else 2
+    return (match.cost, named, *(abs(window.start) for window in match.windows))

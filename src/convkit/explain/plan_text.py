@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convkit.catalogue import say
+from convkit.errors import OptionError
 from convkit.planner.report import PlanReport, Row
 
 
@@ -53,5 +54,5 @@ def _report(plan: object) -> PlanReport:
     report = getattr(plan, "report", None)
     made = report() if callable(report) else None
     if not isinstance(made, PlanReport):
-        raise TypeError(f"{type(plan).__name__} has no report")
+        raise OptionError("not-a-plan", value=type(plan).__name__)
     return made

@@ -108,21 +108,16 @@ def _boundary(call: Call, dialect: Dialect) -> tuple[dict[str, object], list[Not
     """Our ``boundary`` and ``fill`` for theirs."""
     if not dialect.boundaries or dialect.boundary not in call.arguments:
         return {}, []
-    words = literal(call, dialect.boundary)
+    word = literal(call, dialect.boundary)
     fill = literal(call, dialect.fill) if dialect.fill in call.arguments else 0
-    each = cast("Sequence[object]", words) if isinstance(words, list | tuple) else (words,)
-    names: list[str] = []
-    notes: list[Note] = []
-    for word in each:
-        ours: str = dialect.boundaries[choose(dialect.boundary, word, dialect.boundaries)]
-        names.append("constant" if ours == "zero" and fill != 0 else ours)
-        note = Note("note.word", {"theirs": f"{dialect.boundary}={word!r}", "ours": f"boundary={names[-1]!r}"})
-        if names[-1] != word and note not in notes:
-            notes.append(note)
-    options: dict[str, object] = {"boundary": names[0] if not isinstance(words, list | tuple) else tuple(names)}
-    if "constant" in names:
+    ours: str = dialect.boundaries[choose(dialect.boundary, word, dialect.boundaries)]
+    ours = "constant" if ours == "zero" and fill != 0 else ours
+    options: dict[str, object] = {"boundary": ours}
+    if ours == "constant":
         options["fill"] = fill
-    return options, notes
+    if ours == word:
+        return options, []
+    return options, [Note("note.word", {"theirs": f"{dialect.boundary}={word!r}", "ours": f"boundary={ours!r}"})]
 
 
 def _plain(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[int] | None) -> Meaning:

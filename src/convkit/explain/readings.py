@@ -25,7 +25,7 @@ def readings(match: Match) -> list[ConvSpec]:
     kernels = tuple(window.kernel for window in match.windows)
     found: list[ConvSpec] = []
     inside = all(window.inside for window in match.windows)
-    sides = [tuple(("zero", "zero") for _ in match.windows)] if inside else match.sides[:_MOST_SIDES]
+    sides = [tuple(("zero", "zero") for _ in match.windows)] if inside else match.told_sides()[:_MOST_SIDES]
     for one in sides:
         for flips, conjugate in match.operations:
             for spec in _candidates(match, flips, conjugate, one):  # type: ignore[arg-type]
@@ -63,7 +63,9 @@ def _candidates(match: Match, flips: bool, conjugate: bool, sides: tuple[Sides, 
                 break
             anchors.append(window.kernel - 1 - steps if flips else steps)
         else:
-            yield ConvSpec.of_arrays(rank, operation, "same", anchor=tuple(anchors), **shared, **outside)
+            usual = [(w.kernel - 1) // 2 if flips else w.kernel // 2 for w in windows]
+            if anchors != usual:
+                yield ConvSpec.of_arrays(rank, operation, "same", anchor=tuple(anchors), **shared, **outside)
     if conjugate and match.numbers == "complex":
         return
     shared["groups"] = match.groups

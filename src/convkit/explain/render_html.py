@@ -33,7 +33,7 @@ def html(explanation: Explanation) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
-        return "<p>" + "<br>".join(escape(line) for line in block.lines) + "</p>"
+        return "<p>" + "<br/>".join(escape(line) for line in block.lines) + "</p>"
     if isinstance(block, Table):
         head = "".join(f'<th scope="col">{escape(column)}</th>' for column in block.columns)
         rows = ""

@@ -87,6 +87,7 @@ def respond(
     sides: Sequence[Sides],
     up: Sequence[int] | None = None,
     fill: Any = 0,
+    margin: int = MARGIN,
 ) -> Response:
     """The response of ``arrays.x`` to ``arrays.k`` under one convention."""
     spatial = range(2, 2 + arrays.rank)
@@ -97,8 +98,8 @@ def respond(
     length: list[int] = []
     for axis in spatial:
         n, reach = arrays.x.shape[axis], dilation[axis - 2] * (arrays.k.shape[axis] - 1) + 1
-        low = 1 - reach - MARGIN
-        high = (n - 1) * up[axis - 2] + MARGIN + reach
+        low = 1 - reach - margin
+        high = (n - 1) * up[axis - 2] + margin + reach
         before, after = sides[axis - 2]
         sources = [_source(p, n, up[axis - 2], before, after) for p in range(low, high)]
         index = np.array(sources)

@@ -65,16 +65,9 @@ def scipy_ndimage(draft: Draft) -> str:
     draft.refuse(network="SciPy", dilation=function)
     if draft.spec.mode != "same":
         raise CannotSay("only-same", function=function, mode=draft.spec.mode)
-    names = {draft.name(name) for sides in draft.spec.boundary for name in sides}
-    if {"zero", "constant"} <= names:
-        raise CannotSay("mixed-boundaries")
-    words: list[str] = []
-    for before, after in draft.spec.boundary:
-        if draft.name(before) != draft.name(after):
-            raise CannotSay("mixed-sides")
-        words.append(str(word_for(before, NDIMAGE)))
-    mode = repr(words[0]) if len(set(words)) == 1 else repr(tuple(words))
-    fill = f", cval={draft.spec.fill!r}" if "constant" in names else ""
+    boundary = draft.boundary()
+    mode = repr(word_for(boundary, NDIMAGE))
+    fill = f", cval={draft.spec.fill!r}" if boundary == "constant" else ""
     origins: list[Size] = [draft.anchor(axis) - draft.kernel(axis) // 2 for axis in range(draft.rank)]
     origin = ""
     if any(value != 0 for value in origins):

@@ -220,6 +220,8 @@ def onnx(draft: Draft) -> str:
             attributes += f", {name}={list(values)}"
     if spec.groups != 1:
         attributes += f", group={spec.groups}"
+        if transposed:
+            draft.notes.append(Note("note.onnx-evaluator"))
     name = "ConvTranspose" if transposed else "Conv"
     inputs, feeds = '"x", "w"', f'"x": {x}, "w": {kernel}'
     if draft.bias:

@@ -95,6 +95,7 @@ class ConvSpec:
         choose("mode", mode, MODES)
         if anchor is not None and mode != "same":
             raise OptionError("anchor-needs-same", mode=mode)
+        sides = boundary_sides(boundary, rank)
         return cls(
             rank=rank,
             operation=operation,  # type: ignore[arg-type]
@@ -103,8 +104,8 @@ class ConvSpec:
             stride=per_axis("stride", stride, rank, 1),
             dilation=per_axis("dilation", dilation, rank, 1),
             anchor=_anchors(anchor, rank) if mode == "same" else None,
-            boundary=boundary_sides(boundary, rank),
-            fill=fill,
+            boundary=sides,
+            fill=_shown_fill(fill, sides),
             **_policies(dtype, overflow, nan, accuracy),  # type: ignore[arg-type]
         )
 
@@ -134,6 +135,7 @@ class ConvSpec:
         else:
             pads = pad_pairs(padding, rank)
         strides, dilations = per_axis("stride", stride, rank, 1), per_axis("dilation", dilation, rank, 1)
+        sides = boundary_sides(boundary, rank)
         extra = per_axis("output_padding", output_padding, rank, 0)
         for axis, spare in enumerate(extra):
             if spare >= max(strides[axis], dilations[axis]) and spare > 0:
@@ -149,8 +151,8 @@ class ConvSpec:
             output_padding=extra,
             stride=strides,
             dilation=dilations,
-            boundary=boundary_sides(boundary, rank),
-            fill=fill,
+            boundary=sides,
+            fill=_shown_fill(fill, sides),
             groups=whole_number("groups", groups, 1),
             **_policies(dtype, overflow, "propagate", accuracy),  # type: ignore[arg-type]
         )
@@ -253,6 +255,11 @@ class ConvSpec:
                 raise ShapeError("empty-output", axis=axis, rule=size.rule, numbers=size.numbers, value=size.value)
             windows.append(Window(n, k, size.value, pad[0] - (sizes.reach(k, d) - 1), 1, d, s))
         return tuple(windows)
+
+
+def _shown_fill(fill: complex, sides: tuple[Sides, ...]) -> complex:
+    """``fill`` where some side shows it, otherwise 0, so that equal operations have equal specs."""
+    return fill if any("constant" in pair for pair in sides) else 0
 
 
 def _anchors(anchor: object, rank: int) -> tuple[int | None, ...] | None:

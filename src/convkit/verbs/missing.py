@@ -1,7 +1,7 @@
 """Missing samples: ``nan="omit"``, ``mask`` and ``weights``.
 
-With confidences ``w``, 1 for a sample that counts in full, each missing share of a sample takes the mean of what the window holds, weighted by
-``|k|``:
+With confidences ``w``, 1 for a sample that counts in full, each missing share of a sample takes the mean of what the
+window holds, weighted by ``|k|``:
 
 ``out = sum k w x + (sum k (1-w)) * (sum |k| w x) / (sum |k| w)``
 
@@ -65,7 +65,7 @@ def convolve(
         with np.errstate(over="ignore", invalid="ignore"):
             mean = sums(counted, size, **bounded) / xp.where(there, weight, weight * 0 + 1)
             repaired = total + sums(lost, k, **bounded, fill=0) * mean
-        total = xp.where(touched, xp.where(there, repaired, repaired * float("nan")), total)
+        total = xp.where(touched, xp.where(there, repaired, xp.zeros_like(repaired) + float("nan")), total)
     return xp.finish(xp.cast(total, compute), result, lambda array: finish(array, result, options["overflow"]))
 
 

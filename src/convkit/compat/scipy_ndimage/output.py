@@ -43,7 +43,7 @@ def prepare(output: Any, x: Array, complex_result: bool = False) -> Array:
     if isinstance(output, (type, np.dtype)):
         dtype = np.dtype(output)
         if complex_result and dtype.kind != "c":
-            warnings.warn(str(refusal(UserWarning, "scipy_ndimage.promoted")), stacklevel=4)
+            warnings.warn(refusal(UserWarning, "scipy_ndimage.promoted"), stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
         return np.zeros(x.shape, dtype)
     if isinstance(output, str):
@@ -101,7 +101,9 @@ def store(result: Array, target: Array) -> Array:
     """
     kind = target.dtype.kind
     with np.errstate(invalid="ignore", over="ignore"):
-        if kind == "u":
+        if kind == "u" and target.itemsize < 8:
+            np.copyto(target, result.astype(np.int64), casting="unsafe")
+        elif kind == "u":
             # A negative double has no unsigned value: the sign is put back after the conversion.
             magnitude = np.abs(result).astype(np.uint64)
             negative = result < 0

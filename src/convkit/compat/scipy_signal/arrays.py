@@ -118,7 +118,8 @@ def _run(verb: Any, x: Array, k: Array, mode: str, method: str) -> Array:
     if method == "fft" and dtype.kind in "fc" and dtype.char not in EXTENDED:
         # As in SciPy, whole numbers beside single precision are transformed in double precision.
         wide = np.result_type(transformed_type(x.dtype), transformed_type(k.dtype))
-        return verb(x.astype(wide, copy=False), k.astype(wide, copy=False), mode, method="fft").astype(dtype, copy=False)
+        x, k = x.astype(wide, copy=False), k.astype(wide, copy=False)
+        return verb(x, k, mode, method="fft").astype(dtype, copy=False)
     options = sums_as_defined(x.shape, k.shape, SMALL)
     if method == "direct":
         options = options or {"accuracy": "elementwise"}

@@ -138,13 +138,14 @@ def _strided(x: Array, kernel: Array, start: int, stride: int, count: int, exten
     before += extra * stride
     last = start + (count - 1) * stride
     after = max(0, last + 1 - x.shape[-1])
+    lines = x.reshape(-1, 1, x.shape[-1])
     y = verbs.conv(
-        x.reshape(-1, 1, x.shape[-1]),
+        lines,
         kernel.reshape(1, 1, -1),
         stride=stride,
         padding=((before, after),),
         operation="convolution",
-        **sums_as_defined(x.shape, (1, kernel.size), LARGE),
+        **sums_as_defined(lines.shape, kernel.shape, LARGE),
         **extension,
     )
     return y[..., extra : extra + count].reshape(*x.shape[:-1], count)

@@ -31,7 +31,7 @@ def swap_needed(shape1: Sequence[int], shape2: Sequence[int], axes: Iterable[int
     return not first_holds
 
 
-def chosen_axes(axes: object, rank: int) -> list[int]:
+def chosen_axes(axes: Any, rank: int) -> list[int]:
     """The axes that a caller named, counted from the front; all of them if none was named.
 
     Raises
@@ -54,6 +54,7 @@ def chosen_axes(axes: object, rank: int) -> list[int]:
     if len(set(counted)) != len(counted):
         raise refusal(ValueError, "scipy_signal.axes-repeated")
     return counted
+
 
 def transformed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type that SciPy transforms ``dtype`` in."""
