@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support.blocks import SPACE, Range, clipped, extended, needed, tap_slices, taps, tiles
+from convkit.algorithms.support.blocks import (
+    SPACE,
+    Range,
+    block_size,
+    clipped,
+    extended,
+    needed,
+    tap_slices,
+    taps,
+    tile_lengths,
+    tiles,
+)
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine, width
@@ -43,7 +54,10 @@ class Direct:
         steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
         seconds = work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        return Cost(2 * work, moved, seconds, 3 * TILE_BYTES * threads.num_threads())
+        lengths = tile_lengths(problem.windows, _per_tile(problem, size))
+        sums = 2 * problem.groups * problem.out_channels * math.prod(lengths)
+        samples = 2 * problem.groups * problem.in_channels * block_size(problem.windows, lengths)
+        return Cost(2 * work, moved, seconds, size * problem.batch * (sums + samples) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
@@ -52,11 +66,16 @@ class Direct:
         return np.ascontiguousarray(kernel, problem.compute_dtype)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        rows = problem.batch * problem.groups * problem.out_channels
-        per_tile = max(64, TILE_BYTES // (out.itemsize * max(1, rows)))
+        per_tile = _per_tile(problem, out.itemsize)
         by_output = problem.outputs < problem.taps
         one_tile = _by_output if by_output else _by_tap
         threads.run_all([partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)])
+
+
+def _per_tile(problem: Problem, size: int) -> int:
+    """Output positions of one tile."""
+    rows = problem.batch * problem.groups * problem.out_channels
+    return max(64, TILE_BYTES // (size * max(1, rows)))
 
 
 def _block(problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[Any]) -> tuple[Array, list[Range]]:

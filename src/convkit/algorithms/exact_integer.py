@@ -25,6 +25,12 @@ from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 
 FLOAT_EXACT = 2**53
+SAFE_ROUNDING = 0.4
+"""Error up to which a sum rounds to the right integer, with a margin below one half."""
+
+CHUNK = 1 << 15
+"""Sums turned into integers at a time."""
+
 SPLITS = (1, 2, 3, 4, 5, 6, 8)
 _ENGINES = ("products", "transform", "integers")
 
@@ -70,12 +76,13 @@ class ExactInteger:
         return None if problem.exact else Reason("not-integer", dtype=problem.compute_dtype)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
-        # Values are not known yet: the figure is that of numbers whose sums float64 holds.
+        # Values are not known yet: the figures are those of numbers whose sums float64 holds. Larger ones take another
+        # eight bytes for each sample and output of every digit.
         inner = _products(problem)
         cost = inner.algorithm.cost(inner.problem, machine)
         result = 8 * math.prod(problem.output_shape)
         seconds = cost.seconds + 3 * result / machine.bandwidth + 20 * machine.call
-        return Cost(cost.flops, cost.bytes + 2 * result, seconds, cost.workspace + 2 * result)
+        return Cost(cost.flops, cost.bytes + 2 * result, seconds, cost.workspace + 16 * CHUNK)
 
     def bound(self, problem: Problem) -> ErrorBound:
         return ErrorBound("exact", 0.0)
@@ -165,18 +172,16 @@ def _engine(problem: Problem, engine: str, one: tuple[int, int], total: int, fit
         return plan_for(problem.derive(overflow="wrap"), "direct") if (total < 2**63 or wraps) else None
     if total >= FLOAT_EXACT:
         return None
+    asked = _float_problem(problem).derive(accuracy="norm")
+    # The norm of one block is at most that of the whole extended input.
+    samples = math.prod(window.span for window in problem.windows) * problem.in_channels
+    size = one[0] * math.sqrt(samples) * one[1] * math.sqrt(problem.terms)
+    exact: list[Plan] = []
     for method in ("fft", "overlap-save"):
-        asked = _float_problem(problem).derive(accuracy="norm")
         algorithm = registry.algorithm(method)
-        if algorithm.applies(asked) is not None:
-            continue
-        bound = algorithm.bound(asked).factor
-        # The norm of one block is at most that of the whole extended input.
-        samples = math.prod(window.span for window in problem.windows) * problem.in_channels
-        error = bound * one[0] * math.sqrt(samples) * one[1] * math.sqrt(problem.terms)
-        if error < 0.4:
-            return plan_for(asked, method)
-    return None
+        if algorithm.applies(asked) is None and algorithm.bound(asked).factor * size < SAFE_ROUNDING:
+            exact.append(plan_for(asked, method))
+    return min(exact, key=lambda plan: plan.seconds, default=None)
 
 
 def _digits(values: Array, count: int, bits: int) -> list[Array]:
@@ -208,11 +213,16 @@ def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array,
         if target is not out:
             out[...] = target.astype(out.dtype)
         return
-    sums = np.empty(out.shape, np.float64)
+    # Sums and integers take eight bytes each, so the one becomes the other in place.
+    in_place = out.flags.c_contiguous
+    sums = out.view(np.float64) if in_place else np.empty(out.shape, np.float64)
     plan.algorithm.run(plan.problem, plan.algorithm.prepare(plan.problem, kernel), x, sums)
-    if scheme.engine == "transform":
-        np.rint(sums, out=sums)
-    out[...] = sums.astype(np.int64)
+    flat, target = (sums.reshape(-1), out.reshape(-1)) if in_place else (sums, out)
+    for at in range(0, len(flat), CHUNK):
+        part = flat[at : at + CHUNK]
+        target[at : at + CHUNK] = (
+            np.rint(part).astype(np.int64) if scheme.engine == "transform" else part.astype(np.int64)
+        )
 
 
 def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: int) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support.blocks import Range, extended, needed, tap_slices, tiles
+from convkit.algorithms.support.blocks import Range, block_size, extended, needed, tap_slices, tile_lengths, tiles
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
@@ -56,8 +56,9 @@ class Separable:
         steps = cuts * problem.rank * sum(window.kernel for window in problem.windows)
         seconds = work * width(problem.compute_dtype) / machine.elementwise * 1.1 + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        halo = math.prod(1 + window.reach / 128 for window in problem.windows)
-        return Cost(2 * work, moved, seconds, int(4 * halo * TILE_BYTES * threads.num_threads()))
+        lengths = tile_lengths(problem.windows, _per_tile(problem, size))
+        block = block_size(problem.windows, lengths)
+        return Cost(2 * work, moved, seconds, 4 * size * problem.batch * block * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
         terms = sum(window.kernel for window in problem.windows) + 4 * len(problem.windows) + 8 + problem.rank
@@ -77,9 +78,14 @@ class Separable:
         return [[vector.astype(dtype) for vector in term] for term in found]
 
     def run(self, problem: Problem, prepared: Factors, x: Array, out: Array) -> None:
-        per_tile = max(256, TILE_BYTES // (out.itemsize * max(1, problem.batch)))
+        per_tile = _per_tile(problem, out.itemsize)
         boxes = tiles(problem.windows, per_tile)
         threads.run_all([partial(_tile, problem, prepared, x, out, box) for box in boxes])
+
+
+def _per_tile(problem: Problem, size: int) -> int:
+    """Output positions of one tile."""
+    return max(256, TILE_BYTES // (size * max(1, problem.batch)))
 
 
 def _tile(problem: Problem, factors: Factors, x: Array, out: Array, box: tuple[Range, ...]) -> None:

@@ -6,6 +6,7 @@ padded or copied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise, product
@@ -88,25 +89,35 @@ def clipped(window: Window, span: Range) -> Range:
     return (lo, hi) if lo < hi else (lo, lo)
 
 
-def tiles(windows: Sequence[Window], per_tile: int, *, borders: bool = True) -> list[tuple[Range, ...]]:
+def tiles(windows: Sequence[Window], per_tile: int) -> list[tuple[Range, ...]]:
     """Cut the outputs into boxes of at most about ``per_tile`` outputs, last axis longest.
 
-    With ``borders`` the cuts also run where windows begin to leave the input, so that inner tiles are views. The cuts
+    The cuts also run where windows begin to leave the input, so that inner tiles are views. The cuts
     depend on the geometry alone, so results do not depend on the number of threads.
     """
+    lengths = tile_lengths(windows, per_tile)
+    cuts = [_cuts(window, length) for window, length in zip(windows, lengths, strict=True)]
+    return list(product(*cuts))
+
+
+def tile_lengths(windows: Sequence[Window], per_tile: int) -> list[int]:
+    """Outputs of one tile along each axis, at most about ``per_tile`` together."""
     lengths = [0] * len(windows)
     room = max(1, per_tile)
     for axis in range(len(windows) - 1, -1, -1):
         lengths[axis] = max(1, min(windows[axis].count, room))
-        room //= max(1, lengths[axis])
-        room = max(1, room)
-    cuts = [_cuts(window, length, borders) for window, length in zip(windows, lengths, strict=True)]
-    return list(product(*cuts))
+        room = max(1, room // lengths[axis])
+    return lengths
 
 
-def _cuts(window: Window, length: int, borders: bool) -> list[Range]:
+def block_size(windows: Sequence[Window], lengths: Sequence[int]) -> int:
+    """Extended samples that a tile of ``lengths`` outputs needs, for one channel."""
+    return math.prod((n - 1) * window.stride + window.reach for window, n in zip(windows, lengths, strict=True))
+
+
+def _cuts(window: Window, length: int) -> list[Range]:
     marks = {0, window.count}
-    if borders and not window.inside and window.sides != ("zero", "zero"):
+    if not window.inside and window.sides != ("zero", "zero"):
         # First output whose window lies inside, and first that leaves it again.
         enter = -(-max(0, -window.start) // window.stride)
         leave = (window.size - window.reach - window.start) // window.stride + 1
