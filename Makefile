@@ -36,6 +36,7 @@ test-doc: $(VENV)/.installed-dev
 # SciPy's own tests with convkit's names swapped in: a process of its own, because names inside SciPy are replaced.
 test-suites: $(VENV)/.installed-dev
 	$(PY) tests/suites/run.py
+	$(PY) -m pytest tests/suites/test_swap.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

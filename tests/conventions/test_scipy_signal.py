@@ -109,7 +109,7 @@ def test_upfirdn(data, taps, shape, up, down, mode, axis, cval):
     else:
         dtypes = ("int16", "uint8", "float32", "float64", "complex64", "complex128")
         h, x = data.draw(arrays(dtypes, (taps,))), data.draw(arrays(dtypes, shape))
-    scale = window_sum(np.append(np.abs(x), cval), h) * 50
+    scale = window_sum(np.append(np.abs(x), cval), h) * 25
     agree(ours.upfirdn, model.upfirdn, h, x, up, down, axis, mode, cval, scale=scale)
 
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convkit.compat import cv2, numpy, scipy_ndimage, scipy_signal, torch
 
 __all__ = ["cv2", "numpy", "scipy_ndimage", "scipy_signal", "torch"]
 
