@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,11 +63,8 @@ def test_exit_codes(process, tmp_path):
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", process("--version").stdout)
 
 
-def test_help_loads_nothing_heavy(process):
-    import subprocess
-
-    from tests.cli.conftest import SOURCE
-
+def test_help_loads_nothing_heavy():
+    source = str(Path(doctor.__file__).parents[2])
     code = (
         "import sys\n"
         "from convkit.cli import main\n"
@@ -74,7 +73,7 @@ def test_help_loads_nothing_heavy(process):
         "print([name for name in ('torch', 'scipy', 'matplotlib', 'PIL', 'sklearn') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": SOURCE}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,3 +179,9 @@ def test_scenes_as_text(language, markdown):
     assert "x k[1] |  .  1  2  3  4  ." in text
     assert ("手算" in text) == (language == "zh")
     assert ("| ✓ |" in text) == markdown
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_docs_list_every_scene(language):
+    text = (Path(__file__).parents[2] / "docs" / language / "tour.md").read_text(encoding="utf-8")
+    assert [name for name in SCENES if f"`{name}`" not in text] == []
