@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 
 from convkit import data
-from convkit.catalogue import texts
 from convkit.errors import FileError, MissingExtraError
 
 IMAGE = np.arange(7 * 5, dtype=np.uint8).reshape(7, 5) * 7
@@ -228,7 +228,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "code"),
     [
-        ("", "unknown-suffix"),
+        ("", "is-a-folder"),
         ("x.doc", "unknown-suffix"),
         ("folder.npy", "is-a-folder"),
         ("no/x.npy", "no-folder"),
@@ -285,6 +285,6 @@ def test_every_code_of_the_room_is_said_in_both_languages():
     )
     assert "无法写入 a.npy：disk full" in error.text("zh")
     source = "".join(path.read_text() for path in Path(data.__file__).parent.glob("*.py"))
-    for key in texts("en"):
-        if key.startswith("error.file."):
-            assert f'"{key.split(".")[2]}"' in source, key
+    words = json.loads((Path(data.__file__).parents[1] / "locales" / "en" / "data.json").read_text(encoding="utf-8"))
+    for name in (*words["error"]["file"], *words["error"]["missing"]):
+        assert f'"{name}"' in source, name

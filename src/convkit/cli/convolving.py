@@ -51,11 +51,12 @@ def convolve_command(
     from convkit.cli.fitting import fitted
     from convkit.cli.options import dtype_named, operand
     from convkit.cli.working import working
+    from convkit.data.files import output_format
     from convkit.errors import FileError
 
     wanted = dtype_named(dtype) if dtype else None
     if output is not None:
-        data.files.format_of(output)
+        output_format(output)
     with working() as doing:
         doing("cli.step.reading")
         content, kernel = operand(x, "X"), operand(k, "K")

@@ -69,9 +69,10 @@ def filter_command(
     from convkit.cli.fitting import fitted
     from convkit.cli.options import dtype_named
     from convkit.cli.working import working
+    from convkit.data.files import output_format
 
     wanted = dtype_named(dtype) if dtype else None
-    data.files.format_of(output)
+    output_format(output)
     with working() as doing:
         doing("cli.step.reading")
         content = data.read(source)

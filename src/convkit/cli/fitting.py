@@ -50,10 +50,13 @@ def fitted(values: NDArray[Any], dtype: str, scale: str = "none") -> tuple[NDArr
             low = -high
         span = (high - low) or 1.0
         values = least + (values - low) * ((most - least) / span)
-    outside = float(np.mean((values < least) | (values > most))) if values.size else 0.0
+    if values.dtype.kind == "f":
+        values = np.rint(values)
+    # NaN compares as neither, so it counts as outside.
+    outside = float(np.mean(~((values >= least) & (values <= most)))) if values.size else 0.0
     if values.dtype.kind == "f":
         # The next float below the upper bound: the bound itself may not be a float.
         top = float(most) if float(most) <= most else float(np.nextafter(float(most), 0))
-        values = np.rint(np.nan_to_num(values, nan=0.0)).clip(float(least), top)
+        values = np.nan_to_num(values, nan=0.0).clip(float(least), top)
         return values.astype(kind), outside
     return values.clip(least, most).astype(kind), outside

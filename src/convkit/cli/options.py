@@ -85,7 +85,7 @@ def operand(text: str, name: str) -> Content:
         return data.read(text)
     import numpy as np
 
-    rows = [[_number(cell, name, text) for cell in re.split(r"[,\s]+", row.strip())] for row in text.split(";")]
+    rows = [[_number(cell, name, text) for cell in re.split(r"\s*,\s*|\s+", row.strip())] for row in text.split(";")]
     if len({len(row) for row in rows}) != 1:
         raise OptionError("bad-literal", name=name, text=text, cell=";")
     array = np.array(rows)

@@ -17,7 +17,8 @@ def read_npy(path: Path, member: str | None) -> Content:
     """Read the one array of an npy file."""
     _check_start(path, _ARRAY_MAGIC, "npy")
     try:
-        return Content(numeric(np.load(path, allow_pickle=False), path))
+        with path.open("rb") as stream:
+            return Content(numeric(np.load(stream, allow_pickle=False), path))
     except FileError:
         raise
     except (ValueError, EOFError) as error:
@@ -28,7 +29,7 @@ def read_npz(path: Path, member: str | None) -> Content:
     """Read the array called ``member``, or the only one there is."""
     _check_start(path, _ARCHIVE_MAGIC, "npz")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             names = list(archive.files)
             if member is None and len(names) != 1:
                 raise FileError("which-array", path=str(path), count=len(names), names=", ".join(names) or "-")

@@ -64,6 +64,23 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     return FORMATS[suffix]
 
 
+def output_format(path: str | os.PathLike[str]) -> Format:
+    """The format of a file to write; what cannot be written to is refused before any work is done.
+
+    Raises
+    ------
+    FileError
+        ``file.is-a-folder``, ``file.unknown-suffix``, ``file.no-folder``.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise FileError("is-a-folder", path=str(place))
+    form = format_of(place)
+    if not place.resolve().parent.is_dir():
+        raise FileError("no-folder", path=str(place), folder=str(place.parent))
+    return form
+
+
 def read(path: str | os.PathLike[str]) -> Content:
     """Read a file of numbers, a sound or a picture.
 
@@ -129,7 +146,7 @@ def write(path: str | os.PathLike[str], content: Content | ArrayLike) -> None:
         ``missing.pictures``, ``missing.sounds``.
     """
     place = Path(path)
-    form = format_of(place)
+    form = output_format(place)
     if not isinstance(content, Content):
         content = Content(np.asarray(content), form.kind)
     with written_whole(place) as temporary:

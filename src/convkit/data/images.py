@@ -24,7 +24,7 @@ def read_picture(path: Path, member: str | None) -> Content:
     """
     pillow = _pillow()
     try:
-        with pillow.Image.open(path) as image:
+        with path.open("rb") as stream, pillow.Image.open(stream) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise FileError("many-pictures", path=str(path), count=image.n_frames)
             if image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):

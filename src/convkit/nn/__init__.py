@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from convkit.nn.evaluation import Evaluation, evaluate
     from convkit.nn.layers import Conv1d, Conv2d, Conv3d
     from convkit.nn.networks import digit_network
+    from convkit.nn.reading import Reading, read_digits
     from convkit.nn.training import shifted, train
 
 _HOMES = {
@@ -21,8 +22,10 @@ _HOMES = {
     "Conv2d": "layers",
     "Conv3d": "layers",
     "Evaluation": "evaluation",
+    "Reading": "reading",
     "digit_network": "networks",
     "evaluate": "evaluation",
+    "read_digits": "reading",
     "shifted": "training",
     "train": "training",
 }
@@ -31,8 +34,10 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "Evaluation",
+    "Reading",
     "digit_network",
     "evaluate",
+    "read_digits",
     "shifted",
     "train",
 ]

@@ -12,6 +12,14 @@ _BOUNDARIES = {"zeros": "zero", "reflect": "reflect", "replicate": "edge", "circ
 class _Conv:
     """The forward pass that the three layers share: torch's module keeps the weights, the verb computes."""
 
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch names its argument so)
         """``out[b, o] = sum_i correlate(input[b, i], weight[o, i]) + bias[o]``; without a batch axis as well."""
         alone = input.ndim == self.weight.ndim - 1

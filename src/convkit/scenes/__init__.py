@@ -1,23 +1,17 @@
 """The scenes, in the order of the tour."""
 
-from convkit.scenes import (  # noqa: F401  (each registers its scenes)
-    images_compare,
-    images_edges,
-    images_noise,
-    images_window,
-    networks_dense,
-    networks_digits,
-    networks_sizes,
-    networks_units,
-    signals_circular,
-    signals_growth,
-    signals_laws,
-    signals_meaning,
-    signals_search,
-    signals_sums,
-)
+from importlib import import_module
+
 from convkit.scenes.figures import Figure, Label, Lines, Picture, Plot, Series, Table
 from convkit.scenes.scene import SCENES, Check, Example, Outcome, Report, Scene, find, run, shown
+
+# The order of the tour; each file registers its scenes when it is imported.
+for _file in (
+    "signals_meaning", "signals_sums", "signals_growth", "signals_circular", "signals_laws", "signals_search",
+    "images_window", "images_edges", "images_noise", "images_compare",
+    "networks_units", "networks_sizes", "networks_dense", "networks_digits",
+):  # fmt: skip
+    import_module(f"convkit.scenes.{_file}")
 
 __all__ = [
     "SCENES",

@@ -10,30 +10,19 @@ import convkit as ck
 from convkit.scenes.figures import Picture, Plot, Table, caption, curve
 from convkit.scenes.scene import Outcome, Progress, at_least, equal, scene
 
-EPOCHS, BATCH, RATE, SHIFT, SEED = 20, 128, 8e-3, 1, 0
+EPOCHS = 20
 
 
 @scene("digits", "networks", extra="nn", module="torch", lengthy="yes")
 def digits(progress: Progress | None = None) -> Outcome:
     """Train a small network on 1442 digits and let it name the 355 held out."""
-    import torch
-
     from convkit import nn
 
     d = ck.data.digits()
-    seen, labels = _tensor(d.train_images), torch.from_numpy(d.train_labels).long()
-    unseen, truth = _tensor(d.test_images), torch.from_numpy(d.test_labels).long()
-    with torch.random.fork_rng():  # the caller's own random numbers go on as if nothing had happened
-        torch.manual_seed(SEED)
-        network = nn.digit_network()
-        options = {"epochs": EPOCHS, "batch": BATCH, "rate": RATE, "shift": SHIFT, "seed": SEED}
-        losses = nn.train(network, seen, labels, progress=progress, **options)
-    result = nn.evaluate(network, unseen, truth)
-    with torch.no_grad():
-        layer = network[0]
-        learned = layer.weight.numpy()[:, 0]
-        maps = layer(unseen[:1])[0].numpy()
-    by_verb = ck.conv(unseen[:1].numpy(), layer.weight.detach().numpy(), layer.bias.detach().numpy(), padding=1)[0]
+    reader = nn.read_digits(epochs=EPOCHS, progress=progress)
+    result = reader.evaluation
+    first = d.test_images[:1, None].astype(np.float32) / 16
+    by_verb = ck.conv(first, reader.kernels, reader.bias, padding=1)[0]
     wrong = np.flatnonzero(result.said != d.test_labels)
     words = partial(caption, "digits")
     figures = [
@@ -44,10 +33,10 @@ def digits(progress: Progress | None = None) -> Outcome:
             names=[str(c) for c in range(10)],
             marked=frozenset((i, i) for i in range(10)),
         ),
-        Plot(words("loss"), [curve(words("loss"), losses, np.arange(1, EPOCHS + 1))], across=words("epoch")),
-        Picture(words("kernels"), _sheet(learned), "signed"),
+        Plot(words("loss"), [curve(words("loss"), reader.losses, np.arange(1, EPOCHS + 1))], across=words("epoch")),
+        Picture(words("kernels"), _sheet(reader.kernels[:, 0]), "signed"),
         Picture(words("digit", label=int(d.test_labels[0])), d.test_images[0].max() - d.test_images[0]),
-        Picture(words("maps"), _sheet(maps), "signed"),
+        Picture(words("maps"), _sheet(reader.maps), "signed"),
     ]
     if wrong.size:
         said = ", ".join(f"{d.test_labels[i]} → {result.said[i]}" for i in wrong[:8])
@@ -56,17 +45,10 @@ def digits(progress: Progress | None = None) -> Outcome:
         [
             at_least("accuracy", 0.985, result.accuracy),
             equal("held-out", 355, int(result.confusion.sum())),
-            equal("layer", np.zeros(maps.shape), maps - by_verb, 1e-5),
+            equal("layer", reader.maps, by_verb, 1e-5),
         ],
         figures,
     )
-
-
-def _tensor(images):  # type: ignore[no-untyped-def]
-    """Ink from 0 to 1, with a channel axis."""
-    import torch
-
-    return torch.from_numpy(images).float().unsqueeze(1) / 16
 
 
 def _sheet(tiles: np.ndarray, columns: int = 8) -> np.ndarray:  # type: ignore[type-arg]

@@ -85,8 +85,8 @@ def volume() -> Outcome:
     out = ck.conv(x, w, bias, stride=2, padding=1)
     spec = ConvSpec.of_network(2, stride=2, padding=1)
     operator = oracle.network_operator(spec, x.shape, w.shape)
-    grids = [oracle.Grid.of(array.tolist()) for array in (x, w, bias)]
-    trace = oracle.trace(operator, *grids)
+    grid = oracle.Grid.of
+    trace = oracle.trace(operator, grid(x.tolist()), grid(w.tolist()), grid(bias.tolist()))
     truth = np.array([int(step.value) for step in trace]).reshape(trace.shape)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     loops = np.array(

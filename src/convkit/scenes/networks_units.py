@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ def unit(inputs: NDArray[np.generic], weights: list[float], bias: float) -> NDAr
     return ck.conv(x, np.array(weights, dtype=np.float64)[None, :, None], np.array([float(bias)]))[:, 0, 0]
 
 
-def sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(z: NDArray[Any]) -> NDArray[np.float64]:
     """``1 / (1 + exp(-z))``."""
     return 1 / (1 + np.exp(-z))
 
