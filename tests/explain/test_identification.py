@@ -198,6 +198,19 @@ def test_near_misses(spoil, key: str, words: str) -> None:
     assert "ck.convolve(x, k, mode='same')" in found.text()
 
 
+def test_volumes_are_not_taken_for_channels() -> None:
+    x, k = asymmetric((4, 5, 3, 4)).astype(int), asymmetric((2, 3, 2, 1), 1).astype(int)
+    best = identify(x, k, ck.convolve(x, k, "same")).matches[0]
+    assert best.codes[0] == "ck.convolve(x, k, mode='same')"
+
+
+def test_a_bias_for_every_channel() -> None:
+    x, w = asymmetric((2, 3, 7, 6)), asymmetric((4, 3, 3, 2), 1)
+    found = identify(x, w, ck.conv(x, w, [3, -1, 0.5, 2], stride=2, padding=1))
+    assert keys(found) == ["bias"]
+    assert "ck.conv(x, w, padding=1, stride=2) plus a bias for every channel: 3, -1, 0.5, 2" in found.text()
+
+
 def test_a_normalised_kernel() -> None:
     x, k = asymmetric((7, 6)), np.array([[1.0, 2, 3], [4, 5, 7]])
     found = identify(x, k, ck.convolve(x, k / k.sum(), "same"))

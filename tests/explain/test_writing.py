@@ -140,7 +140,7 @@ def test_complex_kernels_are_conjugated_where_the_library_does() -> None:
 @pytest.mark.parametrize(
     ("spec", "library", "reason"),
     [
-        (ConvSpec.of_arrays(2), "numpy", "np.convolve works along 1 axes, this is along 2"),
+        (ConvSpec.of_arrays(2), "numpy", "number of convolved axes: np.convolve takes 1, here it is 2"),
         (ConvSpec.of_arrays(1, dilation=2), "scipy.signal", "scipy.signal.convolve has no dilation"),
         (
             ConvSpec.of_arrays(2, mode="full"), "scipy.ndimage",

@@ -236,6 +236,12 @@ def _name(near: _Near, arrays: Arrays) -> str:
 
 def _constant(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
     rest = arrays.y - near.values
+    each = rest.reshape(rest.shape[0], rest.shape[1], -1)[:1, :, :1]
+    if rest.shape[1] > 1 and rest.size > each.size and not equal.close(each, each[:, :1]).all():
+        if equal.all(rest, np.broadcast_to(each.reshape(1, -1, *[1] * arrays.rank), rest.shape)):
+            bias = ", ".join(_plain(value) for value in each.reshape(-1)[:8])
+            return Note("identify.bias", {"code": _name(near, arrays), "bias": bias + ", ..." * (each.size > 8)})
+        return None
     if rest.size > 1 and equal.all(rest, np.broadcast_to(rest.reshape(-1)[:1], rest.shape).reshape(rest.shape)):
         return Note("identify.offset", {"code": _name(near, arrays), "offset": _plain(rest.reshape(-1)[0])})
     return None

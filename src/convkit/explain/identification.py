@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -173,7 +173,7 @@ def identify(
     keys: set[Key] = set()
     matches: list[Match] = []
     tried = 0
-    views = list(_views(*numbers))
+    views = _views(*numbers)
     for arrays in views:
         if matches and arrays.network == "arrays":
             break  # batch and channels explain y; volumes of numbers need not
@@ -207,7 +207,10 @@ def _equality(arrays: Sequence[np.ndarray[Any, Any]], tolerance: float | None) -
         return Equality()
     eps = max(float(np.finfo(kind).eps) for kind in kinds)
     with np.errstate(invalid="ignore", over="ignore"):
-        size = np.nanmax(np.abs(arrays[0].astype(complex))) * np.nansum(np.abs(arrays[1].astype(complex)))
+        weights = np.abs(arrays[1].astype(complex))
+        # with channels, one output sums over one of the first axis only
+        sums = np.nansum(weights.reshape(weights.shape[0] if weights.ndim > 2 else 1, -1), axis=1)
+        size = np.nanmax(np.abs(arrays[0].astype(complex))) * sums.max()
     return Equality(64 * eps * max(float(size), float(np.finfo(float).tiny)))
 
 
@@ -222,11 +225,14 @@ def _comparable(array: np.ndarray[Any, Any], all_: Sequence[np.ndarray[Any, Any]
     return array.astype(np.complex128 if any(item.dtype.kind == "c" for item in all_) else np.float64)
 
 
-def _views(x: Any, k: Any, y: Any) -> Iterator[Arrays]:
-    """Plain arrays; and, where the channel numbers allow it, a network's arrays."""
+def _views(x: Any, k: Any, y: Any) -> list[Arrays]:
+    """A network's arrays, where the channel numbers allow it; plain arrays otherwise, and with three axes as well."""
+    views: list[Arrays] = []
     if x.ndim >= 3 and y.shape[0] == x.shape[0]:
         if y.shape[1] == k.shape[0] and x.shape[1] % k.shape[1] == 0 and k.shape[0] % (x.shape[1] // k.shape[1]) == 0:
-            yield Arrays(x, k, y, "network")
+            views.append(Arrays(x, k, y, "network"))
         if x.shape[1] == k.shape[0] and y.shape[1] % k.shape[1] == 0 and x.shape[1] % (y.shape[1] // k.shape[1]) == 0:
-            yield Arrays(x, k, y, "transposed")
-    yield Arrays(x[None, None], k[None, None], y[None, None])
+            views.append(Arrays(x, k, y, "transposed"))
+    if not views or x.ndim == 3:
+        views.append(Arrays(x[None, None], k[None, None], y[None, None]))
+    return views

@@ -202,7 +202,7 @@ def write(
     >>> write(ConvSpec.of_arrays(1, "correlation", "same", boundary="reflect"), "scipy.ndimage").code
     "scipy.ndimage.correlate(x, k, mode='mirror')"
     >>> print(write(ConvSpec.of_arrays(1), "opencv").reason)
-    cv2.filter2D works along 2 axes, this is along 1
+    number of convolved axes: cv2.filter2D takes 2, here it is 1
     """
     from convkit.explain.writing_arrays import WRITERS as arrays
     from convkit.explain.writing_networks import WRITERS as networks
