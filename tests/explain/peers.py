@@ -14,8 +14,6 @@ with warnings.catch_warnings():
     import cv2
     import onnx
     import onnx.reference
-    import scipy.ndimage
-    import scipy.signal
     import torch
 
 # TensorFlow is half a gigabyte and not in the pinned environment; where it is installed, it is asked as well.

@@ -1,8 +1,7 @@
-"""Whatever convention made y is found again; ties are admitted; near misses are named. Public mix-ups come out right."""
+"""Whatever convention made y is found again; ties are admitted; near misses and public mix-ups are named."""
 
 from __future__ import annotations
 
-import time
 from fractions import Fraction
 
 import numpy as np
@@ -32,7 +31,9 @@ def test_a_stride_that_was_announced_and_not_made() -> None:
     found = identify(ARITHMETIC_X, ARITHMETIC_K, printed)
     assert keys(found) == ["cropped-like-stride"]
     assert "stride 2 with the same padding gives [[1, 5, 6], [7, 8, 3], [3, 10, 4]]" in found.text()
-    claimed = identify(ARITHMETIC_X, ARITHMETIC_K, printed, claimed=ConvSpec.of_arrays(2, "correlation", "same", stride=2))
+    claimed = identify(
+        ARITHMETIC_X, ARITHMETIC_K, printed, claimed=ConvSpec.of_arrays(2, "correlation", "same", stride=2)
+    )
     assert keys(claimed)[:3] == ["not-claimed", "stride-cropped", "cells"]
     right = identify(ARITHMETIC_X, ARITHMETIC_K, [[1, 5, 6], [7, 8, 3], [3, 10, 4]])
     assert [match.codes[0] for match in right.matches] == ["ck.correlate(x, k, mode='same', stride=2)"]
@@ -47,7 +48,8 @@ def test_an_output_that_belongs_to_another_input() -> None:
     typed = identify([[1, 2, 3], [4, 5, 6], [6, 7, 8]], k, y)
     assert typed.found == "none"
     assert keys(typed) == ["few-cells"]
-    assert "ck.correlate(x, k, mode='valid')" in typed.text() and "should be 35, 41" in typed.text()
+    assert "ck.correlate(x, k, mode='valid')" in typed.text()
+    assert "should be 35, 41" in typed.text()
 
 
 def test_a_circle_that_was_cut() -> None:
@@ -171,7 +173,7 @@ def test_a_complex_kernel_tells_whether_it_was_conjugated() -> None:
 )
 @pytest.mark.parametrize("rank", [1, 2])
 def test_what_was_claimed_and_what_was_done(rank: int, make, claimed: str, key: str) -> None:
-    x, k = asymmetric((9, 8)[:rank]).astype(int), asymmetric((3, 4)[:rank], 1).astype(int)
+    x, k = 50 + asymmetric((9, 8)[:rank]).astype(int), asymmetric((3, 4)[:rank], 1).astype(int)
     found = identify(x, k, make(x, k), claimed=claimed)
     assert key in keys(found)
     assert found.found == "one"
@@ -192,7 +194,8 @@ def test_near_misses(spoil, key: str, words: str) -> None:
     found = identify(x, k, spoil(ck.convolve(x, k, "same")))
     assert found.found == "none"
     assert keys(found) == [key]
-    assert words in found.text() and "ck.convolve(x, k, mode='same')" in found.text()
+    assert words in found.text()
+    assert "ck.convolve(x, k, mode='same')" in found.text()
 
 
 def test_a_normalised_kernel() -> None:
@@ -202,7 +205,9 @@ def test_a_normalised_kernel() -> None:
     assert "divided by its sum 22" in found.text()
 
 
-@pytest.mark.parametrize(("rounding", "key"), [(np.rint, "rounded-rint"), (np.trunc, "rounded-trunc"), (np.floor, "rounded-floor")])
+@pytest.mark.parametrize(
+    ("rounding", "key"), [(np.rint, "rounded-rint"), (np.trunc, "rounded-trunc"), (np.floor, "rounded-floor")]
+)
 def test_rounded_results(rounding, key: str) -> None:
     x, k = asymmetric((8,)), np.array([0.31, 0.24, -0.17])
     assert keys(identify(x, k, rounding(ck.convolve(x, k, "same")))) == [key]
@@ -232,13 +237,15 @@ def test_a_circle_of_another_length() -> None:
     x, k = np.array([3, 1, 4, 1, 5]), np.array([2, 7, 1, 8])
     y = np.rint(np.fft.ifft(np.fft.fft(x, 6) * np.fft.fft(k, 6)).real).astype(int)
     found = identify(x, k, y)
-    assert keys(found) == ["circular-length"] and "length 6" in found.text()
+    assert keys(found) == ["circular-length"]
+    assert "length 6" in found.text()
 
 
 def test_noise_is_not_taken_for_anything() -> None:
     rng = np.random.default_rng(5)
     found = identify(asymmetric((8, 7)), asymmetric((3, 3), 1), rng.standard_normal((8, 7)))
-    assert found.found == "none" and keys(found) == ["nothing-near"]
+    assert found.found == "none"
+    assert keys(found) == ["nothing-near"]
 
 
 def test_nothing_can_be_told_from_zeros() -> None:
@@ -248,11 +255,13 @@ def test_nothing_can_be_told_from_zeros() -> None:
 def test_the_answer_is_plain_data_too() -> None:
     found = identify([1, 2, 3, 4, 5, 6], [1, 2, 3], [14, 20, 26, 32])
     data = found.to_dict()
-    assert data["found"] == "one" and data["tolerance"] == 0
+    assert data["found"] == "one"
+    assert data["tolerance"] == 0
     assert data["matches"][0]["codes"] == ["ck.correlate(x, k, mode='valid')"]
     assert {"library": "numpy", "code": "np.correlate(x, k, mode='valid')"} in data["matches"][0]["calls"]
     with using("zh"):
-        assert "任意（没有窗口超出数组）" in found.text() and "any (" not in found.text()
+        assert "任意（没有窗口超出数组）" in found.text()
+        assert "any (" not in found.text()
 
 
 @pytest.mark.parametrize("arrays", [([1, 2], [[1]], [1, 2]), ([1, 2], [], [1]), (1, 2, 3)])

@@ -69,7 +69,9 @@ def test_calls_along_one_axis(call: str, size: int) -> None:
     library = DIALECTS[read(call).name].library
     for given in (None, k.shape):
         translation = translate(call, kernel_shape=given)
-        np.testing.assert_allclose(run("convkit", translation.code, x=x, k=k), run(library, call, x=x, k=k), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            run("convkit", translation.code, x=x, k=k), run(library, call, x=x, k=k), rtol=1e-9, atol=1e-9
+        )
     if translation.meaning.verb in ("convolve", "correlate") and "np.sum" not in translation.code:
         np.testing.assert_allclose(compute(translation.spec, x, k), run(library, call, x=x, k=k), rtol=1e-9, atol=1e-9)
 
@@ -91,7 +93,12 @@ def test_calls_along_two_axes(call: str, shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("call", NETWORK)
 def test_network_calls(call: str) -> None:
-    arrays = {"x": asymmetric((2, 4, 9, 8)), "b": asymmetric((4,), 2), "w": asymmetric((4, 4, 3, 2), 1), "v": asymmetric((4, 3, 4, 2), 1)}
+    arrays = {
+        "x": asymmetric((2, 4, 9, 8)),
+        "b": asymmetric((4,), 2),
+        "w": asymmetric((4, 4, 3, 2), 1),
+        "v": asymmetric((4, 3, 4, 2), 1),
+    }
     np.testing.assert_allclose(run("convkit", translate(call).code, **arrays), run("torch", call, **arrays), rtol=1e-9)
 
 
@@ -108,7 +115,10 @@ ONNX = [
 def test_onnx_nodes(call: str, attributes: dict) -> None:
     arrays = {"x": asymmetric((2, 4, 8, 9)), "w": asymmetric((4, 4, 3, 2), 1)}
     kind = read(call).name.removeprefix("onnx.")
-    node = f'y = onnx.reference.ReferenceEvaluator(onnx.helper.make_node("{kind}", ["x", "w"], ["y"], **{attributes!r})).run(None, {{"x": x, "w": w}})[0]'
+    node = (
+        f'node = onnx.helper.make_node("{kind}", ["x", "w"], ["y"], **{attributes!r})\n'
+        'y = onnx.reference.ReferenceEvaluator(node).run(None, {"x": x, "w": w})[0]'
+    )
     np.testing.assert_allclose(run("convkit", translate(call).code, **arrays), run("onnx", node, **arrays), rtol=1e-9)
 
 
@@ -124,7 +134,9 @@ TF_CALLS = [
 @pytest.mark.parametrize("call", TF_CALLS if TENSORFLOW else [])
 def test_tensorflow_calls(call: str) -> None:
     arrays = {"x": asymmetric((2, 9, 8, 3)), "w": asymmetric((3, 2, 3, 4), 1)}
-    np.testing.assert_allclose(run("convkit", translate(call).code, **arrays), run("tensorflow", call, **arrays), rtol=1e-9)
+    np.testing.assert_allclose(
+        run("convkit", translate(call).code, **arrays), run("tensorflow", call, **arrays), rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +145,10 @@ def test_tensorflow_calls(call: str) -> None:
         ("conv(x, k)", "ck.convolve(x, k, mode='full')"),
         ("conv2(x, k, 'same')", "ck.convolve(x, k, mode='same', anchor=[n // 2 for n in k.shape])"),
         ("imfilter(x, k)", "ck.correlate(x, k, mode='same', anchor=[(n - 1) // 2 for n in k.shape])"),
-        ("imfilter(x, k, 'replicate', 'conv')", "ck.convolve(x, k, mode='same', boundary='edge', anchor=[n // 2 for n in k.shape])"),
+        (
+            "imfilter(x, k, 'replicate', 'conv')",
+            "ck.convolve(x, k, mode='same', boundary='edge', anchor=[n // 2 for n in k.shape])",
+        ),
         ("imfilter(x, k, 5, 'full')", "ck.correlate(x, k, mode='full', boundary='constant', fill=5)"),
         ("filter2(h, x, 'valid')", "ck.correlate(x, h, mode='valid')"),
     ],
@@ -172,10 +187,13 @@ def test_a_target_is_written_as_well() -> None:
 @pytest.mark.parametrize("library", ["numpy", "scipy.signal", "scipy.ndimage", "torch", "onnx"])
 def test_a_passport_of_anothers_call_gives_calls_that_run(library: str) -> None:
     x, k = asymmetric((9,)), asymmetric((4,), 1)
-    card = passport("scipy.ndimage.correlate(x, k, mode='constant', origin=-1)", kernel_shape=k.shape, input_shape=x.shape)
+    card = passport(
+        "scipy.ndimage.correlate(x, k, mode='constant', origin=-1)", kernel_shape=k.shape, input_shape=x.shape
+    )
     expected = run("scipy.ndimage", "scipy.ndimage.correlate(x, k, mode='constant', origin=-1)", x=x, k=k)
     written = next(written for written in card.calls if written.library == library)
-    assert written.code is not None and library in RUNNABLE
+    assert written.code is not None
+    assert library in RUNNABLE
     np.testing.assert_allclose(run(library, written.code, x=x, k=k), expected)
 
 

@@ -53,7 +53,7 @@ class ImplicitGemm:
         # A matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
         rate = machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
         pieces = gathered * size / PATCH_BYTES
-        whole = problem.groups if problem.batch_of == "channels" else pairs / (8 if _is_small(problem) else 1)
+        whole = problem.groups if problem.batch_of == "channels" else max(1, pairs / (8 if _is_small(problem) else 1))
         chunks = max(whole, pieces)
         seconds = gathered * slow / (0.35 * machine.elementwise) + work / rate + 12 * chunks * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape) + 2 * gathered)

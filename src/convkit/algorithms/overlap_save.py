@@ -69,7 +69,7 @@ class OverlapSave:
         blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
         one = transform.bytes(problem.compute_dtype)
         kernels = problem.groups * problem.in_channels * problem.out_channels
-        workspace = one * ((2 * problem.in_channels + 4) * threads.num_threads() + 2 * kernels)
+        workspace = one * ((2 * problem.in_channels + 5) * threads.num_threads() + 2 * kernels)
         cost = spectra.transform_cost(problem, machine, transform, blocks, workspace)
         helpers = min(threads.num_threads(), blocks)
         return Cost(cost.flops, cost.bytes, cost.seconds / (0.5 + 0.5 * helpers), workspace)

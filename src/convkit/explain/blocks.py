@@ -161,7 +161,11 @@ def _planes(explanation: Explanation) -> list[Block]:
     for name, grid in (("input", explanation.x), ("laid-kernel", explanation.k), ("result", values["result"])):
         shape = explanation.trace.shape if grid is None else grid.shape
         if max(shape, default=0) > MOST_COLUMNS or 0 in shape:
-            tables.append(Paragraph((say("explain.plane-too-large", what=say(f"explain.{name}"), shape=" x ".join(map(str, shape))),)))
+            tables.append(
+                Paragraph(
+                    (say("explain.plane-too-large", what=say(f"explain.{name}"), shape=" x ".join(map(str, shape))),)
+                )
+            )
             continue
         flips = name == "laid-kernel" and explanation.spec.flips
         rows = [_row(explanation, grid, shape, r, flips) for r in range(shape[0])]

@@ -188,7 +188,9 @@ def _shape(array: np.ndarray[Any, Any]) -> str:
 
 def _unequal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if a.dtype.kind in "fc" or b.dtype.kind in "fc":
-        return np.asarray(~np.isclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, float(np.abs(a).max(initial=0))), equal_nan=True))
+        return np.asarray(
+            ~np.isclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, float(np.abs(a).max(initial=0))), equal_nan=True)
+        )
     return np.asarray(a != b)
 
 

@@ -198,7 +198,8 @@ def explain(x: Any, k: Any, bias: Any = None, *, spec: ConvSpec | None = None, *
     operator = operator_of(spec, given.shape, kernel.shape)
     grids = [None if array is None else to_grid(array, "plain") for array in (given, kernel, added)]
     samples, elements, extra = grids
-    assert samples is not None and elements is not None
+    assert samples is not None
+    assert elements is not None
     explanation = Explanation(
         spec, samples, elements, extra, trace(operator, samples, elements, extra), result, windows
     )
@@ -220,9 +221,7 @@ def _spec(x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], bias: object, option
     return ConvSpec.of_arrays(x.ndim, known.pop("operation", "convolution"), known.pop("mode", "full"), **known)
 
 
-def _check_size(
-    x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], windows: tuple[Window, ...], lead: int
-) -> None:
+def _check_size(x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], windows: tuple[Window, ...], lead: int) -> None:
     outputs = prod(window.count for window in windows) * (x.shape[0] * k.shape[0] if lead else 1)
     terms = outputs * prod(window.kernel for window in windows) * (k.shape[1] if lead else 1)
     if terms > MOST_TERMS:

@@ -1,4 +1,4 @@
-"""What an identification has to say beyond its matches: why there are ties, and what went wrong where there are none."""
+"""What an identification says beyond its matches: why there are ties, and what went wrong where there are none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convkit.spec import ConvSpec, Window
 from convkit.spec.options import BOUNDARIES
 
 if TYPE_CHECKING:
-    from convkit.explain.identification import Match
+    from convkit.explain.matches import Match
 
 _MOST_FINDINGS = 4
 _FEW = 4
@@ -113,8 +113,8 @@ def _difference(match: Match, wanted: tuple[Window, ...], claimed: ConvSpec) -> 
     if claimed.conjugate and match.numbers == "complex" and all(not conj for _, conj in match.operations):
         notes.append(Note("identify.forgot-conjugate"))
     if any(m.stride < w.stride for m, w in pairs):
-        notes.append(Note("identify.stride-cropped", {
-            "done": " x ".join(str(m.stride) for m, _ in pairs), "claimed": " x ".join(str(w.stride) for _, w in pairs)}))  # fmt: skip
+        done, wished = (" x ".join(str(pair[side].stride) for pair in pairs) for side in (0, 1))
+        notes.append(Note("identify.stride-cropped", {"done": done, "claimed": wished}))
     elif any(m.stride != w.stride for m, w in pairs):
         notes.append(Note("identify.other-stride", {"done": " x ".join(str(m.stride) for m, _ in pairs)}))
     if any(m.dilation != w.dilation for m, w in pairs):
@@ -122,8 +122,8 @@ def _difference(match: Match, wanted: tuple[Window, ...], claimed: ConvSpec) -> 
     shifts = [m.start - w.start for m, w in pairs]
     if any(shifts) and all(m.dilation == w.dilation for m, w in pairs):
         notes.append(Note("identify.shifted", {"shift": ", ".join(f"{shift:+d}" for shift in shifts)}))
-    given = [sides for sides in match.sides]
-    if all(canonical(_with(match.windows, sides)) != canonical(_with(match.windows, [w.sides for w in wanted])) for sides in given):
+    claim = canonical(_with(match.windows, [window.sides for window in wanted]))
+    if all(canonical(_with(match.windows, sides)) != claim for sides in match.sides):
         notes.append(Note("identify.wrong-boundary", {"names": match.boundaries}))
     return notes
 
@@ -175,22 +175,18 @@ class _Near:
 
 def _near_misses(arrays: Arrays, equal: Equality) -> list[Note]:
     """No convention gives y: say which one nearly does."""
+    folded = _folded(arrays, equal)
+    if folded is not None:
+        return [folded]
     turned = _turned(arrays, equal)
     if turned:
         return turned
     nears = list(_expected(arrays))
-    for test in (_constant, _scaled, _wrapped, _saturated, _rounded, _border_only, _few_cells):
-        notes: list[Note] = []
-        for near in nears:
-            note = test(near, arrays, equal)
-            if note is not None and note not in notes:
-                notes.append(note)
-            if len(notes) >= 2:
-                break
-        if notes:
-            return notes
-    folded = _folded(arrays, equal)
-    return [folded] if folded is not None else [Note("identify.nothing-near")]
+    for test in (_constant, _scaled, _wrapped, _saturated, _rounded, _few_cells, _border_only):
+        found = next((note for near in nears if (note := test(near, arrays, equal)) is not None), None)
+        if found is not None:
+            return [found]
+    return [Note("identify.nothing-near")]
 
 
 def _expected(arrays: Arrays) -> Iterator[_Near]:
@@ -215,7 +211,7 @@ def _expected(arrays: Arrays) -> Iterator[_Near]:
 
 def _match(near: _Near, arrays: Arrays) -> Match:
     """The expected output as a match."""
-    from convkit.explain.identification import Match
+    from convkit.explain.matches import Match
     from convkit.explain.readings import readings
 
     windows = tuple(
@@ -231,7 +227,7 @@ def _match(near: _Near, arrays: Arrays) -> Match:
 
 def _name(near: _Near, arrays: Arrays) -> str:
     """The expected output as a call, or as a description of its windows."""
-    from convkit.explain.identification import geometry
+    from convkit.explain.matches import geometry
 
     match = _match(near, arrays)
     operation = "convolve" if near.response.flips else "correlate"
@@ -255,7 +251,11 @@ def _scaled(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
     if not equal.all(arrays.y * bottom / _scale(equal, bottom), near.values * top / _scale(equal, bottom)):
         return None
     total = arrays.k.sum()
-    key = "normalised" if total != 0 and equal.close(top * total / _scale(equal, total), bottom / _scale(equal, total)) else "scaled"
+    key = (
+        "normalised"
+        if total != 0 and equal.close(top * total / _scale(equal, total), bottom / _scale(equal, total))
+        else "scaled"
+    )
     return Note(f"identify.{key}", {"code": _name(near, arrays), "factor": _plain(top / bottom), "sum": _plain(total)})
 
 
@@ -303,15 +303,18 @@ def _border_only(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
         places = window.start + np.arange(window.count) * window.stride
         ok = (places >= 0) & (places + window.reach - 1 <= (window.size - 1) * window.up)
         inner &= ok.reshape([-1 if other == axis else 1 for other in range(arrays.rank)])
-    same = equal.close(near.values, arrays.y).all(axis=(0, 1))
-    if inner.sum() < 2 or not same[inner].all() or same.all():
+    same: Array = np.all(equal.close(near.values, arrays.y), axis=(0, 1))
+    # one slip at the border is no boundary: half of the border must differ
+    if inner.sum() < 2 or not same[inner].all() or 2 * (~same).sum() < (~inner).sum() or same.all():
         return None
-    return Note("identify.border-only", {"code": _name(near, arrays), "count": int((~same).sum()), "inner": int(inner.sum())})
+    return Note(
+        "identify.border-only", {"code": _name(near, arrays), "count": int((~same).sum()), "inner": int(inner.sum())}
+    )
 
 
 def _few_cells(near: _Near, arrays: Arrays, equal: Equality) -> Note | None:
     wrong = np.argwhere(~equal.close(near.values, arrays.y))
-    if not 0 < len(wrong) <= min(_FEW, arrays.y.size // 2):
+    if not 0 < len(wrong) <= min(_FEW, arrays.y.size // 2) or _border_only(near, arrays, equal) is not None:
         return None
     cells = "; ".join(", ".join(map(str, cell[2:] if arrays.network == "arrays" else cell)) for cell in wrong)
     values = ", ".join(_plain(near.values[tuple(cell)]) for cell in wrong)
@@ -333,7 +336,7 @@ def _turned(arrays: Arrays, equal: Equality) -> list[Note]:
             return [note]
     for count in range(1, rank):
         for axes in combinations(range(rank), count):
-            turned = replace(arrays, k=np.flip(arrays.k, [axis + 2 for axis in axes]))
+            turned = replace(arrays, k=np.flip(arrays.k, tuple(axis + 2 for axis in axes)))
             note = _first_place(turned, equal, "identify.partly-flipped", {"axes": ", ".join(map(str, axes))})
             if note is not None:
                 return [note]

@@ -42,7 +42,8 @@ def formula(spec: ConvSpec, kernel_shape: Sequence[int] | None = None, bias: str
     outputs = ", ".join(name for name, _, _ in names)
     elements = ", ".join(name for _, name, _ in names)
     ranges = ", ".join(
-        name if isinstance(size, Symbol) else f"{name}=0..{size - 1}" for (_, name, _), size in zip(names, kernels, strict=True)
+        name if isinstance(size, Symbol) else f"{name}=0..{size - 1}"
+        for (_, name, _), size in zip(names, kernels, strict=True)
     )
     if spec.direction == "transposed":
         return _transposed(spec, names, kernels, ranges, bias)

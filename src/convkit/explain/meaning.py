@@ -17,7 +17,7 @@ class Note:
     """A sentence of the catalogue, said in the language in force when it is printed."""
 
     key: str
-    facts: Mapping[str, object] = field(default_factory=lambda: {})
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def __str__(self) -> str:
         return say(f"explain.{self.key}", **{name: str(value) for name, value in self.facts.items()})
@@ -57,7 +57,7 @@ class Meaning:
     k: str
     bias: str | None = None
     rank_known: bool = True
-    options: Mapping[str, object] = field(default_factory=lambda: {})
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
     anchor: AnchorRule = "none"
     origin: tuple[int, ...] = ()
     before: str = ""
@@ -106,9 +106,7 @@ class Meaning:
             (size // 2 if self.anchor == "upper" else (size - 1) // 2) + shift
             for size, shift in zip(self.kernel_shape, self._origins(), strict=True)
         )
-        usual = tuple(
-            (size - 1) // 2 if self.operation == "convolution" else size // 2 for size in self.kernel_shape
-        )
+        usual = tuple((size - 1) // 2 if self.operation == "convolution" else size // 2 for size in self.kernel_shape)
         return None if anchors == usual else anchors
 
     def _origins(self) -> tuple[int, ...]:

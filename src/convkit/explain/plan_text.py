@@ -27,7 +27,11 @@ def plan_markdown(plan: object) -> str:
         From ``ck.plan`` or its ``.report()``.
     """
     report = _report(plan)
-    lines = [say("plan.problem", problem=f"`{report.problem}`"), "", say("plan.choice", choice=f"**{report.choice}**", why=report.why)]
+    lines = [
+        say("plan.problem", problem=f"`{report.problem}`"),
+        "",
+        say("plan.choice", choice=f"**{report.choice}**", why=report.why),
+    ]
     columns = ("algorithm", "seconds", "measured", "flops", "bytes", "workspace", "bound")
     names = [say("explain.plan.bytes") if name == "bytes" else say(f"plan.column.{name}") for name in columns]
     lines += ["", f"| {' | '.join(names)} |", "|---|" + "--:|" * 5 + "---|"]

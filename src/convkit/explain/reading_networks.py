@@ -44,7 +44,8 @@ def tensorflow(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[i
     stride = literal(call, "stride" if "stride" in call.arguments else "strides")
     dilation = literal(call, "dilations")
     padding = literal(call, "padding")
-    lengths = [len(item) - 2 for item in (stride, dilation) if isinstance(item, list | tuple) and len(item) > 3]
+    each = [cast("Sequence[int]", item) for item in (stride, dilation) if isinstance(item, list | tuple)]
+    lengths = [len(item) - 2 for item in each if len(item) > 3]
     if dialect.ranks:
         known, rank = True, dialect.ranks[0]
     elif layout is not None:
@@ -80,10 +81,11 @@ def tensorflow(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[i
 def _tensorflow_padding(call: Call, padding: object, rank: int, last: bool) -> object:
     if isinstance(padding, str):
         return choose("padding", padding, ("SAME", "VALID")).lower()
-    if isinstance(padding, list | tuple) and len(cast("Sequence[object]", padding)) == rank + 2:
-        pairs = [tuple(pair) for pair in cast("Sequence[Sequence[int]]", padding)]
-        return tuple(pairs[1:-1] if last else pairs[2:])
-    raise CallError("unsupported-option", function=call.name, parameter="padding", value=repr(padding))
+    given = cast("Sequence[Sequence[int]]", padding) if isinstance(padding, list | tuple) else ()
+    if len(given) != rank + 2:
+        raise CallError("unsupported-option", function=call.name, parameter="padding", value=call.text("padding"))
+    pairs = [tuple(pair) for pair in given]
+    return tuple(pairs[1:-1] if last else pairs[2:])
 
 
 def _space(value: object, rank: int, last: bool) -> object:
@@ -101,10 +103,17 @@ def _space(value: object, rank: int, last: bool) -> object:
 def onnx(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[int] | None) -> Meaning:
     """``Conv`` and ``ConvTranspose``, their attributes written as keywords."""
     transposed = dialect.verb == "transposed"
-    attributes = {name: literal(call, name) for name in ("dilations", "strides", "pads", "kernel_shape", "auto_pad", "group")}
+    attributes = {
+        name: literal(call, name) for name in ("dilations", "strides", "pads", "kernel_shape", "auto_pad", "group")
+    }
     kernel = kernel_shape if kernel_shape is not None else cast("Sequence[int] | None", attributes["kernel_shape"])
     known, rank = False, 2
-    for value, count in ((kernel, 1), (attributes["strides"], 1), (attributes["dilations"], 1), (attributes["pads"], 2)):
+    for value, count in (
+        (kernel, 1),
+        (attributes["strides"], 1),
+        (attributes["dilations"], 1),
+        (attributes["pads"], 2),
+    ):
         if value is not None:
             known, rank = True, len(cast("Sequence[int]", value)) // count
             break
@@ -115,7 +124,9 @@ def onnx(text: str, call: Call, dialect: Dialect, kernel_shape: Sequence[int] | 
     if transposed:
         options["output_padding"] = _tuple(literal(call, "output_padding")) or 0
         if literal(call, "output_shape") is not None:
-            raise CallError("unsupported-option", function=call.name, parameter="output_shape", value=repr(call["output_shape"]))
+            raise CallError(
+                "unsupported-option", function=call.name, parameter="output_shape", value=repr(call["output_shape"])
+            )
     return Meaning(
         call=text,
         dialect=dialect,

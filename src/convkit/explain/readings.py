@@ -11,7 +11,7 @@ from convkit.spec import ConvSpec, Window
 from convkit.spec.options import Sides
 
 if TYPE_CHECKING:
-    from convkit.explain.identification import Match
+    from convkit.explain.matches import Match
 
 _MOST_SIDES = 4
 
@@ -25,10 +25,11 @@ def readings(match: Match) -> list[ConvSpec]:
     kernels = tuple(window.kernel for window in match.windows)
     found: list[ConvSpec] = []
     inside = all(window.inside for window in match.windows)
-    sides = [tuple(("zero", "zero") for _ in match.windows)] if inside else match.told_sides()[:_MOST_SIDES]
+    zero: Sides = ("zero", "zero")
+    sides = [(zero,) * len(match.windows)] if inside else match.told_sides()[:_MOST_SIDES]
     for one in sides:
         for flips, conjugate in match.operations:
-            for spec in _candidates(match, flips, conjugate, one):  # type: ignore[arg-type]
+            for spec in _candidates(match, flips, conjugate, one):
                 try:
                     windows = spec.windows(sizes, kernels)
                 except ConvError:
@@ -46,7 +47,10 @@ def readings(match: Match) -> list[ConvSpec]:
 
 def _candidates(match: Match, flips: bool, conjugate: bool, sides: tuple[Sides, ...]) -> Iterator[ConvSpec]:
     windows, rank = match.windows, len(match.windows)
-    shared: dict[str, Any] = {"stride": tuple(w.stride for w in windows), "dilation": tuple(w.dilation for w in windows)}
+    shared: dict[str, Any] = {
+        "stride": tuple(w.stride for w in windows),
+        "dilation": tuple(w.dilation for w in windows),
+    }
     outside: dict[str, Any] = {"boundary": sides, "fill": match.fill}
     if any(window.up > 1 for window in windows) or match.network == "transposed":
         yield from _transposed(match, flips)

@@ -107,9 +107,9 @@ def _grids(explanation: Explanation, step: Step) -> list[tuple[str, Cells]]:
         for other in explanation.steps
         if other.output[: lead + skipped] == step.output[: lead + skipped]
     }
-    cells = [(name, _near(grid, kinds)) for name, grid, kinds in (
-        (names[0], inputs, ("window", "outwin")), (names[1], kernels, ("window",)), (names[2], outputs, ("output",)))]  # fmt: skip
-    return [(name, grid) for name, grid in cells if grid]
+    marks = (("window", "outwin"), ("window",), ("output",))
+    planes = zip(names, (inputs, kernels, outputs), marks, strict=True)
+    return [(name, _near(grid, kinds)) for name, grid, kinds in planes if grid]
 
 
 def _pair(index: Sequence[int]) -> tuple[int, int]:

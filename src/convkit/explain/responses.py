@@ -94,7 +94,8 @@ def respond(
     up = tuple(up or (1,) * arrays.rank)
     w = arrays.k[(slice(None), slice(None), *([slice(None, None, -1)] * arrays.rank))] if flips else arrays.k
     w = np.conj(w) if conjugate else w
-    v, first = arrays.x, []
+    v = arrays.x
+    first: list[int] = []
     length: list[int] = []
     for axis in spatial:
         n, reach = arrays.x.shape[axis], dilation[axis - 2] * (arrays.k.shape[axis] - 1) + 1
@@ -137,13 +138,18 @@ def _correlate(v: Array, w: Array, arrays: Arrays, dilation: Sequence[int], leng
         w = np.concatenate([np.swapaxes(w[g * share : (g + 1) * share], 0, 1) for g in range(groups)])
     outs, share = w.shape[0] // groups, w.shape[1]
     out = np.zeros((v.shape[0], w.shape[0], *length), np.result_type(v, w))
+    if w.shape[:2] == (1, 1):
+        for tap in product(*(range(size) for size in w.shape[2:])):
+            part = tuple(slice(d * j, d * j + n) for d, j, n in zip(dilation, tap, length, strict=True))
+            out += v[(slice(None), slice(None), *part)] * w[(0, 0, *tap)]
+        return out
+    grouped = v.reshape(v.shape[0], groups, share, *v.shape[2:])
+    weights = w.reshape(groups, outs, share, *w.shape[2:])
+    sums = out.reshape(v.shape[0], groups, outs, *length)
     for tap in product(*(range(size) for size in w.shape[2:])):
         part = tuple(slice(d * j, d * j + n) for d, j, n in zip(dilation, tap, length, strict=True))
-        for o in range(w.shape[0]):
-            for c in range(share):
-                weight = w[(o, c, *tap)]
-                if weight != 0 or weight != weight:
-                    out[:, o] += v[(slice(None), o // outs * share + c, *part)] * weight
+        at = weights[(slice(None), slice(None), slice(None), *tap)]
+        sums += np.einsum("bgs...,gos->bgo...", grouped[(slice(None), slice(None), slice(None), *part)], at)
     return out
 
 
@@ -166,7 +172,9 @@ def places_of(response: Response, arrays: Arrays, equal: Equality, strides: Sequ
             part = probe[tuple(slice(a, a + r) for a, r in zip(at, room, strict=True))]
             mask &= equal.close(part, y[(0, 0, *(c % m for c, m in zip(corner, count, strict=True)))])
         for start in np.argwhere(mask):
-            parts = tuple(slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True))
+            parts = tuple(
+                slice(int(a), int(a) + (m - 1) * s + 1, s) for a, m, s in zip(start, count, stride, strict=True)
+            )
             if equal.all(values[(slice(None), slice(None), *parts)], y):
                 yield tuple(int(a) + f for a, f in zip(start, response.first, strict=True)), stride
 
@@ -208,7 +216,7 @@ def canonical(windows: Sequence[Window], sides: bool = True) -> tuple[Window, ..
         if window.size <= 1:
             changes["up"] = 1
         one = replace(window, **changes)
-        before, after = (one.sides if sides else ("zero", "zero"))
+        before, after = one.sides if sides else ("zero", "zero")
         if one.first >= 0:
             before = "zero"
         if one.last <= (one.size - 1) * one.up:

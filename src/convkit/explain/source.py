@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from convkit.errors import ConvError
 from convkit.spec.dialects import DIALECTS
 
-CONVKIT: Mapping[str, str] = {
+_VERBS: Mapping[str, str] = {
     "convkit.convolve": "x, k, mode='full', *, boundary='zero', fill=0, stride=1, dilation=1, axes=None, anchor=None, "
     "dtype=None, overflow='raise', nan='propagate', weights=None, mask=None, accuracy='norm', method='auto', out=None",
     "convkit.conv": "x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, boundary='zero', fill=0, "
@@ -18,7 +18,7 @@ CONVKIT: Mapping[str, str] = {
     "convkit.conv_transpose": "x, w, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, "
     "operation='correlation', dtype=None, overflow='raise', accuracy='norm', method='auto', out=None",
 }
-CONVKIT = {**CONVKIT, "convkit.correlate": CONVKIT["convkit.convolve"]}
+CONVKIT: Mapping[str, str] = {**_VERBS, "convkit.correlate": _VERBS["convkit.convolve"]}
 
 _MODULES = {
     "np": "numpy",
@@ -194,7 +194,9 @@ def _full_name(written: str, text: str) -> str:
     near = get_close_matches(written, names, n=3, cutoff=0.5)
     # The same function name in another module is a better guess than similar letters.
     same = [name for name in names if name.rpartition(".")[2].lower() == function.lower()]
-    guess = " | ".join(dict.fromkeys([*same, *near][:4])) or " | ".join(sorted({n.rpartition(".")[0] or "matlab" for n in names}))
+    guess = " | ".join(dict.fromkeys([*same, *near][:4])) or " | ".join(
+        sorted({n.rpartition(".")[0] or "matlab" for n in names})
+    )
     raise CallError("unknown-function", function=written or _shortened(text), guess=guess)
 
 

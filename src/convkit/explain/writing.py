@@ -54,7 +54,7 @@ class Draft:
     bias: str | None = None
     kernel_shape: tuple[int, ...] | None = None
     input_shape: tuple[int, ...] | None = None
-    notes: list[Note] = field(default_factory=lambda: [])
+    notes: list[Note] = field(default_factory=list[Note])
     composed: bool = False
 
     @property

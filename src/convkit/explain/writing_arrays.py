@@ -47,7 +47,9 @@ def scipy_signal(draft: Draft) -> str:
         word = word_for(next(iter(names)), CONVOLVE2D) if len(names) == 1 else None
         if word and (draft.spec.mode == "full" or draft.anchored_as("lower")) and _fits(draft):
             fill = f", fillvalue={draft.spec.fill!r}" if names == {"constant"} else ""
-            return f"{function}2d({draft.x}, {draft.k}, mode='{draft.spec.mode}', boundary='{word}'{fill}){draft.picked()}"
+            return (
+                f"{function}2d({draft.x}, {draft.k}, mode='{draft.spec.mode}', boundary='{word}'{fill}){draft.picked()}"
+            )
     return _numpy_like(draft, function)
 
 
@@ -158,7 +160,9 @@ def astropy(draft: Draft) -> str:
     odd = all(isinstance(size, int) and size % 2 == 1 for size in kernels)
     centred = symbolic and draft.spec.anchor is None
     if not centred and any(anchor != size // 2 for anchor, size in zip(anchors, kernels, strict=True)):
-        raise CannotSay("anchor", function=function, anchor=sequence([draft.anchor(axis) for axis in range(draft.rank)]))
+        raise CannotSay(
+            "anchor", function=function, anchor=sequence([draft.anchor(axis) for axis in range(draft.rank)])
+        )
     if not odd and not centred:
         function = "astropy.convolution.convolve_fft"
         if word == "extend":

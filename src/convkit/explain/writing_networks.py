@@ -1,4 +1,4 @@
-"""A spec in the words of the network libraries: torch, TensorFlow, ONNX. Plain arrays get a batch and a channel of 1."""
+"""A spec in the words of torch, TensorFlow and ONNX. Plain arrays get a batch and a channel of 1."""
 
 from __future__ import annotations
 
@@ -97,7 +97,11 @@ def _torch_transposed(draft: Draft) -> str:
         raise CannotSay("uneven-transposed", function=f"conv_transpose{draft.rank}d")
     spatial = ", ".join(str(axis + 2) for axis in range(draft.rank))
     kernel = f"{draft.k}.flip({spatial})" if spec.operation == "convolution" else draft.k
-    options = f", padding={scalar_or_sequence([before for before, _ in pads])}" if any(pads_ != (0, 0) for pads_ in pads) else ""
+    options = (
+        f", padding={scalar_or_sequence([before for before, _ in pads])}"
+        if any(pads_ != (0, 0) for pads_ in pads)
+        else ""
+    )
     if any(spec.output_padding):
         options += f", output_padding={scalar_or_sequence(spec.output_padding)}"
     options += _steps(draft, "stride", "dilation") + (f", groups={spec.groups}" if spec.groups != 1 else "")

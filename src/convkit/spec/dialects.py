@@ -15,7 +15,7 @@ from typing import Literal
 from convkit.spec.options import BoundaryName, Mode, Operation
 
 AnchorRule = Literal["lower", "upper", "odd-only", "none"]
-"""Kernel element on the output sample of ``same``: ``(K-1)//2``, ``K//2``, the middle with even sizes refused, or no ``same``."""
+"""Kernel element on the output sample of ``same``: ``(K-1)//2``, ``K//2``, the middle (even sizes refused), or none."""
 
 Verb = Literal["arrays", "network", "transposed"]
 Words = Mapping[str, BoundaryName]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
 from typing import Any
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from convkit.planner.algorithm import Array
 from convkit.spec.boundary import index_map
-from convkit.spec.options import Sides
 from convkit.spec.window import Window
 
 SPACE = 3
@@ -26,9 +26,41 @@ SPACE = 3
 Range = tuple[int, int]
 
 
-@lru_cache(maxsize=512)
-def _sources(start: int, count: int, size: int, sides: Sides) -> NDArray[np.intp]:
-    return np.asarray(index_map(start, count, size, sides), np.intp)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the positions of a span along one axis come from.
+
+    Attributes
+    ----------
+    inner : tuple of int
+        The positions of the span that are samples themselves.
+    before, after : ndarray of int or None
+        Samples repeated before and after them; None where zeros or the fill stand.
+    held : slice
+        The samples that any of these are.
+    """
+
+    inner: Range
+    before: NDArray[np.intp] | None
+    after: NDArray[np.intp] | None
+    held: slice
+
+
+@lru_cache(maxsize=1024)
+def _source(window: Window, span: Range) -> _Source:
+    lo, hi = span
+    first = min(max(lo, 0), hi)
+    last = max(min(hi, window.size), first)
+    repeated: list[NDArray[np.intp] | None] = []
+    for start, stop, name in ((lo, first, window.sides[0]), (last, hi, window.sides[1])):
+        plain = name in ("zero", "constant") or stop <= start
+        repeated.append(
+            None if plain else np.asarray(index_map(start, stop - start, window.size, window.sides), np.intp)
+        )
+    bounds = [(first, last)] if last > first else []
+    bounds += [(int(sources.min()), int(sources.max()) + 1) for sources in repeated if sources is not None]
+    held = slice(min((start for start, _ in bounds), default=0), max((stop for _, stop in bounds), default=0))
+    return _Source((first, last), repeated[0], repeated[1], held)
 
 
 def needed(window: Window, outputs: Range) -> Range:
@@ -43,39 +75,58 @@ def extended(x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: 
 
     Axes are extended one after another, as ``numpy.pad`` does.
     """
-    inside = tuple(
-        slice(lo, hi) if lo >= 0 and hi <= window.size else slice(None)
-        for window, (lo, hi) in zip(windows, spans, strict=True)
-    )
-    block = x[(slice(None),) * SPACE + inside]
-    if block.dtype != dtype:
-        block = block.astype(dtype) if all(s != slice(None) for s in inside) else block
-    for axis, (window, (lo, hi)) in enumerate(zip(windows, spans, strict=True), SPACE):
-        if not (lo >= 0 and hi <= window.size):
-            block = _extend_axis(block, axis, window, lo, hi, fill, dtype)
+    inside = [lo >= 0 and hi <= window.size for window, (lo, hi) in zip(windows, spans, strict=True)]
+    held = [
+        slice(*span) if within else _source(window, span).held
+        for window, span, within in zip(windows, spans, inside, strict=True)
+    ]
+    if any(part.stop - part.start > 2 * (hi - lo) + 8 for part, (lo, hi) in zip(held, spans, strict=True)):
+        return _gathered(x, windows, spans, fill, dtype)
+    block = x[(slice(None),) * SPACE + tuple(held)]
+    for axis, (window, span, within) in enumerate(zip(windows, spans, inside, strict=True), SPACE):
+        if not within:
+            block = _extend_axis(block, axis, window, span, fill, dtype)
     return block if block.dtype == dtype else block.astype(dtype)
 
 
-def _extend_axis(block: Array, axis: int, window: Window, lo: int, hi: int, fill: Any, dtype: np.dtype[Any]) -> Array:
-    """Lay out positions ``lo..hi-1`` of one axis: what stands before, the samples themselves, what stands after."""
+def _extend_axis(block: Array, axis: int, window: Window, span: Range, fill: Any, dtype: np.dtype[Any]) -> Array:
+    """Lay out a span along one axis: what stands before, the samples themselves, what stands after."""
+    source = _source(window, span)
+    (lo, hi), (first, last), offset = span, source.inner, source.held.start
     shape = list(block.shape)
     shape[axis] = hi - lo
     result = np.empty(shape, dtype)
-    first, last = min(max(lo, 0), hi), max(min(hi, window.size), min(max(lo, 0), hi))
     at: list[Any] = [slice(None)] * block.ndim
-    source: list[Any] = [slice(None)] * block.ndim
     if last > first:
-        at[axis], source[axis] = slice(first - lo, last - lo), slice(first, last)
-        result[tuple(at)] = block[tuple(source)]
-    for start, stop, name in ((lo, first, window.sides[0]), (last, hi, window.sides[1])):
-        if stop <= start:
-            continue
-        at[axis] = slice(start - lo, stop - lo)
-        if name in ("zero", "constant"):
-            result[tuple(at)] = 0 if name == "zero" else fill
-            continue
-        sources = _sources(start, stop - start, window.size, window.sides)
-        result[tuple(at)] = block.take(sources, axis=axis)
+        taken: list[Any] = [slice(None)] * block.ndim
+        at[axis], taken[axis] = slice(first - lo, last - lo), slice(first - offset, last - offset)
+        result[tuple(at)] = block[tuple(taken)]
+    outer = (lo, first, window.sides[0], source.before), (last, hi, window.sides[1], source.after)
+    for start, stop, name, samples in outer:
+        if stop > start:
+            at[axis] = slice(start - lo, stop - lo)
+            if samples is None:
+                result[tuple(at)] = 0 if name == "zero" else fill
+            else:
+                result[tuple(at)] = block.take(samples - offset, axis=axis)
+    return result
+
+
+def _gathered(x: Array, windows: Sequence[Window], spans: Sequence[Range], fill: Any, dtype: np.dtype[Any]) -> Array:
+    """The same for spans whose samples lie far apart (``wrap``): picked by index, so that nothing between is copied."""
+    result = np.empty(x.shape[:SPACE] + tuple(hi - lo for lo, hi in spans), dtype)
+    picked: list[NDArray[np.intp]] = []
+    target: list[slice] = []
+    for axis, (window, (lo, hi)) in enumerate(zip(windows, spans, strict=True), SPACE):
+        source = _source(window, (lo, hi))
+        first, last = source.inner
+        parts = [part for part in (source.before, np.arange(first, last), source.after) if part is not None]
+        picked.append(np.concatenate(parts))
+        begin = 0 if source.before is not None else first - lo
+        target.append(slice(begin, begin + len(picked[-1])))
+        for outside, name in ((slice(0, begin), window.sides[0]), (slice(target[-1].stop, None), window.sides[1])):
+            result[(slice(None),) * axis + (outside,)] = fill if name == "constant" else 0
+    result[(..., *target)] = x[(slice(None),) * SPACE + np.ix_(*picked)]
     return result
 
 
