@@ -23,8 +23,9 @@ def english(monkeypatch):
     for name in ("LC_ALL", "LC_MESSAGES", "LANG", "CONVKIT_LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    token = catalogue._chosen.set(None)
     yield
-    catalogue.set_language("en")
+    catalogue._chosen.reset(token)
 
 
 @pytest.fixture

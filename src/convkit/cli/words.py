@@ -36,40 +36,36 @@ def spoken(text: str | None) -> str | None:
     return say(text) if text and has(text) else text
 
 
-class Spoken(TyperCommand):
-    """A command whose help texts are catalogue keys until they are read."""
+class _Spoken:
+    """Help texts are catalogue keys until the command is made; the usage line speaks too."""
+
+    help: str | None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.help = spoken(self.help)
-        for parameter in self.params:
-            parameter.help = spoken(getattr(parameter, "help", None))  # type: ignore[attr-defined]
+        for parameter in self.params:  # type: ignore[attr-defined]
+            parameter.help = spoken(getattr(parameter, "help", None))
 
     def get_help_option(self, ctx: Any) -> Any:
         """The ``--help`` option, in the language in force."""
-        return _translated(super().get_help_option(ctx))
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.help = say("cli.frame.help")
+        return option
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         """The usage line, in the language in force."""
-        formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), prefix=_prefix())
+        prefix = say("cli.frame.usage") + (" " if language() == "en" else "")
+        formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), prefix=prefix)  # type: ignore[attr-defined]
 
 
-class SpokenGroup(TyperGroup):
+class Spoken(_Spoken, TyperCommand):
+    """A command in the language in force."""
+
+
+class SpokenGroup(_Spoken, TyperGroup):
     """The group of all commands; what a `ConvError` says goes to stderr, and the exit code is 1."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.help = spoken(self.help)
-        for parameter in self.params:
-            parameter.help = spoken(getattr(parameter, "help", None))  # type: ignore[attr-defined]
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """The ``--help`` option, in the language in force."""
-        return _translated(super().get_help_option(ctx))
-
-    def format_usage(self, ctx: Any, formatter: Any) -> None:
-        """The usage line, in the language in force."""
-        formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), prefix=_prefix())
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn errors that have words into those words."""
@@ -97,13 +93,3 @@ def speak_frame() -> None:
     rich_utils.DEFAULT_STRING = say("cli.frame.default")
     rich_utils.REQUIRED_LONG_STRING = say("cli.frame.required")
     rich_utils.RICH_HELP = say("cli.frame.try-help")
-
-
-def _translated(option: Any) -> Any:
-    if option is not None:
-        option.help = say("cli.frame.help")
-    return option
-
-
-def _prefix() -> str:
-    return say("cli.frame.usage") + (" " if language() == "en" else "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convkit.data.content import Content, numeric
+from convkit.data.content import Content, first_line, numeric
 from convkit.errors import FileError
 
 _ARRAY_MAGIC, _ARCHIVE_MAGIC = b"\x93NUMPY", b"PK"
@@ -22,7 +22,7 @@ def read_npy(path: Path, member: str | None) -> Content:
     except FileError:
         raise
     except (ValueError, EOFError) as error:
-        raise FileError("broken", path=str(path), format="npy", reason=_first_line(error)) from error
+        raise FileError("broken", path=str(path), format="npy", reason=first_line(error)) from error
 
 
 def read_npz(path: Path, member: str | None) -> Content:
@@ -39,7 +39,7 @@ def read_npz(path: Path, member: str | None) -> Content:
     except FileError:
         raise
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise FileError("broken", path=str(path), format="npz", reason=_first_line(error)) from error
+        raise FileError("broken", path=str(path), format="npz", reason=first_line(error)) from error
 
 
 def write_npy(path: Path, content: Content, name: str) -> None:
@@ -59,7 +59,3 @@ def _check_start(path: Path, magic: bytes, form: str) -> None:
         start = stream.read(len(magic))
     if start != magic:
         raise FileError("wrong-format", path=str(path), format=form, start=repr(start)[1:])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -44,3 +44,8 @@ def numeric(array: NDArray[Any], path: object) -> NDArray[Any]:
     if array.dtype.kind not in "biufc":
         raise FileError("not-numeric", path=str(path), dtype=str(array.dtype))
     return array
+
+
+def first_line(error: BaseException) -> str:
+    """The reason that a reader gave, short enough for one line of a message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

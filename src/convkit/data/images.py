@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from convkit.data.content import Content, numeric
+from convkit.data.content import Content, first_line, numeric
 from convkit.errors import FileError, MissingExtraError
 
 # How pillow's modes become arrays; a mode that is not here is turned into the nearest one that is.
@@ -44,7 +44,7 @@ def read_picture(path: Path, member: str | None) -> Content:
         if isinstance(error, PermissionError):
             raise
         form = path.suffix[1:].lower()
-        raise FileError("broken", path=str(path), format=form, reason=_first_line(error)) from error
+        raise FileError("broken", path=str(path), format=form, reason=first_line(error)) from error
 
 
 def write_picture(path: Path, content: Content, name: str) -> None:
@@ -77,10 +77,6 @@ def _plain(image):  # type: ignore[no-untyped-def]
     if image.mode == "P":
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     return image.convert(_TURNED.get(image.mode, "RGB"))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _pillow() -> ModuleType:
