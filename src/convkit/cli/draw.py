@@ -69,10 +69,9 @@ def _plot(figure: Plot) -> str:
     xs = np.concatenate([series.x for series in figure.series])
     ys = np.concatenate([series.y for series in figure.series])
     left, right = float(xs.min()), float(xs.max())
-    if figure.style == "bar":
-        left, right = left - 0.6, right + 0.6
+    room = 0.6 if figure.style == "bar" else 0.0  # a bar is as wide as its place
     low, high = min(0.0, float(ys.min())), max(0.0, float(ys.max()))
-    frame = _Frame(left, right if right > left else left + 1, low, high if high > low else low + 1)
+    frame = _Frame(left, right if right > left else left + 1, low, high if high > low else low + 1, room)
     marks = [_MARKS[figure.style](series, frame, i, len(figure.series)) for i, series in enumerate(figure.series)]
     legend = " ".join(
         f'<span class="key"><i style="background:{COLOURS[i % 4]}"></i>{both(series.name)}</span>'
@@ -88,12 +87,13 @@ def _plot(figure: Plot) -> str:
 class _Frame:
     """From the numbers' coordinates to the drawing's."""
 
-    def __init__(self, left: float, right: float, low: float, high: float) -> None:
-        self.left, self.right, self.low, self.high = left, right, low, high
+    def __init__(self, left: float, right: float, low: float, high: float, room: float) -> None:
+        self.left, self.right, self.low, self.high, self.room = left, right, low, high, room
 
     def across(self, x: float) -> float:
         """Distance from the left edge."""
-        return _MARGIN + (x - self.left) / (self.right - self.left) * (_WIDTH - _MARGIN - 12)
+        share = (x - self.left + self.room) / (self.right - self.left + 2 * self.room)
+        return _MARGIN + share * (_WIDTH - _MARGIN - 12)
 
     def down(self, y: float) -> float:
         """Distance from the upper edge."""
