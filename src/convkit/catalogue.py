@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
+from unicodedata import east_asian_width
 
 LANGUAGES = ("en", "zh")
 _chosen: ContextVar[str | None] = ContextVar("convkit_language", default=None)
@@ -74,3 +75,14 @@ def has(key: str) -> bool:
 def say(key: str, /, **facts: object) -> str:
     """The text of ``key`` in the language in force, with the facts put in."""
     return texts(language())[key].format(**facts)
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal; a Chinese character takes two.
+
+    Examples
+    --------
+    >>> width("sum"), width("卷积")
+    (3, 4)
+    """
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -41,7 +41,7 @@ class Direct:
     name = "direct"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if any(window.up > 1 for window in problem.windows):
+        if problem.upsampled:
             return Reason("upsampled")
         if problem.exact and problem.overflow != "wrap":
             return Reason("unchecked")

@@ -71,7 +71,7 @@ class ExactInteger:
     name = "exact-integer"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if any(window.up > 1 for window in problem.windows):
+        if problem.upsampled:
             return Reason("upsampled")
         return None if problem.exact else Reason("not-integer", dtype=problem.compute_dtype)
 

@@ -27,12 +27,9 @@ class WholeFft:
     name = "fft"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if any(window.up > 1 for window in problem.windows):
-            return Reason("upsampled")
-        if problem.compute_dtype not in spectra.FLOATS:
-            return Reason("no-transform", dtype=problem.compute_dtype)
-        if problem.outputs == 0 or problem.images == 0:
-            return Reason("nothing-to-do")
+        reason = spectra.why_not(problem)
+        if reason is not None:
+            return reason
         needed = self._workspace(problem)
         return Reason("too-large", bytes=needed, limit=WORKSPACE) if needed > WORKSPACE else None
 

@@ -38,7 +38,7 @@ class ImplicitGemm:
     name = "gemm"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if any(window.up > 1 for window in problem.windows):
+        if problem.upsampled:
             return Reason("upsampled")
         if problem.compute_dtype not in ("float32", "float64", "complex64", "complex128"):
             return Reason("no-matrix-product", dtype=problem.compute_dtype)

@@ -53,12 +53,9 @@ class OverlapSave:
     name = "overlap-save"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if any(window.up > 1 for window in problem.windows):
-            return Reason("upsampled")
-        if problem.compute_dtype not in spectra.FLOATS:
-            return Reason("no-transform", dtype=problem.compute_dtype)
-        if problem.outputs == 0 or problem.images == 0:
-            return Reason("nothing-to-do")
+        reason = spectra.why_not(problem)
+        if reason is not None:
+            return reason
         _, counts = block_of(problem)
         if all(count >= window.count for count, window in zip(counts, problem.windows, strict=True)):
             return Reason("one-block")

@@ -58,7 +58,7 @@ class Polyphase:
     name = "polyphase"
 
     def applies(self, problem: Problem) -> Reason | None:
-        return None if any(window.up > 1 for window in problem.windows) else Reason("not-upsampled")
+        return None if problem.upsampled else Reason("not-upsampled")
 
     def _parts(self, problem: Problem) -> list[tuple[tuple[slice, ...], tuple[slice, ...], Plan | None]]:
         parts: list[tuple[tuple[slice, ...], tuple[slice, ...], Plan | None]] = []

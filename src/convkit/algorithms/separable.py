@@ -32,7 +32,7 @@ class Separable:
         self.name = name
 
     def applies(self, problem: Problem) -> Reason | None:
-        if any(window.up > 1 for window in problem.windows):
+        if problem.upsampled:
             return Reason("upsampled")
         if problem.exact:
             return Reason("not-exact")

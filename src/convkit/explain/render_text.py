@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from unicodedata import east_asian_width
 
+from convkit.catalogue import width
 from convkit.explain.blocks import Block, Paragraph, Table
 
 
@@ -32,17 +32,6 @@ def _table(table: Table) -> list[str]:
         body = "".join("  " + right(cell, size) for cell, size in zip(cells, sizes, strict=True))
         lines.append(f"  {label}{' ' * (labels - width(label))} {body}".rstrip())
     return lines
-
-
-def width(text: str) -> int:
-    """Columns that a text takes in a terminal; a Chinese character takes two.
-
-    Examples
-    --------
-    >>> width("sum"), width("卷积")
-    (3, 4)
-    """
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def right(text: str, size: int) -> str:

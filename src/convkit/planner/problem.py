@@ -107,6 +107,11 @@ class Problem:
         return self.groups == self.in_channels == self.out_channels == 1
 
     @property
+    def upsampled(self) -> bool:
+        """Whether zeros stand between the input's samples along some axis."""
+        return any(window.up > 1 for window in self.windows)
+
+    @property
     def exact(self) -> bool:
         """Whether sums are over integers, so that the result must be exact."""
         return self.compute_dtype in ("int64", "uint64")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from convkit.catalogue import say
+from convkit.catalogue import say, width
 from convkit.planner.algorithm import Cost, ErrorBound, Reason
 from convkit.planner.problem import Problem
 
@@ -75,11 +75,10 @@ class PlanReport:
                 [mark + row.algorithm, _seconds(row.cost.seconds), measured, f"{row.cost.flops:.3g}",
                  _bytes(row.cost.workspace), str(row.bound)]
             )  # fmt: skip
-        widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-        lines += [
-            "  " + "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
-            for line in table
-        ]
+        widths = [max(width(line[i]) for line in table) for i in range(len(columns))]
+        for line in table:
+            cells = (cell + " " * (size - width(cell)) for cell, size in zip(line, widths, strict=True))
+            lines.append(("  " + "  ".join(cells)).rstrip())
         lines += [f"   {row.algorithm}: {row.why_not}" for row in self.rows if row.why_not is not None]
         return "\n".join(lines)
 

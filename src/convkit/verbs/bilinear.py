@@ -66,7 +66,7 @@ class Bilinear:
             return False
         if self.method in FACTORED:
             return True
-        if self.method not in ("auto", "measure") or any(window.up > 1 for window in problem.windows):
+        if self.method not in ("auto", "measure") or problem.upsampled:
             return False
         factored = plan_for(problem.derive(structure="separable", rank=1))
         return factored.seconds + WORTH_A_LOOK < plan_for(problem).seconds

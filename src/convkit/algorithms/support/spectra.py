@@ -12,7 +12,7 @@ import numpy as np
 
 from convkit.algorithms.support.blocks import SPACE, Range, extended
 from convkit.planner import probes
-from convkit.planner.algorithm import Array, Cost, ErrorBound, unit_roundoff
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.machine import Machine, width
 from convkit.planner.problem import Problem
 
@@ -111,6 +111,15 @@ def correlate_block(
                 for c in range(1, problem.in_channels):
                     product += samples[c] * spectrum[g, o, c]
                 out[(b, g, o, *at)] = transform.backward(product)[used]
+
+
+def why_not(problem: Problem) -> Reason | None:
+    """What keeps every transform from doing a problem."""
+    if problem.upsampled:
+        return Reason("upsampled")
+    if problem.compute_dtype not in FLOATS:
+        return Reason("no-transform", dtype=problem.compute_dtype)
+    return Reason("nothing-to-do") if problem.outputs == 0 or problem.images == 0 else None
 
 
 def transform_bound(problem: Problem, transform: Transform) -> ErrorBound:
