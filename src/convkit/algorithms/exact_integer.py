@@ -110,7 +110,14 @@ class ExactInteger:
             self._sum(problem, prepared, x, peak, worst, out, out)
 
     def _sum(
-        self, problem: Problem, prepared: ExactKernel, x: Array, peak: int, worst: int, sums_into: Array, out: Array
+        self,
+        problem: Problem,
+        prepared: ExactKernel,
+        x: Array,
+        peak: int,
+        worst: int,
+        sums_into: Array,
+        out: Array,
     ) -> None:
         """Sums in the problem's type into ``sums_into``, which is ``out`` itself, or its bits read as signed."""
         scheme = _scheme(problem, peak, prepared, worst)
@@ -273,7 +280,12 @@ def _settle(out: Array, too_large: Array | None, too_small: Array, problem: Prob
     limits = np.iinfo(out.dtype)
     if problem.overflow == "raise":
         raise IntegerOverflowError(
-            "does-not-fit", dtype=out.dtype.name, count=count, least=limits.min, largest=limits.max, worst=worst
+            "does-not-fit",
+            dtype=out.dtype.name,
+            count=count,
+            least=limits.min,
+            largest=limits.max,
+            worst=worst,
         )
     out[too_small] = limits.min
     if too_large is not None:

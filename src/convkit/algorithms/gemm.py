@@ -70,9 +70,7 @@ class ImplicitGemm:
         return np.ascontiguousarray(kernel, problem.compute_dtype).reshape(shape)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        if problem.terms == 0:
-            out[...] = 0
-        if out.size == 0 or problem.terms == 0:
+        if out.size == 0:
             return
         columns, samples = _tile_sizes(problem, out.itemsize)
         work = [

@@ -85,7 +85,11 @@ def element_types(x: str, k: str, asked: str | None) -> ElementTypes:
     if kind in "iu":
         if np.dtype(compute).kind == "c":
             raise DTypeError("complex-to-real", natural=natural, dtype=asked)
-        return ElementTypes("uint64" if asked == "uint64" else "int64", asked) if integers else ElementTypes(compute, asked)
+        return (
+            ElementTypes("uint64" if asked == "uint64" else "int64", asked)
+            if integers
+            else ElementTypes(compute, asked)
+        )
     if kind != "c" and np.dtype(compute).kind == "c":
         raise DTypeError("complex-to-real", natural=natural, dtype=asked)
     wide = "float32" if asked in ("float16", "bfloat16") else asked
@@ -180,7 +184,12 @@ def add_exactly(sums: Array, bias: Array, overflow: Overflow) -> Array:
         limits = np.iinfo(sums.dtype)
         worst = int(np.abs(sums).max()) + int(np.abs(bias).max())
         raise IntegerOverflowError(
-            "does-not-fit", dtype=sums.dtype.name, count=count, least=limits.min, largest=limits.max, worst=worst
+            "does-not-fit",
+            dtype=sums.dtype.name,
+            count=count,
+            least=limits.min,
+            largest=limits.max,
+            worst=worst,
         )
     total[too_large], total[too_small] = np.iinfo(sums.dtype).max, np.iinfo(sums.dtype).min
     return total
