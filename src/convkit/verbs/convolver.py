@@ -13,7 +13,6 @@ from convkit.planner.plan import Plan, Prepared
 from convkit.spec import sizes
 from convkit.spec.conv import ConvSpec
 from convkit.verbs import objects
-from convkit.verbs.bilinear import run
 from convkit.verbs.calls import ArrayCall, array_call, check_out, plain, widened
 from convkit.verbs.convolution import convolve, correlate
 from convkit.verbs.dtypes import finish, result_name
@@ -108,7 +107,7 @@ class Convolver:
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
             check_out(out, call.output_shape(), call.types.result)
-        sums = run(plan, prepared, call.layout.canonical_input(NUMPY, widened(NUMPY, samples)))
+        sums = call.run_prepared(plan, prepared, widened(NUMPY, samples))
         result = NUMPY.finish(call.layout.restore(NUMPY, sums), call.types.result, self._finisher(call))
         if out is None:
             return result

@@ -85,11 +85,9 @@ def element_types(x: str, k: str, asked: str | None) -> ElementTypes:
     if kind in "iu":
         if np.dtype(compute).kind == "c":
             raise DTypeError("complex-to-real", natural=natural, dtype=asked)
-        return (
-            ElementTypes("uint64" if asked == "uint64" else "int64", asked)
-            if integers
-            else ElementTypes(compute, asked)
-        )
+        if integers:
+            compute = "uint64" if asked == "uint64" else "int64"
+        return ElementTypes(compute, asked)
     if kind != "c" and np.dtype(compute).kind == "c":
         raise DTypeError("complex-to-real", natural=natural, dtype=asked)
     wide = "float32" if asked in ("float16", "bfloat16") else asked

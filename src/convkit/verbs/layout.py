@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from convkit.arrays import Namespace
 from convkit.errors import OptionError, ShapeError, by
+from convkit.planner.algorithm import Array
 from convkit.spec.options import whole_number
+
+LARGE = 1 << 20
+"""Bytes of an input from which it is not copied just to be laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,23 @@ class Layout:
             if self.own_kernels:
                 k = xp.expand(k, self.lead + self.kernel)
         return k.reshape((self.groups, 1, 1, *self.kernel))
+
+    def outer_axis(self, x: Array) -> int | None:
+        """The outer axis to take apart where laying out ``x`` would copy it, and it is large: the shortest one."""
+        if self.own_kernels or len(self.lead) < 2 or x.nbytes <= LARGE or len(self.lead) + self.rank != x.ndim:
+            return None
+        steps = [
+            (x.shape[axis], x.strides[axis]) for axis in range(x.ndim) if axis not in self.axes and x.shape[axis] > 1
+        ]
+        if all(step == size * inner for (_, step), (size, inner) in pairwise(steps)):
+            return None  # they are one axis already
+        return min(range(len(self.lead)), key=self.lead.__getitem__)
+
+    def without(self, outer: int) -> Layout:
+        """The layout of one slice along an outer axis."""
+        gone = [axis for axis in range(len(self.lead) + self.rank) if axis not in self.axes][outer]
+        axes = tuple(axis - (axis > gone) for axis in self.axes)
+        return replace(self, axes=axes, lead=self.lead[:outer] + self.lead[outer + 1 :])
 
     def restore(self, xp: Namespace, result: Any) -> Any:
         """(batch, groups, 1, *counts) back to the order of the input's axes."""
