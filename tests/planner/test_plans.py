@@ -41,7 +41,7 @@ def test_a_report_has_a_row_and_a_reason_for_every_algorithm() -> None:
         assert name in said
     assert "sums are formed in float32, not in integers" in said
     with using("zh"):
-        assert "求和使用 float32,不是整数" in str(report)
+        assert "求和使用 float32，不是整数" in str(report)
 
 
 def test_a_report_is_plain_data_for_programs() -> None:
