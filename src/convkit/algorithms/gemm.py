@@ -57,7 +57,7 @@ class ImplicitGemm:
         chunks = max(whole, pieces)
         seconds = gathered * slow / (1.1 * machine.elementwise) + work / rate + 12 * chunks * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape) + 2 * gathered)
-        columns, samples = _tile_sizes(problem, size) if problem.outputs else (0, 0)
+        columns, samples = _tile_sizes(problem, size)
         block = math.prod(window.span for window in problem.windows) * problem.in_channels
         one = size * samples * (min(problem.terms, LONGEST_SUM) * columns + block + 2 * columns * problem.out_channels)
         return Cost(work, moved, seconds, one * (threads.num_threads() if _is_small(problem) else 1))
@@ -70,7 +70,7 @@ class ImplicitGemm:
         return np.ascontiguousarray(kernel, problem.compute_dtype).reshape(shape)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        if problem.outputs == 0:
+        if out.size == 0:
             return
         columns, samples = _tile_sizes(problem, out.itemsize)
         work = [
@@ -92,6 +92,8 @@ def _is_small(problem: Problem) -> bool:
 
 def _tile_sizes(problem: Problem, size: int) -> tuple[int, int]:
     """Output positions and samples of one patch matrix; neither depends on the number of threads."""
+    if 0 in (problem.outputs, problem.terms, problem.out_channels):
+        return 0, 0
     columns = max(1, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)))
     if _is_small(problem):
         columns = min(columns, max(16, UNTHREADED_PRODUCT // (problem.out_channels * problem.terms)))

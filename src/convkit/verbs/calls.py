@@ -146,12 +146,28 @@ def array_call(
     key = (x_shape, k_shape, x_dtype, k_dtype, operation, mode, axes, dtype, method, *options.values())
     try:
         known = _calls.get(key)
-    except TypeError:  # options given as lists
-        key = tuple(map(_hashable, key))
+    except TypeError:  # options given as lists or arrays
+        axes, dtype, options = (
+            plain(axes),
+            plain(dtype),
+            {name: plain(value) for name, value in options.items()},
+        )
+        key = (
+            x_shape,
+            k_shape,
+            x_dtype,
+            k_dtype,
+            operation,
+            plain(mode),
+            axes,
+            dtype,
+            plain(method),
+            *options.values(),
+        )
         known = _calls.get(key)
     if known is not None:
         return known
-    layout = layout_of(tuple(x_shape), tuple(k_shape), _hashable(axes))
+    layout = layout_of(x_shape, k_shape, axes)
     asked = result_name(dtype)
     spec = ConvSpec.of_arrays(layout.rank, operation, mode, dtype=asked, **options)
     types = element_types(x_dtype, k_dtype, asked)
@@ -164,8 +180,11 @@ def array_call(
     return call
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+def plain(value: Any) -> Any:
+    """An option's value as a number or nested tuples, so that it can be a key."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
@@ -183,6 +202,6 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
     if not isinstance(out, np.ndarray) or not out.flags.writeable:
         raise OptionError("out-not-writable", type=type(out).__name__)
     if out.shape != shape:
-        raise ShapeError("out", out=by(out.shape), result=by(shape))
+        raise ShapeError("out", out=by(out.shape), result=by(shape), shape=shape)
     if out.dtype.name != dtype:
         raise DTypeError("out", out=out.dtype.name, result=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -77,29 +77,21 @@ def layout_of(x_shape: tuple[int, ...], k_shape: tuple[int, ...], axes: Any) -> 
     Raises
     ------
     ShapeError
-        ``shape.rank-mismatch``, ``shape.no-such-axis``, ``shape.cannot-broadcast``.
+        ``shape.no-axes``, ``shape.rank-mismatch``, ``shape.kernel-rank``, ``shape.no-such-axis``,
+        ``shape.cannot-broadcast``.
     OptionError
-        ``option.repeated-axis``.
+        ``option.repeated-axis``, ``option.no-axes``.
     """
     rank = len(x_shape)
-    if axes is None:
-        if len(k_shape) != rank:
-            raise ShapeError(
-                "rank-mismatch", input=by(x_shape), kernel=by(k_shape), rank=rank, kernel_rank=len(k_shape),
-                axes=tuple(range(-len(k_shape), 0)),
-            )  # fmt: skip
-        chosen = tuple(range(rank))
-    else:
-        chosen = _axes(axes, rank)
+    if rank == 0:
+        raise ShapeError("no-axes", kernel=by(k_shape))
+    chosen = tuple(range(rank)) if axes is None else _axes(axes, rank)
     if len(k_shape) not in (len(chosen), rank):
+        fits = 0 < len(k_shape) < rank
         raise ShapeError(
-            "rank-mismatch",
-            input=by(x_shape),
-            kernel=by(k_shape),
-            rank=len(chosen),
-            kernel_rank=len(k_shape),
-            axes=chosen,
-        )
+            "rank-mismatch" if fits else "kernel-rank", input=by(x_shape), kernel=by(k_shape), rank=len(chosen),
+            kernel_rank=len(k_shape), axes=tuple(range(-len(k_shape), 0)),
+        )  # fmt: skip
     others = [axis for axis in range(rank) if axis not in chosen]
     sizes = tuple(x_shape[axis] for axis in chosen)
     lead = tuple(x_shape[axis] for axis in others)
@@ -115,8 +107,23 @@ def layout_of(x_shape: tuple[int, ...], k_shape: tuple[int, ...], axes: Any) -> 
     return Layout(chosen, sizes, tuple(k_shape[axis] for axis in chosen), joint, any(size != 1 for size in k_lead))
 
 
+def shape_of(option: str, value: Any) -> tuple[int, ...]:
+    """``value`` as a shape: whole numbers, none negative.
+
+    Raises
+    ------
+    OptionError
+        ``option.not-a-shape``, ``option.not-a-whole-number``, ``option.too-small``.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise OptionError("not-a-shape", option=option, value=repr(value))
+    return tuple(whole_number(option, size, 0) for size in value)
+
+
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:
-    wanted: Sequence[Any] = axes if isinstance(axes, Sequence) else (axes,)
+    wanted: Sequence[Any] = axes if isinstance(axes, Sequence) and not isinstance(axes, str) else (axes,)
+    if not wanted:
+        raise OptionError("no-axes", last=rank - 1)
     found: list[int] = []
     for axis in wanted:
         number = whole_number("axes", axis, -rank)
