@@ -24,7 +24,7 @@ from convkit.algorithms.support.blocks import (
 )
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import Machine, width
+from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
 TILE_BYTES = 1 << 17
@@ -54,7 +54,9 @@ class Direct:
         work = float(problem.multiply_adds)
         cuts = max(1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES)
         steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
-        seconds = work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
+        # Tiles of several axes are walked row by row.
+        rows = 1.0 if len(problem.windows) == 1 else 2.2
+        seconds = rows * work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         lengths = tile_lengths(problem.windows, _per_tile(problem, size))
         sums = 2 * problem.groups * problem.out_channels * math.prod(lengths)
@@ -71,7 +73,8 @@ class Direct:
         per_tile = _per_tile(problem, out.itemsize)
         by_output = problem.outputs < problem.taps
         one_tile = _by_output if by_output else _by_tap
-        threads.run_all([partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)])
+        work = [partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)]
+        threads.run_all(work, problem.multiply_adds / DEFAULT.elementwise)
 
 
 def _per_tile(problem: Problem, size: int) -> int:

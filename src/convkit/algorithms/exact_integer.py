@@ -121,8 +121,7 @@ class ExactInteger:
         out: Array,
     ) -> None:
         """Sums in the problem's type into ``sums_into``, which is ``out`` itself, or its bits read as signed."""
-        bits = peak.bit_length(), prepared.peak.bit_length(), worst.bit_length()
-        scheme = _scheme(problem, current(), *bits)
+        scheme = _scheme(problem, peak.bit_length(), prepared.peak.bit_length(), worst.bit_length())
         inputs = _digits(x, scheme.input_digits, scheme.bits)
         kernels = _digits(prepared.values, scheme.kernel_digits, scheme.bits)
         places = scheme.input_digits + scheme.kernel_digits - 1
@@ -165,20 +164,20 @@ def _products(problem: Problem) -> Plan:
 
 
 @lru_cache(maxsize=1024)
-def _scheme(problem: Problem, model: Machine, input_bits: int, kernel_bits: int, sum_bits: int) -> Scheme:
-    """The cheapest engine and splitting whose exactness is proven for magnitudes of so many bits."""
+def _scheme(problem: Problem, input_bits: int, kernel_bits: int, sum_bits: int) -> Scheme:
+    """The cheapest engine and splitting whose exactness is proven for numbers of so many bits."""
+    peak, kernel_peak, worst = ((1 << bits) - 1 for bits in (input_bits, kernel_bits, sum_bits))
     best: tuple[float, Scheme] | None = None
-    peaks = (1 << input_bits) - 1, (1 << kernel_bits) - 1
-    worst = (1 << sum_bits) - 1
+    model = current()
     exact_reach = 2**64 if problem.compute_dtype == "uint64" else 2**63
     for digits in SPLITS:
         if digits == 1:
             bits, input_digits, kernel_digits = 64, 1, 1
-            one, total = peaks, worst
+            one, total = (peak, kernel_peak), worst
         else:
             bits = -(-max(input_bits, kernel_bits, 1) // digits) + 1
-            input_digits, kernel_digits = (-(-(limit + 1) // bits) for limit in (input_bits, kernel_bits))
-            one = min(peaks[0], 1 << (bits - 1)), min(peaks[1], 1 << (bits - 1))
+            input_digits, kernel_digits = (-(-(own + 1) // bits) for own in (input_bits, kernel_bits))
+            one = min(peak, 1 << (bits - 1)), min(kernel_peak, 1 << (bits - 1))
             # Room for the sum of all digit pairs of one place, and for a carry.
             total = 2 * one[0] * one[1] * problem.terms * min(input_digits, kernel_digits)
         for engine in _ENGINES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from importlib import import_module
@@ -142,13 +141,3 @@ def _bfloat16() -> Any:
 
 
 NUMPY = Namespace()
-
-
-def namespace_of(*values: Any) -> Namespace:
-    """Torch's operations if any of the values is a tensor, NumPy's otherwise. Torch is never imported here."""
-    torch = sys.modules.get("torch")
-    if torch is not None and any(isinstance(value, torch.Tensor) for value in values):
-        from convkit.arrays.torch_tensors import TORCH
-
-        return TORCH
-    return NUMPY

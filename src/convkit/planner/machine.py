@@ -40,9 +40,13 @@ class Machine:
 
     elementwise: float = 5.0e9
     matrix: float = 2.4e11
-    transform: float = 7.0e9
+    transform: float = 2.6e10
     bandwidth: float = 1.2e10
     call: float = 1.2e-6
+
+
+DEFAULT = Machine()
+"""The machine that block sizes are worked out for, so that measuring one does not change results."""
 
 
 def width(dtype: str) -> float:
@@ -84,7 +88,7 @@ def measure() -> Machine:
     machine = Machine(
         elementwise=a.size / _seconds(multiply_add),
         matrix=2 * 768**3 / _seconds(lambda: square @ square),
-        transform=transform_rate(_seconds) or Machine.transform,
+        transform=transform_rate(_seconds) or DEFAULT.transform,
         bandwidth=2 * large.nbytes / _seconds(lambda: np.copyto(target, large)),
         call=_seconds(lambda: np.multiply(tiny, tiny, out=tiny), 0.002),
     )
@@ -115,15 +119,15 @@ def current() -> Machine:
     """The remembered measurement of this machine if there is a sound one, otherwise the defaults."""
     path = _file()
     if path is None or not path.exists() or os.environ.get("CONVKIT_MACHINE") == "default":
-        return Machine()
+        return DEFAULT
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         rates = {field.name: float(stored[field.name]) for field in fields(Machine)}
         if stored["cpu"] != cpu_name():
-            return Machine()
+            return DEFAULT
         if not all(0 < rate < 1e18 for rate in rates.values()):
             raise ValueError("a rate is not a positive number")
     except (OSError, ValueError, KeyError, TypeError) as damage:
         warnings.warn(say("plan.damaged", path=path, damage=damage), stacklevel=2)
-        return Machine()
+        return DEFAULT
     return Machine(**rates)

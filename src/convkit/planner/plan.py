@@ -101,7 +101,7 @@ class Plan:
         with np.errstate(over="ignore", invalid="ignore"):
             plan.algorithm.run(plan.problem, prepared.inner, x, out)
             if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
-                nonfinite.repair(plan.problem, prepared.kernel, x, out)
+                nonfinite.repair(plan.problem, prepared.kernel, x, out, plan_for)
 
     def __repr__(self) -> str:
         return f"Plan({self.choice}: {self.problem})"

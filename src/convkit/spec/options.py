@@ -45,7 +45,9 @@ def entries(value: object) -> tuple[object, ...] | None:
 
 def tolerance(value: object) -> float | None:
     """``value`` as a float if it is a number, whatever its type; None if it is none."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    return float(value) if isinstance(value, Real) else None
 
 
 def per_axis(option: str, value: object, rank: int, least: int) -> tuple[int, ...]:
