@@ -83,13 +83,14 @@ def pool(
             raise OptionError(
                 "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
             )
-    padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-    sizes.check_fit(padded, window_sizes, (1,) * rank)
     rounding = "ceil" if ceil else "floor"
     windows = tuple(
         Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
         for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
     )
+    if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
+        padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
+        sizes.check_fit(padded, window_sizes, (1,) * rank)
     if xp is NUMPY and array.dtype.kind == "O":
         return objects.pool(array, window_sizes, kind, steps, pads, ceil)
     if kind == "max":
