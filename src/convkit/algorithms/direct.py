@@ -99,7 +99,7 @@ def _parts(array: Array) -> tuple[Array, ...]:
     """The real and the imaginary part, one beside the other in memory; a real array as it is."""
     if array.dtype.kind != "c":
         return (array,)
-    return np.ascontiguousarray(array.real), np.ascontiguousarray(array.imag)
+    return np.ascontiguousarray(np.real(array)), np.ascontiguousarray(np.imag(array))
 
 
 def _by_tap(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:

@@ -13,6 +13,7 @@ from convkit.spec.options import (
     NAN_POLICIES,
     OPERATIONS,
     OVERFLOWS,
+    Direction,
     Mode,
     NanPolicy,
     Operation,
@@ -59,7 +60,7 @@ class ConvSpec:
     rank: int
     operation: Operation = "convolution"
     conjugate: bool = False
-    direction: Literal["forward", "transposed"] = "forward"
+    direction: Direction = "forward"
     mode: Mode | None = "full"
     padding: Padding | None = None
     output_padding: tuple[int, ...] = ()
@@ -116,7 +117,7 @@ class ConvSpec:
         rank: int,
         operation: str = "correlation",
         *,
-        direction: Literal["forward", "transposed"] = "forward",
+        direction: Direction = "forward",
         stride: object = 1,
         padding: object = 0,
         output_padding: object = 0,

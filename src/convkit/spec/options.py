@@ -10,6 +10,7 @@ from typing import Literal, cast, get_args
 from convkit.errors import OptionError, choose
 
 Operation = Literal["convolution", "correlation"]
+Direction = Literal["forward", "transposed"]
 Mode = Literal["full", "same", "valid"]
 BoundaryName = Literal["zero", "constant", "edge", "reflect", "symmetric", "wrap"]
 Overflow = Literal["raise", "saturate", "wrap"]

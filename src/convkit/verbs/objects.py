@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from convkit.arrays import NUMPY
 from convkit.errors import ConvError, DTypeError, OptionError, ShapeError, by, choose
 from convkit.planner.algorithm import Array
-from convkit.spec.options import OVERFLOWS
+from convkit.spec.options import OVERFLOWS, Direction
 from convkit.verbs.calls import check_out, plain
 from convkit.verbs.dtypes import as_dtype
 from convkit.verbs.layout import layout_of
@@ -60,7 +60,7 @@ def adjoint(y: Array, k: Array, shape: tuple[int, ...], operation: str, mode: st
     )  # fmt: skip
 
 
-def layer(direction: str, x: Any, w: Any, bias: Any, out: Any, options: dict[str, Any]) -> Array:
+def layer(direction: Direction, x: Any, w: Any, bias: Any, out: Any, options: dict[str, Any]) -> Array:
     """``ck.conv`` or ``ck.conv_transpose`` by the definition."""
     from convkit.oracle import adapters
 
@@ -134,10 +134,11 @@ def _own(array: Array) -> Array:
     if array.dtype.kind != "O":
         return array
     held = np.empty(array.shape, object)
-    held.flat = [item.item() if isinstance(item, np.generic) else item for item in array.flat]
+    for at, item in np.ndenumerate(array):
+        held[at] = item.item() if isinstance(item, np.generic) else item
     return held
 
 
-def _arithmetic(*arrays: Array) -> str:
+def _arithmetic(*arrays: Array) -> Literal["plain", "exact"]:
     """Floats are taken as the fractions they are; complex arrays stay complex numbers."""
     return "plain" if any(array.dtype.kind == "c" for array in arrays) else "exact"

@@ -1,0 +1,182 @@
+"""A layer's call worked out once: from shapes, types and options to something that takes arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
+from convkit.arrays import NUMPY, Namespace
+from convkit.errors import OptionError, ShapeError, by
+from convkit.planner.algorithm import Array
+from convkit.planner.problem import Problem
+from convkit.spec.conv import ConvSpec
+from convkit.spec.options import Direction
+from convkit.verbs.bilinear import Bilinear
+from convkit.verbs.calls import check_out, plain
+from convkit.verbs.dtypes import ElementTypes, add_exactly, check_fill, element_types, finish, result_name
+
+_KEPT = 4096
+
+
+class NetworkCall:
+    """``conv`` or ``conv_transpose`` for one set of shapes, types and options."""
+
+    __slots__ = ("groups", "operator", "spec", "types", "w_shape", "x_shape")
+
+    def __init__(
+        self,
+        spec: ConvSpec,
+        x_shape: tuple[int, ...],
+        w_shape: tuple[int, ...],
+        types: ElementTypes,
+        method: str,
+    ) -> None:
+        self.spec, self.types, self.groups = spec, types, spec.groups
+        self.x_shape, self.w_shape = x_shape, w_shape
+        channels = _check_channels(spec, x_shape, w_shape)
+        problem = Problem(
+            windows=spec.windows(x_shape[2:], w_shape[2:]), batch=x_shape[0], groups=spec.groups,
+            in_channels=channels[0], out_channels=channels[1], input_dtype=types.compute, kernel_dtype=types.compute,
+            compute_dtype=types.compute, fill=check_fill(spec.fill, types.compute), accuracy=spec.accuracy,
+            overflow=spec.overflow,
+        )  # fmt: skip
+        self.operator = Bilinear(problem, method)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Output sizes along space."""
+        return tuple(window.count for window in self.operator.problem.windows)
+
+    def output_shape(self) -> tuple[int, ...]:
+        """(batch, channel, *space) of the result."""
+        return (self.x_shape[0], self.groups * self.operator.problem.out_channels, *self.counts)
+
+    def canonical(self, array: Any, channels: int, sizes: Sequence[int]) -> Any:
+        """(batch, channel, ...) as (batch, group, channel in group, ...)."""
+        return array.reshape((array.shape[0], self.groups, channels, *sizes))
+
+    def canonical_kernel(self, xp: Namespace, w: Any) -> Any:
+        """The weights as (group, out, in, ...), in the order in which they are laid down."""
+        problem = self.operator.problem
+        if self.spec.direction == "transposed":  # (in, out/groups, ...)
+            laid = w.reshape((self.groups, problem.in_channels, problem.out_channels, *self.w_shape[2:]))
+            laid = xp.move(laid, (1,), (2,))
+        else:
+            laid = w.reshape((self.groups, problem.out_channels, problem.in_channels, *self.w_shape[2:]))
+        return xp.flip(laid, self.spec.rank) if self.spec.flips else laid
+
+    def forward(self, xp: Namespace, x: Any, w: Any, bias: Any, out: Any) -> Any:
+        """The layer's output."""
+        problem = self.operator.problem
+        sums = xp.apply(
+            self.operator,
+            "forward",
+            self.canonical(x, problem.in_channels, self.x_shape[2:]),
+            self.canonical_kernel(xp, w),
+        )
+        sums = sums.reshape(self.output_shape())
+        if bias is None:
+            return _finished(xp, sums, self.types.result, self.spec, out)
+        column = bias.reshape((1, bias.shape[0], *([1] * self.spec.rank)))
+        if not problem.exact:
+            return _finished(xp, sums + xp.cast(column, xp.dtype(sums)), self.types.result, self.spec, out)
+        whole = np.asarray(column)
+        return _finished(xp, sums, self.types.result, self.spec, out, lambda exact: self._with_bias(exact, whole))
+
+    def _with_bias(self, sums: Array, bias: Array) -> Array:
+        return add_exactly(sums, bias, self.spec.overflow)
+
+    def input_gradient(self, xp: Namespace, g: Any, w: Any) -> Any:
+        """Gradient of the input."""
+        problem = self.operator.problem
+        gradient = xp.apply(
+            self.operator,
+            "input_gradient",
+            self.canonical(g, problem.out_channels, self.counts),
+            self.canonical_kernel(xp, w),
+        )
+        return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, None)
+
+    def weight_gradient(self, xp: Namespace, g: Any, x: Any) -> Any:
+        """Gradient of the weights, in their own layout."""
+        problem = self.operator.problem
+        gradient = xp.apply(
+            self.operator, "kernel_gradient", self.canonical(g, problem.out_channels, self.counts),
+            self.canonical(x, problem.in_channels, self.x_shape[2:]),
+        )  # fmt: skip
+        if self.spec.flips:
+            gradient = xp.flip(gradient, self.spec.rank)
+        if self.spec.direction == "transposed":
+            gradient = xp.move(gradient, (1,), (2,))
+        return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, None)
+
+
+def _finished(
+    xp: Namespace,
+    sums: Any,
+    result: str,
+    spec: ConvSpec,
+    out: Any,
+    first: Callable[[Array], Array] = np.asarray,
+) -> Any:
+    done = xp.finish(sums, result, lambda array: finish(first(array), result, spec.overflow))
+    if out is None:
+        return done
+    if xp is not NUMPY:
+        raise OptionError("out-with-tensors")
+    check_out(out, done.shape, result)
+    out[...] = done
+    return out
+
+
+def _check_channels(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Channels in and out of one group.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.groups``, ``shape.channels``.
+    """
+    groups, transposed = spec.groups, spec.direction == "transposed"
+    divided = ("input channels", x_shape[1]), ("weights", w_shape[0])
+    for what, count in divided:
+        if count % groups:
+            raise ShapeError("groups", what=what, count=count, groups=groups, rest=count % groups)
+    expected = w_shape[0] if transposed else w_shape[1] * groups
+    if x_shape[1] != expected:
+        raise ShapeError(
+            "channels", channels=x_shape[1], weights=by(w_shape), expected=expected, groups=groups,
+            per_group=x_shape[1] // groups,
+        )  # fmt: skip
+    if transposed:
+        return w_shape[0] // groups, w_shape[1]
+    return w_shape[1], w_shape[0] // groups
+
+
+_calls: dict[Hashable, NetworkCall] = {}
+
+
+def network_call(
+    direction: Direction, x_shape: tuple[int, ...], w_shape: tuple[int, ...], x_dtype: str, w_dtype: str, method: str,
+    options: dict[str, Any],
+) -> NetworkCall:  # fmt: skip
+    """The record of one layer's call, made now or found again."""
+    options = {name: plain(value) for name, value in options.items()}
+    key = (direction, x_shape, w_shape, x_dtype, w_dtype, method, *options.values())
+    known = _calls.get(key)
+    if known is not None:
+        return known
+    if len(x_shape) != len(w_shape) or len(x_shape) < 3:
+        raise ShapeError("network-rank", input=by(x_shape), weights=by(w_shape))
+    asked = result_name(options["dtype"])
+    chosen = {**options, "dtype": asked}
+    spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **chosen)  # type: ignore[arg-type]
+    call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), method)
+    call.operator.plan()
+    if len(_calls) >= _KEPT:
+        _calls.clear()
+    _calls[key] = call
+    return call
