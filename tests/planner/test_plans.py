@@ -14,7 +14,7 @@ from convkit import algorithms  # noqa: F401  (registers them)
 from convkit.catalogue import using
 from convkit.planner import machine, plan_for, registry, wisdom
 from convkit.planner.plan import forget_plans
-from convkit.planner.storage import write_whole
+from convkit.storage import write_whole
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def examined() -> dict[str, Any]:
     """Everything that doctor looks at."""
     import convkit
     from convkit.planner.machine import cpu_name
-    from convkit.planner.storage import cache_folder
+    from convkit.storage import cache_folder
     from convkit.threads import num_threads
 
     required = {name: _version(name) for name in REQUIRED}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from convkit.catalogue import say
-from convkit.planner.storage import cache_file, write_whole
+from convkit.storage import cache_file, write_whole
 
 
 @dataclass(frozen=True, slots=True)
