@@ -14,7 +14,7 @@ import typer
 from convkit.catalogue import say
 from convkit.cli.options import Json, Lang
 
-REQUIRED = ("numpy", "ducc0", "typer", "rich")
+REQUIRED = ("numpy", "ducc0", "llvmlite", "typer", "rich")
 EXTRAS = {
     "image": ("pillow", "soundfile", "matplotlib"),
     "nn": ("torch", "safetensors"),

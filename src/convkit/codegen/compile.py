@@ -36,8 +36,10 @@ def _parsed(ir: str, target: Target) -> tuple[Any, Any]:
 
 
 def _machine(target: Target) -> Any:
-    return binding().Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="jitdefault"
+    return (
+        binding()
+        .Target.from_triple(target.triple)
+        .create_target_machine(cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="jitdefault")
     )
 
 

@@ -64,8 +64,8 @@ class Direct:
             columns=kernel.shape[-1],
         )
 
-    def run(self, x: Array, out: Array, dilation: Sequence[int]) -> None:
-        """``out[b, g, i] = sum_j x[b, g, i + j*dilation] * w[g, j]`` for every output.
+    def run(self, x: Array, out: Array, dilation: Sequence[int], first_group: int = 0) -> None:
+        """``out[b, g, i] = sum_j x[b, g, i + j*dilation] * w[first_group + g, j]`` for every output.
 
         ``x`` and ``out`` are (batch, groups, *space), of the weights' type; numbers along their last axis are
         neighbours in memory, all other strides are free. ``x`` reaches as far as the windows of the outputs do.
@@ -86,10 +86,11 @@ class Direct:
         for index in product(*others):
             out_at = at_out + sum(i * s for i, s in zip(index, out.strides))
             x_at = at_x + sum(i * s for i, s in zip(index, x.strides))
+            w_at = at_weights + (first_group + index[1]) * group
             # Rows a dilation apart form an image of their own, whose kernel rows are neighbours.
             for phase in range(min(step, rows)):
                 self.function(
-                    out_at + phase * out_row, x_at + phase * x_row, at_weights + index[1] * group, at_offsets,
+                    out_at + phase * out_row, x_at + phase * x_row, w_at, at_offsets,
                     lead[plane], -(-(rows - phase) // step), columns, self.blocks, self.last_blocks, self.columns,
                     out.strides[plane], x.strides[plane], group if plane == 1 else 0,
                     step * out_row, step * x_row, size * dilation[-1],

@@ -57,10 +57,9 @@ class _Loop:
         writer = self.writer
         advanced = writer.value(f"add nsw i64 {self.index}, {self.step}")
         heads = [f"  {self.index} = phi i64 [ 0, %{self.entry} ], [ {advanced}, %{writer.block} ]"]
-        heads += [
-            f"  {self[name]} = phi {kind} [ {self.starts[name]}, %{self.entry} ], [ {following[name]}, %{writer.block} ]"
-            for name, kind in self.kinds.items()
-        ]
+        for name, kind in self.kinds.items():
+            start, later = f"[ {self.starts[name]}, %{self.entry} ]", f"[ {following[name]}, %{writer.block} ]"
+            heads.append(f"  {self[name]} = phi {kind} {start}, {later}")
         writer.lines[self.at : self.at] = heads
         writer.line(f"br label %{self.label}")
         writer.begin(f"{self.label}.done")
@@ -83,7 +82,7 @@ class _Writer:
     def module(self) -> str:
         s = self.schedule
         self.begin("entry")
-        planes = self.loop("plane", "%planes", out=("ptr", "%out"), x=("ptr", "%x"), w=("ptr", "%w"))
+        planes = self.loop("plane", "%planes", {"out": ("ptr", "%out"), "x": ("ptr", "%x"), "w": ("ptr", "%w")})
         self.choose("%rows", [(s.rows, "tall"), (1, "single")], lambda rows: self.rows(planes, rows))
         planes.close({
             "out": self.offset(planes["out"], "%out_plane"),
@@ -107,7 +106,7 @@ class _Writer:
     def rows(self, planes: _Loop, rows: int) -> None:
         """All tiles of ``rows`` rows."""
         s = self.schedule
-        loop = self.loop("row", "%rows", rows)
+        loop = self.loop("row", "%rows", {}, rows)
         row = self.moved_back(loop.index, "%rows", rows)
         out = self.offset(planes["out"], self.value(f"mul nsw i64 {row}, %out_row"))
         x = self.offset(planes["x"], self.value(f"mul nsw i64 {row}, %x_row"))
@@ -117,7 +116,7 @@ class _Writer:
             if vectors == 0:
                 self.tile(out, x, planes["w"], rows, 1, self.mask())
                 return
-            along = self.loop("column", "%columns", vectors * s.lanes)
+            along = self.loop("column", "%columns", {}, vectors * s.lanes)
             column = self.moved_back(along.index, "%columns", vectors * s.lanes)
             begin = self.value(f"mul nsw i64 {column}, {s.item_bytes}")
             self.tile(self.offset(out, begin), self.offset(x, begin), planes["w"], rows, vectors, None)
@@ -149,12 +148,11 @@ class _Writer:
         """All blocks of ``block`` kernel rows: what the sums, the weights and the offsets are after them."""
         s = self.schedule
         names = [f"s{n}" for n in range(rows * vectors)]
-        chunks = self.loop("block", count, w=("ptr", w), offsets=("ptr", offsets), **self.carried(names, sums))
+        carried = {"w": ("ptr", w), "offsets": ("ptr", offsets), **self.carried(names, sums)}
+        chunks = self.loop("block", count, carried)
         begin = self.offset(x, self.value(f"load i64, ptr {chunks['offsets']}"))
-        taps = self.loop(
-            "tap", "%kernel_columns", x=("ptr", begin), w=("ptr", chunks["w"]),
-            **self.carried(names, [chunks[name] for name in names]),
-        )  # fmt: skip
+        carried = {"x": ("ptr", begin), "w": ("ptr", chunks["w"])}
+        taps = self.loop("tap", "%kernel_columns", {**carried, **self.carried(names, [chunks[name] for name in names])})
         current = [taps[name] for name in names]
         weights = [self.splat(self.offset(taps["w"], i * s.item_bytes)) for i in range(block)]
         row = taps["x"]
@@ -178,7 +176,7 @@ class _Writer:
 
     # ---------------------------------------------------------------------------------- control, and where to go
 
-    def loop(self, name: str, count: str, step: int = 1, **carried: tuple[str, str]) -> _Loop:
+    def loop(self, name: str, count: str, carried: dict[str, tuple[str, str]], step: int = 1) -> _Loop:
         return _Loop(self, name, count, carried, step)
 
     def choose(self, size: str, ways: list[tuple[int, str]], write: Callable[[int], None]) -> None:

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 
-from convkit.codegen import cache, compile, target
+from convkit.codegen import cache, target
+from convkit.codegen.compile import build, load
 from convkit.codegen.emit import ARGUMENTS, emit
 from convkit.codegen.schedule import ElementType, Schedule, schedule_for
 
@@ -19,7 +20,7 @@ _lock = threading.Lock()
 
 
 def why_not() -> str | None:
-    """Why no kernel can be compiled here: ``"jit-off"``, ``"no-llvmlite"``, ``"no-vectors"``, ``"jit-fails"``; or None."""
+    """Why no kernel can be compiled here, or None: ``jit-off``, ``no-llvmlite``, ``no-vectors`` or ``jit-fails``."""
     return target.missing() or _fails()
 
 
@@ -30,7 +31,7 @@ def _fails() -> str | None:
         if host is None:
             return "no-vectors"
         answer = ctypes.c_int64()
-        proof = compile.load(compile.build(_PROOF, host), "proof", host, [ctypes.c_void_p])
+        proof = load(build(_PROOF, host), "proof", host, [ctypes.c_void_p])
         proof(ctypes.addressof(answer))
     except (ImportError, OSError, RuntimeError):  # a broken library, or no executable memory
         return "jit-fails"
@@ -64,7 +65,7 @@ def _made(schedule: Schedule, host: target.Target) -> Function:
     key = cache.key_of(ir, host)
     kept = cache.fetch(key)
     if kept is not None:
-        return compile.load(kept, schedule.name, host, arguments)
-    machine_code = compile.build(ir, host)
+        return load(kept, schedule.name, host, arguments)
+    machine_code = build(ir, host)
     cache.keep(key, machine_code)
-    return compile.load(machine_code, schedule.name, host, arguments)
+    return load(machine_code, schedule.name, host, arguments)

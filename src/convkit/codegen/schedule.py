@@ -53,9 +53,7 @@ class Schedule:
         """``direct_<type>_<lanes>l_<rows>x<vectors>_1x<row_vectors>_<block>[_<last_block>]``."""
         kind = {"float32": "f32", "float64": "f64"}[self.dtype]
         last = f"_{self.last_block}" if self.last_block else ""
-        return (
-            f"direct_{kind}_{self.lanes}l_{self.rows}x{self.vectors}_1x{self.row_vectors}_{self.block}{last}"
-        )
+        return f"direct_{kind}_{self.lanes}l_{self.rows}x{self.vectors}_1x{self.row_vectors}_{self.block}{last}"
 
     @property
     def registers(self) -> int:
