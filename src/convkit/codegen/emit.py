@@ -217,14 +217,14 @@ class _Writer:
         return self.value(f"shufflevector {self.vector} {first}, {self.vector} poison, {zeros}")
 
     def mask(self) -> str:
-        """The lanes below the number of columns."""
-        lanes = self.schedule.lanes
-        one = self.value(f"insertelement <{lanes} x i64> poison, i64 %columns, i64 0")
-        every = self.value(
-            f"shufflevector <{lanes} x i64> {one}, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer"
-        )
-        count = ", ".join(f"i64 {n}" for n in range(lanes))
-        return self.value(f"icmp slt <{lanes} x i64> <{count}>, {every}")
+        """The lanes below the number of columns, which is less than a vector here."""
+        lanes, whole = self.schedule.lanes, f"i{8 * self.schedule.item_bytes}"
+        columns = self.value(f"trunc i64 %columns to {whole}") if whole == "i32" else "%columns"
+        one = self.value(f"insertelement <{lanes} x {whole}> poison, {whole} {columns}, i64 0")
+        zeros = f"<{lanes} x i32> zeroinitializer"
+        every = self.value(f"shufflevector <{lanes} x {whole}> {one}, <{lanes} x {whole}> poison, {zeros}")
+        numbers = ", ".join(f"{whole} {n}" for n in range(lanes))
+        return self.value(f"icmp slt <{lanes} x {whole}> <{numbers}>, {every}")
 
     def load(self, pointer: str, mask: str | None) -> str:
         if mask is None:
