@@ -39,7 +39,7 @@ def main(reach_out: bool) -> None:
         w = kernels.array((1, *kernel), dtype, side)
         w[...] = 1
         direct = Direct.prepare(w, dtype)
-        for rows, columns in product((1, 7, 8, 9), (1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 130)):
+        for rows, columns in product((1, 4, 5, 6), (1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 130)):
             x = inputs.array((1, 1, rows + kernel[0] - 1, columns + kernel[1] - 1), dtype, side)
             out = outputs.array((1, 1, rows, columns), dtype, side)
             x[...], out[...] = 1, 0

@@ -29,8 +29,8 @@ TILE_OUTPUTS = 1 << 12, 1 << 17
 TILE_COLUMNS = 1 << 12
 """Columns of a tile of several rows: the rows that one row of outputs touches stay in the cache for the next."""
 
-TILE_ROWS = 16
-"""Tiles are a multiple of this many rows high, as register tiles are 4 or 8 rows high."""
+TILE_ROWS = 20
+"""Tiles are a multiple of this many rows high, as register tiles are 4 or 5 rows high."""
 
 
 SMALL_IMAGE = 1 << 16
