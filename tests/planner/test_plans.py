@@ -101,6 +101,9 @@ def test_a_batch_is_planned_as_its_samples_are() -> None:
 
 
 SHAPES = [
+    ((700, 650), (9, 8), "float32", "compiled"),
+    ((300000,), (31,), "float64", "compiled"),
+    ((60, 70, 80), (5, 4, 3), "float64", "compiled"),
     ((700, 650), (9, 8), "float32", "direct"),
     ((700, 650), (9, 8), "float32", "gemm"),
     ((700, 650), (9, 8), "float32", "fft"),
