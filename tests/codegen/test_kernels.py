@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import subprocess
 import sys
@@ -178,3 +179,10 @@ def test_the_guard_pages_do_guard() -> None:
     )
     assert done.returncode != 0
     assert b"untouched" not in done.stdout
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_that_shows_how_a_kernel_is_made(language: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / language / "kernels.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (failed, tried) == (0, 14)
