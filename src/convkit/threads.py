@@ -15,6 +15,9 @@ from contextvars import copy_context
 from convkit.errors import OptionError
 from convkit.spec.options import whole_number
 
+WAKING = 2e-4
+"""Seconds of work below which handing some of it to another thread costs more than it saves."""
+
 _lock = threading.Lock()
 _inside = threading.local()
 _count: int | None = None
@@ -62,12 +65,13 @@ def _workers(count: int) -> ThreadPoolExecutor:
         return _pool
 
 
-def run_all(tasks: Sequence[Callable[[], None]]) -> None:
+def run_all(tasks: Sequence[Callable[[], None]], seconds: float = 1.0) -> None:
     """Run every task, on several threads where that helps, and return when all are done.
 
     The caller's thread takes part. Tasks started from inside a task run in place, so nested use cannot deadlock.
+    ``seconds`` is a guess at what all of them take together: too little work is not worth waking a thread.
     """
-    threads = min(num_threads(), len(tasks))
+    threads = min(num_threads(), len(tasks)) if seconds > WAKING else 1
     if threads <= 1 or getattr(_inside, "busy", False):
         for task in tasks:
             task()

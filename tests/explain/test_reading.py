@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from convkit.explain import passport, translate
 from convkit.explain.source import read, signature
 from convkit.explain.values import compute
 from convkit.spec.dialects import DIALECTS
+from tests.explain import tensorflow_formula
 from tests.explain.peers import RUNNABLE, TENSORFLOW, asymmetric, run
 
 LINE = [
@@ -131,12 +133,14 @@ TF_CALLS = [
 ]
 
 
-@pytest.mark.parametrize("call", TF_CALLS if TENSORFLOW else [])
+@pytest.mark.parametrize("call", TF_CALLS)
 def test_tensorflow_calls(call: str) -> None:
     arrays = {"x": asymmetric((2, 9, 8, 3)), "w": asymmetric((3, 2, 3, 4), 1)}
-    np.testing.assert_allclose(
-        run("convkit", translate(call).code, **arrays), run("tensorflow", call, **arrays), rtol=1e-9
-    )
+    ours = run("convkit", translate(call).code, **arrays)
+    documented = eval(call, {"tf": SimpleNamespace(nn=tensorflow_formula), **arrays})
+    np.testing.assert_allclose(ours, documented, rtol=1e-9)
+    for library in TENSORFLOW:
+        np.testing.assert_allclose(ours, run(library, call, **arrays), rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from convkit import codegen, threads
 from convkit.algorithms.support.blocks import SPACE, Range, block_size, extended, needed
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import Machine, width
+from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -70,10 +70,13 @@ class Compiled:
         loads = 2.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         written = problem.batch * problem.groups * problem.outputs
         seconds = 2 * work * loads / machine.fused + 1.4 * written / machine.elementwise
+        tiles = sum(1 for _ in _tiles(problem))
+        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
+        seconds *= width(problem.compute_dtype) / (1.8 if tiles > 1 else 1.0)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        calls = 20 + 12 * sum(1 for _ in _tiles(problem))
+        calls = 20 + 12 * tiles
         held = max((_held(problem, box) for box in _frame(problem.windows)), default=0)
-        seconds = max(seconds * width(problem.compute_dtype), moved / machine.bandwidth) + calls * machine.call
+        seconds = max(seconds, moved / machine.bandwidth) + calls * machine.call
         return Cost(2 * work, moved, seconds, held * size * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -86,7 +89,8 @@ class Compiled:
         )
 
     def run(self, problem: Problem, prepared: codegen.Direct, x: Array, out: Array) -> None:
-        threads.run_all([partial(_tile, problem, prepared, x, out, *tile) for tile in _tiles(problem)])
+        work = [partial(_tile, problem, prepared, x, out, *tile) for tile in _tiles(problem)]
+        threads.run_all(work, 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused)
 
 
 Box = tuple[Range, ...]

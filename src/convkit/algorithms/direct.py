@@ -24,7 +24,7 @@ from convkit.algorithms.support.blocks import (
 )
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import Machine, width
+from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
 TILE_BYTES = 1 << 17
@@ -36,6 +36,8 @@ class Direct:
 
     Every output is formed by the same operations in the same order wherever it stands: its bits depend neither on
     tiles, nor on the batch, nor on the block of a stream. Positions outside under boundary ``zero`` take no part.
+    Complex sums are formed from real and imaginary parts: NumPy fuses the parts of a complex product or not, as
+    the array's length and strides happen to be.
     """
 
     name = "direct"
@@ -52,7 +54,9 @@ class Direct:
         work = float(problem.multiply_adds)
         cuts = max(1, problem.outputs * problem.batch * problem.groups * problem.out_channels * size // TILE_BYTES)
         steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
-        seconds = work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
+        # Tiles of several axes are walked row by row.
+        rows = 1.0 if len(problem.windows) == 1 else 2.2
+        seconds = rows * work * width(problem.compute_dtype) / machine.elementwise + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         lengths = tile_lengths(problem.windows, _per_tile(problem, size))
         sums = 2 * problem.groups * problem.out_channels * math.prod(lengths)
@@ -69,7 +73,8 @@ class Direct:
         per_tile = _per_tile(problem, out.itemsize)
         by_output = problem.outputs < problem.taps
         one_tile = _by_output if by_output else _by_tap
-        threads.run_all([partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)])
+        work = [partial(one_tile, problem, prepared, x, out, box) for box in tiles(problem.windows, per_tile)]
+        threads.run_all(work, problem.multiply_adds / DEFAULT.elementwise)
 
 
 def _per_tile(problem: Problem, size: int) -> int:
@@ -85,21 +90,39 @@ def _block(problem: Problem, x: Array, box: tuple[Range, ...], dtype: np.dtype[A
     return extended(x, problem.windows, spans, problem.fill, dtype), spans
 
 
+_REAL = ((0, 0, 0, np.add),)
+_COMPLEX = ((0, 0, 0, np.add), (0, 1, 1, np.subtract), (1, 0, 1, np.add), (1, 1, 0, np.add))
+"""Which part of a sum takes the product of which parts of sample and weight: real 0, imaginary 1."""
+
+
+def _parts(array: Array) -> tuple[Array, ...]:
+    """The real and the imaginary part, one beside the other in memory; a real array as it is."""
+    if array.dtype.kind != "c":
+        return (array,)
+    return np.ascontiguousarray(array.real), np.ascontiguousarray(array.imag)
+
+
 def _by_tap(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
     target = out[(slice(None),) * SPACE + tuple(slice(*outputs) for outputs in box)]
     block, spans = _block(problem, x, box, out.dtype)
     target[...] = 0
-    product_of = np.empty(target.shape, out.dtype)
+    weights, samples, sums = _parts(kernel), _parts(block), _parts(target)
+    steps = _COMPLEX if len(sums) == 2 else _REAL
+    product_of = np.empty(target.shape, sums[0].dtype)
     lift = (...,) + (None,) * len(box)
     for tap in taps(problem.windows):
         slices = tap_slices(problem.windows, box, spans, tap)
         if slices is None:
             continue
         at, source = ((slice(None),) * SPACE + part for part in slices)
-        weights, samples, sums, scratch = kernel[(...,) + tap], block[source], target[at], product_of[at]
-        for channel in range(problem.in_channels):
-            np.multiply(samples[:, :, channel, None], weights[:, :, channel][lift], out=scratch)
-            np.add(sums, scratch, out=sums)
+        scratch = product_of[at]
+        for into, of, by, join in steps:
+            element, taken, total = weights[by][(...,) + tap], samples[of][source], sums[into][at]
+            for channel in range(problem.in_channels):
+                np.multiply(taken[:, :, channel, None], element[:, :, channel][lift], out=scratch)
+                join(total, scratch, out=total)
+    if steps is _COMPLEX:
+        target.real, target.imag = sums
 
 
 def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple[Range, ...]) -> None:
@@ -116,7 +139,7 @@ def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple
         weights = kernel[(...,) + tuple(slice(begin, end) for begin, end, _, _ in inside)]
         samples = block[(...,) + tuple(slice(offset, None, step) for _, _, offset, step in inside)]
         samples = samples[(...,) + tuple(slice(0, end - begin) for begin, end, _, _ in inside)]
-        # (group, out, element, channel) in the order of `_by_tap`, summed one after another, so that the bits agree.
+        # (group, out, element, channel), as `_by_tap` has them.
         weights = np.moveaxis(weights, 2, -1).reshape(*weights.shape[:2], -1)
         target = out[(slice(None),) * SPACE + at]
         if weights.shape[-1] == 0:
@@ -124,7 +147,26 @@ def _by_output(problem: Problem, kernel: Array, x: Array, out: Array, box: tuple
             continue
         for b in range(problem.batch):
             row = np.moveaxis(samples[b], 1, -1).reshape(samples.shape[1], 1, -1)
-            target[b] = np.add.accumulate(weights * row, axis=-1, dtype=out.dtype)[..., -1] + 0
+            target[b] = _row_sum(row, weights, problem.in_channels)
+
+
+def _row_sum(row: Array, weights: Array, channels: int) -> Array:
+    """The sum along the last axis, terms taken one after another in the order of `_by_tap`, so that the bits agree."""
+    if row.dtype.kind != "c":
+        return np.add.accumulate(row * weights, axis=-1)[..., -1] + 0
+    samples, factors = _parts(row), _parts(weights)
+    terms: list[list[Array]] = [[], []]
+    for into, of, by, join in _COMPLEX:
+        product_of = samples[of] * factors[by]
+        terms[into].append(product_of if join is np.add else -product_of)
+    sums: list[Array] = []
+    for pair in terms:  # for each element, all channels of the first product, then all of the second
+        split = [part.reshape(*part.shape[:-1], -1, 1, channels) for part in pair]
+        both = np.concatenate(split, axis=-2).reshape(*pair[0].shape[:-1], -1)
+        sums.append(np.add.accumulate(both, axis=-1)[..., -1] + 0)
+    total = np.empty(sums[0].shape, row.dtype)
+    total.real, total.imag = sums
+    return total
 
 
 registry.register(Direct())

@@ -36,7 +36,7 @@ class Dot:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
-        seconds = problem.batch * 2 * machine.call + 2 * work * width(problem.compute_dtype) / machine.elementwise
+        seconds = problem.batch * 2 * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(
             2 * work,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class ExactKernel:
     """The kernel with the sums that its bounds are computed from."""
 
     values: Array
+    least: int
     peak: int
     absolute_sum: int
 
@@ -93,19 +95,41 @@ class ExactInteger:
         for g in range(problem.groups):
             for o in range(problem.out_channels):
                 largest = max(largest, _absolute_sum(values[g, o]))
-        return ExactKernel(values, _peak(values), largest)
+        return ExactKernel(values, *_extent(values), largest)
 
     def run(self, problem: Problem, prepared: ExactKernel, x: Array, out: Array) -> None:
         x = x.view(np.uint8) if x.dtype == bool else x
-        peak = max(_peak(x), abs(int(problem.fill.real)))
+        fill = int(problem.fill.real)
+        least, peak = _extent(x)
+        least, peak = min(least, fill), max(peak, abs(fill))
         worst = peak * prepared.absolute_sum
-        scheme = _scheme(problem, peak, prepared, worst)
+        if problem.compute_dtype == "uint64" and min(least, prepared.least) < 0:
+            # Negative sums are seen as such only in signed numbers.
+            signed = problem.derive(compute_dtype="int64")
+            self._sum(signed, prepared, x, peak, worst, out.view(np.int64), out)
+        else:
+            self._sum(problem, prepared, x, peak, worst, out, out)
+
+    def _sum(
+        self,
+        problem: Problem,
+        prepared: ExactKernel,
+        x: Array,
+        peak: int,
+        worst: int,
+        sums_into: Array,
+        out: Array,
+    ) -> None:
+        """Sums in the problem's type into ``sums_into``, which is ``out`` itself, or its bits read as signed."""
+        scheme = _scheme(problem, peak.bit_length(), prepared.peak.bit_length(), worst.bit_length())
         inputs = _digits(x, scheme.input_digits, scheme.bits)
         kernels = _digits(prepared.values, scheme.kernel_digits, scheme.bits)
         places = scheme.input_digits + scheme.kernel_digits - 1
         fills = _digits(np.asarray(int(problem.fill.real)), scheme.input_digits, scheme.bits)
         if places == 1:
-            _one(scheme, problem, inputs[0], kernels[0], fills[0], out)
+            _one(scheme, problem, inputs[0], kernels[0], fills[0], sums_into)
+            if sums_into is not out and problem.overflow != "wrap":
+                _settle(out, None, sums_into < 0, problem, -worst)
             return
         sums = np.zeros((places, *out.shape), np.int64)
         term = np.empty(out.shape, np.int64)
@@ -113,16 +137,20 @@ class ExactInteger:
             for t, digit in enumerate(inputs):
                 _one(scheme, problem, digit, kernel, fills[t], term)
                 sums[s + t] += term
-        _put_together(sums, scheme.bits, out, problem, worst)
+        _put_together(sums, scheme.bits, out, problem, worst, sums_into is not out)
 
 
-def _peak(values: Array) -> int:
-    return max(abs(int(values.min())), abs(int(values.max()))) if values.size else 0
+def _extent(values: Array) -> tuple[int, int]:
+    """The smallest value, and the largest magnitude."""
+    if values.size == 0:
+        return 0, 0
+    least, most = int(values.min()), int(values.max())
+    return least, max(abs(least), abs(most))
 
 
 def _absolute_sum(values: Array) -> int:
     """Sum of absolute values as a Python int, however large."""
-    if values.size * max(1, _peak(values)) < 2**62:
+    if values.size * max(1, _extent(values)[1]) < 2**62:
         return int(np.abs(values.astype(np.int64)).sum())
     return sum(abs(int(value)) for value in values.ravel())
 
@@ -135,19 +163,21 @@ def _products(problem: Problem) -> Plan:
     return plan_for(_float_problem(problem))
 
 
-def _scheme(problem: Problem, peak: int, kernel: ExactKernel, worst: int) -> Scheme:
-    """The cheapest engine and splitting whose exactness is proven for these magnitudes."""
+@lru_cache(maxsize=1024)
+def _scheme(problem: Problem, input_bits: int, kernel_bits: int, sum_bits: int) -> Scheme:
+    """The cheapest engine and splitting whose exactness is proven for numbers of so many bits."""
+    peak, kernel_peak, worst = ((1 << bits) - 1 for bits in (input_bits, kernel_bits, sum_bits))
     best: tuple[float, Scheme] | None = None
     model = current()
     exact_reach = 2**64 if problem.compute_dtype == "uint64" else 2**63
     for digits in SPLITS:
         if digits == 1:
             bits, input_digits, kernel_digits = 64, 1, 1
-            one, total = (peak, kernel.peak), worst
+            one, total = (peak, kernel_peak), worst
         else:
-            bits = -(-max(peak.bit_length(), kernel.peak.bit_length(), 1) // digits) + 1
-            input_digits, kernel_digits = (-(-(limit.bit_length() + 1) // bits) for limit in (peak, kernel.peak))
-            one = min(peak, 1 << (bits - 1)), min(kernel.peak, 1 << (bits - 1))
+            bits = -(-max(input_bits, kernel_bits, 1) // digits) + 1
+            input_digits, kernel_digits = (-(-(own + 1) // bits) for own in (input_bits, kernel_bits))
+            one = min(peak, 1 << (bits - 1)), min(kernel_peak, 1 << (bits - 1))
             # Room for the sum of all digit pairs of one place, and for a carry.
             total = 2 * one[0] * one[1] * problem.terms * min(input_digits, kernel_digits)
         for engine in _ENGINES:
@@ -202,9 +232,12 @@ def _digits(values: Array, count: int, bits: int) -> list[Array]:
 
 def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array, out: Array) -> None:
     """Convolve one pair of digits exactly into an integer ``out``."""
+    # Digits may be negative, whatever the numbers are: integers take the type of the target, which is signed then.
+    own = scheme.plan.problem.compute_dtype
     problem_of_digits = scheme.plan.problem.derive(
-        fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name
-    )
+        fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name,
+        compute_dtype=out.dtype.name if scheme.engine == "integers" else own,
+    )  # fmt: skip
     plan = plan_for(problem_of_digits, scheme.plan.choice)
     if scheme.engine == "integers":
         target = out if out.dtype == plan.problem.compute_dtype else np.empty(out.shape, plan.problem.compute_dtype)
@@ -225,7 +258,7 @@ def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array,
         )
 
 
-def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: int) -> None:
+def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: int, signed: bool) -> None:
     """``sum_t sums[t] << (bits*t)`` into 64 bits, and what to do where it does not fit them."""
     low = np.zeros(out.shape, np.uint64)
     for t in range(len(sums)):
@@ -233,19 +266,33 @@ def _put_together(sums: Array, bits: int, out: Array, problem: Problem, worst: i
             low += sums[t].astype(np.uint64) << np.uint64(bits * t)
     out[...] = low.view(np.int64) if out.dtype == np.int64 else low
     reach = 2**64 if out.dtype == np.uint64 else 2**63
-    if problem.overflow == "wrap" or worst < reach:
+    if problem.overflow == "wrap" or (worst < reach and not signed):
+        return
+    if worst < 2**63:  # then the digits' own sums may have wrapped, but the result has not
+        _settle(out, None, low.view(np.int64) < 0, problem, -worst)
         return
     too_large, too_small = _misfits(sums, bits, low, out.dtype == np.uint64)
-    if not (too_large.any() or too_small.any()):
+    _settle(out, too_large, too_small, problem, worst if too_large.any() else -worst)
+
+
+def _settle(out: Array, too_large: Array | None, too_small: Array, problem: Problem, worst: int) -> None:
+    """Raise for the sums that do not fit ``out``, or saturate them."""
+    count = int(too_small.sum()) + (0 if too_large is None else int(too_large.sum()))
+    if not count:
         return
     limits = np.iinfo(out.dtype)
     if problem.overflow == "raise":
         raise IntegerOverflowError(
-            "does-not-fit", dtype=out.dtype.name, count=int(too_large.sum() + too_small.sum()),
-            least=limits.min, largest=limits.max, worst=worst,
-        )  # fmt: skip
-    out[too_large] = limits.max
+            "does-not-fit",
+            dtype=out.dtype.name,
+            count=count,
+            least=limits.min,
+            largest=limits.max,
+            worst=worst,
+        )
     out[too_small] = limits.min
+    if too_large is not None:
+        out[too_large] = limits.max
 
 
 def _misfits(sums: Array, bits: int, low: Array, unsigned: bool) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from convkit import threads
 from convkit.algorithms.support.blocks import Range, extended, needed, sliding_windows, tiles
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import Machine, width
+from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
 PATCH_BYTES = 1 << 22
@@ -55,9 +55,9 @@ class ImplicitGemm:
         pieces = gathered * size / PATCH_BYTES
         whole = problem.groups if problem.batch_of == "channels" else max(1, pairs / (8 if _is_small(problem) else 1))
         chunks = max(whole, pieces)
-        seconds = gathered * slow / (0.35 * machine.elementwise) + work / rate + 12 * chunks * machine.call
+        seconds = gathered * slow / (1.1 * machine.elementwise) + work / rate + 12 * chunks * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape) + 2 * gathered)
-        columns, samples = _tile_sizes(problem, size) if problem.outputs else (0, 0)
+        columns, samples = _tile_sizes(problem, size)
         block = math.prod(window.span for window in problem.windows) * problem.in_channels
         one = size * samples * (min(problem.terms, LONGEST_SUM) * columns + block + 2 * columns * problem.out_channels)
         return Cost(work, moved, seconds, one * (threads.num_threads() if _is_small(problem) else 1))
@@ -70,7 +70,7 @@ class ImplicitGemm:
         return np.ascontiguousarray(kernel, problem.compute_dtype).reshape(shape)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        if problem.outputs == 0:
+        if out.size == 0:
             return
         columns, samples = _tile_sizes(problem, out.itemsize)
         work = [
@@ -80,7 +80,7 @@ class ImplicitGemm:
             for b in range(0, problem.batch, samples)
         ]
         if _is_small(problem):
-            threads.run_all(work)
+            threads.run_all(work, 20 * problem.multiply_adds / DEFAULT.matrix)
         else:  # the matrix product has threads of its own
             for tile in work:
                 tile()
@@ -92,6 +92,8 @@ def _is_small(problem: Problem) -> bool:
 
 def _tile_sizes(problem: Problem, size: int) -> tuple[int, int]:
     """Output positions and samples of one patch matrix; neither depends on the number of threads."""
+    if 0 in (problem.outputs, problem.terms, problem.out_channels):
+        return 0, 0
     columns = max(1, PATCH_BYTES // (size * min(problem.terms, LONGEST_SUM)))
     if _is_small(problem):
         columns = min(columns, max(16, UNTHREADED_PRODUCT // (problem.out_channels * problem.terms)))

@@ -11,10 +11,10 @@ from convkit import threads
 from convkit.algorithms.support import spectra
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
-from convkit.planner.machine import Machine
+from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 
-LONGEST = 1 << 16
+LONGEST = 1 << 17
 """Samples of one block that a cache holds; only a longer kernel makes a longer block."""
 
 
@@ -22,25 +22,25 @@ LONGEST = 1 << 16
 def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
     """The transform of one block, and how many outputs it yields along each axis.
 
-    Minimises ``L log2 L`` per output over lengths of a few kernels, blocks kept short enough for the cache.
+    Minimises the predicted time of an output over lengths from one kernel to many, blocks kept short enough for the
+    cache.
     """
     real = not problem.compute_dtype.startswith("c")
     best: tuple[float, tuple[int, ...], tuple[int, ...]] | None = None
-    for factor in (1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64):
+    for factor in (1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128):
         lengths: list[int] = []
         counts: list[int] = []
         for window in problem.windows:
-            wish = min(
-                max(int(window.reach * factor), 64 if len(problem.windows) == 1 else 16),
-                max(window.span, window.reach),
-            )
-            length = spectra.good_size(wish, real)
+            wish = min(int(window.reach * factor), max(window.span, window.reach))
+            length = spectra.good_size(max(wish, window.reach), real)
             counts.append(max(1, min((length - window.reach) // window.stride + 1, window.count)))
             lengths.append(length)
-        points = math.prod(lengths)
-        if points > LONGEST and best is not None:
-            break
-        price = points * math.log2(points + 1) / math.prod(counts)
+        transform = spectra.make_transform(lengths, problem.compute_dtype)
+        whole = all(count >= window.count for count, window in zip(counts, problem.windows, strict=True))
+        if best is not None and (whole or transform.points > LONGEST):
+            break  # one block for everything is the algorithm fft
+        price = 2 * transform.seconds(DEFAULT, problem.compute_dtype) + spectra.BLOCK_CALLS * DEFAULT.call
+        price /= math.prod(counts)
         if best is None or price < best[0]:
             best = price, tuple(lengths), tuple(counts)
     assert best is not None

@@ -12,7 +12,7 @@ from convkit.algorithms.support.blocks import Range, block_size, extended, neede
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
-from convkit.planner.machine import Machine, width
+from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 from convkit.planner.structure import Factors, cross_factors, svd_factors
 from convkit.spec.window import Window
@@ -54,7 +54,7 @@ class Separable:
         per_tile = TILE_BYTES // size
         cuts = max(1, problem.outputs * problem.batch // per_tile)
         steps = cuts * problem.rank * sum(window.kernel for window in problem.windows)
-        seconds = work * width(problem.compute_dtype) / machine.elementwise * 1.1 + 3.5 * steps * machine.call
+        seconds = work * width(problem.compute_dtype) / machine.elementwise * 2.2 + 3.5 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         lengths = tile_lengths(problem.windows, _per_tile(problem, size))
         block = block_size(problem.windows, lengths)
@@ -80,7 +80,10 @@ class Separable:
     def run(self, problem: Problem, prepared: Factors, x: Array, out: Array) -> None:
         per_tile = _per_tile(problem, out.itemsize)
         boxes = tiles(problem.windows, per_tile)
-        threads.run_all([partial(_tile, problem, prepared, x, out, box) for box in boxes])
+        products = problem.batch * problem.outputs * problem.rank * sum(window.kernel for window in problem.windows)
+        threads.run_all(
+            [partial(_tile, problem, prepared, x, out, box) for box in boxes], products / DEFAULT.elementwise
+        )
 
 
 def _per_tile(problem: Problem, size: int) -> int:

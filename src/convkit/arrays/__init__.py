@@ -1,5 +1,6 @@
 """What comes in and goes out: NumPy arrays, torch tensors, anything that speaks DLPack or the array protocol."""
 
-from convkit.arrays.namespace import NUMPY, Namespace, namespace_of
+from convkit.arrays.dispatch import namespace_of
+from convkit.arrays.namespace import NUMPY, Namespace
 
 __all__ = ["NUMPY", "Namespace", "namespace_of"]

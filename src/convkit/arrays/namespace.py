@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from importlib import import_module
+from numbers import Number
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +53,10 @@ class Namespace:
             return array
         if array.dtype.kind not in "biufcO":
             raise DTypeError("not-a-number", dtype=array.dtype.name)
+        if array.dtype.kind == "O" and array.ndim == 0 and not isinstance(array.item(), Number | Decimal):
+            raise DTypeError("not-an-array", role=role, type=type(value).__name__, cause="shape ()")
+        if array.dtype.kind == "f" and isinstance(value, list | tuple):
+            return _whole(value, array)
         return array
 
     def dtype(self, array: Any) -> str:
@@ -118,21 +124,20 @@ class Namespace:
         return finisher(array)
 
 
+def _whole(value: Any, array: Any) -> Any:
+    """Lists of integers too large for NumPy's become floats there; here they stay what they are."""
+    with np.errstate(invalid="ignore"):
+        if not (np.abs(array) >= 2.0**63).any():
+            return array
+    objects = np.asarray(value, object)
+    return objects if all(isinstance(item, int) for item in objects.flat) else array
+
+
 def _bfloat16() -> Any:
-    known = sys.modules.get("ml_dtypes")
-    if known is None:
-        raise DTypeError("no-bfloat16")
-    return known.bfloat16
+    try:
+        return import_module("ml_dtypes").bfloat16
+    except ImportError:
+        raise DTypeError("no-bfloat16") from None
 
 
 NUMPY = Namespace()
-
-
-def namespace_of(*values: Any) -> Namespace:
-    """Torch's operations if any of the values is a tensor, NumPy's otherwise. Torch is never imported here."""
-    torch = sys.modules.get("torch")
-    if torch is not None and any(isinstance(value, torch.Tensor) for value in values):
-        from convkit.arrays.torch_tensors import TORCH
-
-        return TORCH
-    return NUMPY

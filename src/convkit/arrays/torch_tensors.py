@@ -19,11 +19,13 @@ class _BilinearMap(torch.autograd.Function):
     def forward(ctx: Any, operator: Operator, role: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         ctx.operator, ctx.role = operator, role
         ctx.save_for_backward(a, b)
-        first, second = a.detach().resolve_conj().numpy(), b.detach().resolve_conj().numpy()
+        first, second = plain(a), plain(b)
         if role == "forward":
             result = operator.forward(first, second)
         else:
             result = getattr(operator, role)(first, second)
+        if not hasattr(torch, result.dtype.name):
+            raise DTypeError("not-in-torch", dtype=result.dtype.name)
         return torch.from_numpy(np.ascontiguousarray(result))
 
     @staticmethod
@@ -52,6 +54,11 @@ class _BilinearMap(torch.autograd.Function):
         return (None, None, *grads)
 
 
+def plain(tensor: torch.Tensor) -> Any:
+    """A NumPy view of a tensor; a pending conjugate or sign is carried out first."""
+    return tensor.detach().resolve_conj().resolve_neg().numpy()
+
+
 def _like(gradient: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
     """The gradient in the type of what it belongs to: real where that is real."""
     if gradient.is_complex() and not of.is_complex():
@@ -66,7 +73,14 @@ class TorchNamespace(Namespace):
 
     def array(self, value: Any, role: str) -> Any:
         if not isinstance(value, torch.Tensor):
-            value = torch.as_tensor(super().array(value, role))
+            array = super().array(value, role)
+            if array.dtype.kind == "O" or array.dtype.itemsize > 8 * (1 + (array.dtype.kind == "c")):
+                raise DTypeError("not-in-torch", dtype=array.dtype.name)
+            if array.dtype.name == "bfloat16":
+                return torch.from_numpy(array.astype(np.float32)).bfloat16()
+            if min(array.strides, default=0) < 0 or not array.dtype.isnative or not array.flags.writeable:
+                array = array.astype(array.dtype.newbyteorder("="), order="C")  # views that torch does not know
+            value = torch.as_tensor(array)
         if value.device.type != "cpu":
             raise OptionError("device", role=role, device=value.device)
         if value.is_sparse or value.is_quantized:
@@ -83,6 +97,8 @@ class TorchNamespace(Namespace):
         return torch.movedim(array, tuple(source), tuple(target))
 
     def flip(self, array: Any, count: int) -> Any:
+        if array.dtype in (torch.uint16, torch.uint32):  # torch stores these types, but flips none of them
+            return torch.from_numpy(np.ascontiguousarray(super().flip(array.numpy(), count)))
         return torch.flip(array, tuple(range(-count, 0))) if count else array
 
     def conj(self, array: Any) -> Any:
@@ -104,7 +120,7 @@ class TorchNamespace(Namespace):
         return torch.zeros_like(array)
 
     def smallest(self, array: Any) -> float:
-        return super().smallest(array.detach().numpy())
+        return super().smallest(plain(array))
 
     def take_last(self, array: Any, indices: Any) -> Any:
         return torch.gather(array, -1, torch.from_numpy(indices))
@@ -113,10 +129,12 @@ class TorchNamespace(Namespace):
         return _BilinearMap.apply(operator, role, a, b)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
-        target = getattr(torch, result)
+        target = getattr(torch, result, None)
+        if target is None:
+            raise DTypeError("not-in-torch", dtype=result)
         if target.is_floating_point or target.is_complex:
             return array.to(target)
-        return torch.from_numpy(finisher(array.detach().numpy()))
+        return torch.from_numpy(finisher(plain(array)))
 
 
 TORCH = TorchNamespace()

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, cast
 
 from convkit.catalogue import say
-from convkit.errors import OptionError
+from convkit.errors import OptionError, ShapeError
 from convkit.explain.formula import STRIPS, formula, size_lines
 from convkit.explain.meaning import Meaning, Note
 from convkit.explain.reading import meaning_of
@@ -232,6 +232,8 @@ def passport(
         kernel = _spatial(kernel_shape, meaning.rank)
         if kernel is not None and len(kernel) != meaning.rank and not meaning.rank_known:
             kernel = tuple(cast("Sequence[int]", kernel_shape))
+        elif kernel is not None and len(kernel) != meaning.rank:
+            raise ShapeError("rank-differs", rank=meaning.rank, axes=len(kernel))
         meaning = meaning_of(spec_or_call, kernel) if kernel is not None else meaning
         return passport_of(meaning, _spatial(input_shape, meaning.rank))
     spec = spec_or_call if isinstance(spec_or_call, ConvSpec) else getattr(spec_or_call, "spec", None)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from convkit.catalogue import say
-from convkit.errors import ShapeError
 from convkit.explain.card import passport
 from convkit.explain.meaning import Note
 from convkit.explain.values import compute
@@ -135,13 +134,10 @@ def _example(spec: ConvSpec) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
 
 
 def _of_rank(spec: ConvSpec, call: object, kernel: np.ndarray[Any, Any]) -> ConvSpec:
-    """A call does not always tell its number of axes; the arrays do."""
+    """A call that tells neither its number of axes nor anything axis by axis takes them from the arrays."""
     rank = kernel.ndim if spec.mode is not None else kernel.ndim - 2
     if spec.rank == rank or isinstance(call, ConvSpec) or rank < 1:
         return spec
-    same = [len(set(values)) == 1 for values in (spec.stride, spec.dilation, spec.boundary)]
-    if not all(same):
-        raise ShapeError("rank-differs", rank=spec.rank, axes=rank)
     shared: dict[str, Any] = {"stride": spec.stride[0], "dilation": spec.dilation[0], "fill": spec.fill}
     sides = (spec.boundary[0],) * rank
     if spec.mode is None:

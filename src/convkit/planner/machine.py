@@ -42,10 +42,14 @@ class Machine:
 
     elementwise: float = 5.0e9
     matrix: float = 2.4e11
-    transform: float = 7.0e9
+    transform: float = 2.6e10
     bandwidth: float = 1.2e10
     call: float = 1.2e-6
     fused: float = 1.0e11
+
+
+DEFAULT = Machine()
+"""The machine that block sizes are worked out for, so that measuring one does not change results."""
 
 
 def width(dtype: str) -> float:
@@ -87,10 +91,10 @@ def measure() -> Machine:
     machine = Machine(
         elementwise=a.size / _seconds(multiply_add),
         matrix=2 * 768**3 / _seconds(lambda: square @ square),
-        transform=transform_rate(_seconds) or Machine.transform,
+        transform=transform_rate(_seconds) or DEFAULT.transform,
         bandwidth=2 * large.nbytes / _seconds(lambda: np.copyto(target, large)),
         call=_seconds(lambda: np.multiply(tiny, tiny, out=tiny), 0.002),
-        fused=fused_rate(_seconds) or Machine.fused,
+        fused=fused_rate(_seconds) or DEFAULT.fused,
     )
     write_whole(_file(), json.dumps({"cpu": cpu_name(), **asdict(machine)}, indent=1))
     current.cache_clear()
@@ -119,15 +123,15 @@ def current() -> Machine:
     """The remembered measurement of this machine if there is a sound one, otherwise the defaults."""
     path = _file()
     if path is None or not path.exists() or os.environ.get("CONVKIT_MACHINE") == "default":
-        return Machine()
+        return DEFAULT
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["cpu"] != cpu_name() or "fused" not in stored:  # another machine's, or from before it was measured
-            return Machine()
+            return DEFAULT
         rates = {field.name: float(stored[field.name]) for field in fields(Machine)}
         if not all(0 < rate < 1e18 for rate in rates.values()):
             raise ValueError("a rate is not a positive number")
     except (OSError, ValueError, KeyError, TypeError) as damage:
         warnings.warn(say("plan.damaged", path=path, damage=damage), stacklevel=2)
-        return Machine()
+        return DEFAULT
     return Machine(**rates)

@@ -7,10 +7,16 @@ counts: how many of their terms are NaN, +Inf and -Inf. Counts are integer convo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
+
+Planner = Callable[..., Any]
+"""``convkit.planner.plan.plan_for``."""
 
 SPREADING = frozenset({"fft", "overlap-save"})
 """Algorithms whose results mix samples of different windows."""
@@ -28,10 +34,11 @@ def all_finite(values: Array) -> bool:
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
-def repair(problem: Problem, kernel: Array, x: Array, out: Array) -> None:
-    """Give ``out`` the values of the definition where ``x`` is not finite."""
-    from convkit.planner.plan import plan_for
+def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
+    """Give ``out`` the values of the definition where ``x`` is not finite.
 
+    ``plan_for`` makes the plans of the repair: of the finite samples, and of the counts.
+    """
     safe = plan_for(problem, SAFE)
     inner = safe.algorithm.prepare(problem, kernel)
     bad = ~np.isfinite(x)
@@ -45,28 +52,23 @@ def repair(problem: Problem, kernel: Array, x: Array, out: Array) -> None:
     if not all_finite(out):
         safe.algorithm.run(problem, inner, x, out)
         return
-    indicators = {"nan": np.isnan(x), "plus": np.isposinf(x), "minus": np.isneginf(x)}
-    signs = {"zero": kernel == 0, "plus": kernel > 0, "minus": kernel < 0, "any": np.ones(kernel.shape, bool)}
-    nan = _count(problem, indicators["nan"], signs["any"]) + _count(
-        problem, indicators["plus"] | indicators["minus"], signs["zero"]
-    )
-    plus = _count(problem, indicators["plus"], signs["plus"]) + _count(problem, indicators["minus"], signs["minus"])
-    minus = _count(problem, indicators["plus"], signs["minus"]) + _count(problem, indicators["minus"], signs["plus"])
+    counting = problem.derive(
+        input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense",
+        rank=0,
+    )  # fmt: skip
+    counter = plan_for(counting)
+
+    def count(samples: Array, elements: Array) -> Array:
+        """For each output, how many of its terms pair a marked sample with a marked kernel element."""
+        counts = np.zeros(problem.output_shape, np.int64)
+        if samples.any() and elements.any():
+            counter.algorithm.run(counting, counter.algorithm.prepare(counting, elements), samples, counts)
+        return counts
+
+    above, below, no_number = np.isposinf(x), np.isneginf(x), np.isnan(x)
+    plus = count(above, kernel > 0) + count(below, kernel < 0)
+    minus = count(above, kernel < 0) + count(below, kernel > 0)
+    nan = count(no_number, np.ones(kernel.shape, bool)) + count(above | below, kernel == 0)
     out[plus > 0] = np.inf
     out[minus > 0] = -np.inf
     out[(nan > 0) | ((plus > 0) & (minus > 0))] = np.nan
-
-
-def _count(problem: Problem, samples: Array, elements: Array) -> Array:
-    """For each output, how many of its terms pair a marked sample with a marked kernel element."""
-    from convkit.planner.plan import plan_for
-
-    counting = problem.derive(
-        input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense",
-        rank=0
-    )  # fmt: skip
-    counts = np.zeros(problem.output_shape, np.int64)
-    if samples.any() and elements.any():
-        plan = plan_for(counting)
-        plan.algorithm.run(counting, plan.algorithm.prepare(counting, elements), samples, counts)
-    return counts

@@ -92,13 +92,16 @@ class Plan:
     def run(self, prepared: Prepared, x: Array, out: Array) -> None:
         """Write the result for ``x`` into ``out``; NaN and Inf touch only the outputs whose window holds them."""
         plan = prepared.plan
-        if x.size == 0 and plan.problem.outputs == 0:
+        if out.size == 0:
+            return
+        if prepared.kernel.size == 0:  # a sum over no channels
+            out[...] = 0
             return
         # Infinite and overflowing sums are results like others; nothing is warned of that the result does not show.
         with np.errstate(over="ignore", invalid="ignore"):
             plan.algorithm.run(plan.problem, prepared.inner, x, out)
             if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
-                nonfinite.repair(plan.problem, prepared.kernel, x, out)
+                nonfinite.repair(plan.problem, prepared.kernel, x, out, plan_for)
 
     def __repr__(self) -> str:
         return f"Plan({self.choice}: {self.problem})"
@@ -166,7 +169,7 @@ def _choose(problem: Problem, method: str) -> Plan:
         return Plan(problem, algorithm, Reason("asked"), method, {})
     candidates = [row for row in _rows(problem, {}) if row.why_not is None and row.cost is not None]
     if not candidates:
-        raise AccuracyError("none-accurate-enough", accuracy=problem.accuracy, dtype=problem.compute_dtype)
+        raise _not_accurate_enough(problem)
     candidates.sort(key=lambda row: row.cost.seconds if row.cost else 0.0)
     timings = wisdom.recall(problem)
     names = {row.algorithm for row in candidates}
@@ -178,6 +181,22 @@ def _choose(problem: Problem, method: str) -> Plan:
         best = min(timings, key=lambda name: timings[name])
         return Plan(problem, registry.algorithm(best), Reason("measured"), method, timings)
     return Plan(problem, registry.algorithm(candidates[0].algorithm), Reason("cheapest"), method, {})
+
+
+_WIDER = {
+    "float32": "float64",
+    "float64": "longdouble",
+    "complex64": "complex128",
+    "complex128": "clongdouble",
+}
+
+
+def _not_accurate_enough(problem: Problem) -> AccuracyError:
+    best = min(row.bound.factor for row in _rows(problem, {}) if row.bound is not None)
+    return AccuracyError(
+        "none-accurate-enough", accuracy=problem.accuracy, dtype=problem.compute_dtype, best=f"{1.01 * best:.2e}",
+        wider=_WIDER.get(problem.compute_dtype, problem.compute_dtype),
+    )  # fmt: skip
 
 
 def _usable(problem: Problem) -> str:

@@ -22,6 +22,7 @@ from convkit.spec.options import (
     entries,
     pad_pairs,
     per_axis,
+    tolerance,
     whole_number,
 )
 from convkit.spec.window import Window
@@ -274,9 +275,11 @@ def _anchors(anchor: object, rank: int) -> tuple[int | None, ...] | None:
 def _policies(dtype: str | None, overflow: str, nan: str, accuracy: object) -> dict[str, object]:
     choose("overflow", overflow, OVERFLOWS)
     choose("nan", nan, NAN_POLICIES)
-    if isinstance(accuracy, float):
-        if not accuracy > 0:
-            raise OptionError("tolerance-not-positive", value=accuracy)
+    relative = tolerance(accuracy)
+    if relative is not None:
+        if not relative > 0:
+            raise OptionError("tolerance-not-positive", value=relative)
+        accuracy = relative
     else:
         choose("accuracy", accuracy, ("norm", "elementwise"))
     return {"dtype": dtype, "overflow": overflow, "nan": nan, "accuracy": accuracy}

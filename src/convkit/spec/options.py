@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal, cast, get_args
 
 from convkit.errors import OptionError, choose
@@ -40,6 +41,13 @@ def whole_number(option: str, value: object, least: int) -> int:
 def entries(value: object) -> tuple[object, ...] | None:
     """What a list or tuple holds; None for a single value."""
     return tuple(cast("Sequence[object]", value)) if isinstance(value, (list, tuple)) else None
+
+
+def tolerance(value: object) -> float | None:
+    """``value`` as a float if it is a number, whatever its type; None if it is none."""
+    if isinstance(value, bool):
+        return None
+    return float(value) if isinstance(value, Real) else None
 
 
 def per_axis(option: str, value: object, rank: int, least: int) -> tuple[int, ...]:

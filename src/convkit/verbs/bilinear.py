@@ -11,6 +11,7 @@ order in which it is laid down, g (batch, groups, out, *count).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -54,11 +55,12 @@ class Bilinear:
     def plan(self, kernel: Array | None = None) -> Plan:
         """The forward plan; with the kernel at hand, its values may allow a cheaper one."""
         problem = self.problem
-        if kernel is not None and self._worth_a_look():
+        if kernel is not None and self._worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank)
         return plan_for(problem, self.method)
 
+    @cached_property
     def _worth_a_look(self) -> bool:
         """Whether one outer product would be enough cheaper to make up for finding out."""
         problem = self.problem

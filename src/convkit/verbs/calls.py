@@ -14,10 +14,10 @@ from convkit import algorithms as _algorithms  # noqa: F401  (registers the algo
 from convkit.arrays import NUMPY, Namespace
 from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
-from convkit.planner.plan import Plan
+from convkit.planner.plan import Plan, Prepared
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
-from convkit.verbs.bilinear import FACTORED, Bilinear
+from convkit.verbs.bilinear import FACTORED, Bilinear, run
 from convkit.verbs.dtypes import ElementTypes, check_fill, element_types, finish, result_name
 from convkit.verbs.layout import Layout, layout_of
 
@@ -74,7 +74,27 @@ class ArrayCall:
 
     def sums(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result in the compute type, in canonical form."""
-        return xp.apply(self.operator, "forward", self.layout.canonical_input(xp, x), self.canonical_kernel(xp, k), out)
+        laid = self.canonical_kernel(xp, k)
+        if xp is NUMPY:
+            plan = self.operator.plan(laid)
+            return self.run_prepared(plan, plan.prepare(laid), x, out)
+        return xp.apply(self.operator, "forward", self.layout.canonical_input(xp, x), laid, out)
+
+    def run_prepared(self, plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> Array:
+        """The same for NumPy arrays and a kernel made ready; a large input is never copied to be laid out."""
+        layout = self.layout
+        outer = layout.outer_axis(x)
+        if outer is None:
+            return run(plan, prepared, layout.canonical_input(NUMPY, x), out)
+        counts = [window.count for window in plan.problem.windows]
+        sums = np.empty((layout.batch, 1, 1, *counts), self.types.compute) if out is None else out
+        part = layout.without(outer)
+        slices = np.moveaxis(x, [axis for axis in range(x.ndim) if axis not in layout.axes][outer], 0)
+        targets = np.moveaxis(sums.reshape((*layout.lead, *counts)), outer, 0)
+        for samples, target in zip(slices, targets, strict=True):
+            done = run(plan, prepared, part.canonical_input(NUMPY, samples))
+            target[...] = done.reshape(target.shape)
+        return sums
 
     def run(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result for two arrays of the shapes and types that the call was made for."""
@@ -146,12 +166,28 @@ def array_call(
     key = (x_shape, k_shape, x_dtype, k_dtype, operation, mode, axes, dtype, method, *options.values())
     try:
         known = _calls.get(key)
-    except TypeError:  # options given as lists
-        key = tuple(map(_hashable, key))
+    except TypeError:  # options given as lists or arrays
+        axes, dtype, options = (
+            plain(axes),
+            plain(dtype),
+            {name: plain(value) for name, value in options.items()},
+        )
+        key = (
+            x_shape,
+            k_shape,
+            x_dtype,
+            k_dtype,
+            operation,
+            plain(mode),
+            axes,
+            dtype,
+            plain(method),
+            *options.values(),
+        )
         known = _calls.get(key)
     if known is not None:
         return known
-    layout = layout_of(tuple(x_shape), tuple(k_shape), _hashable(axes))
+    layout = layout_of(x_shape, k_shape, axes)
     asked = result_name(dtype)
     spec = ConvSpec.of_arrays(layout.rank, operation, mode, dtype=asked, **options)
     types = element_types(x_dtype, k_dtype, asked)
@@ -164,8 +200,11 @@ def array_call(
     return call
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+def plain(value: Any) -> Any:
+    """An option's value as a number or nested tuples, so that it can be a key."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
@@ -183,6 +222,6 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
     if not isinstance(out, np.ndarray) or not out.flags.writeable:
         raise OptionError("out-not-writable", type=type(out).__name__)
     if out.shape != shape:
-        raise ShapeError("out", out=by(out.shape), result=by(shape))
+        raise ShapeError("out", out=by(out.shape), result=by(shape), shape=shape)
     if out.dtype.name != dtype:
         raise DTypeError("out", out=out.dtype.name, result=dtype)

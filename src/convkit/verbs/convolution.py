@@ -205,7 +205,7 @@ def _convolve(
     """The general way: arrays of any kind, every option."""
     xp = namespace_of(x, k)
     samples, kernel = xp.array(x, "x"), xp.array(k, "k")
-    if xp is NUMPY and "O" in (samples.dtype.kind, kernel.dtype.kind):
+    if xp is NUMPY and objects.wanted(dtype, samples, kernel):
         return None, objects.convolve(operation, samples, kernel, mode, axes, dtype, weights, mask, out, options)
     if options["nan"] == "omit" or weights is not None or mask is not None:
         result = missing.convolve(xp, operation, samples, kernel, mode, axes, dtype, method, weights, mask, options)

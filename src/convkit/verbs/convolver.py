@@ -12,10 +12,11 @@ from convkit.planner.algorithm import Array
 from convkit.planner.plan import Plan, Prepared
 from convkit.spec import sizes
 from convkit.spec.conv import ConvSpec
-from convkit.verbs.bilinear import run
-from convkit.verbs.calls import ArrayCall, array_call, check_out, widened
+from convkit.verbs import objects
+from convkit.verbs.calls import ArrayCall, array_call, check_out, plain, widened
 from convkit.verbs.convolution import convolve, correlate
 from convkit.verbs.dtypes import finish, result_name
+from convkit.verbs.layout import shape_of
 from convkit.verbs.stream import Stream
 
 _KEPT = 64
@@ -59,12 +60,21 @@ class Convolver:
         }  # fmt: skip
         if unknown:
             raise OptionError("unknown-option", option=sorted(unknown)[0], verb="Convolver")
-        self.operation, self.mode, self.options = operation, mode, options
         self.kernel = kernel.copy() if xp is NUMPY else kernel
+        options = {name: plain(value) for name, value in options.items()}
         axes = options.get("axes")
-        self._rank = kernel.ndim if axes is None else (len(axes) if isinstance(axes, (list, tuple)) else 1)
+        self._rank = kernel.ndim if axes is None else (len(axes) if isinstance(axes, tuple) else 1)
+        self.operation, self.mode, self.options = operation, mode, options
         self.spec  # noqa: B018  (unknown options are said now)
         self._ready: dict[tuple[tuple[int, ...], str], tuple[ArrayCall, Plan, Prepared]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_ready": {}}  # what is prepared can be prepared again
+
+    def __repr__(self) -> str:
+        chosen = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        shape = by(self.kernel.shape)
+        return f"Convolver({shape} {self.kernel.dtype}, operation={self.operation!r}, mode={self.mode!r}{chosen})"
 
     @property
     def spec(self) -> ConvSpec:
@@ -91,13 +101,13 @@ class Convolver:
         xp = namespace_of(x, self.kernel)
         samples = xp.array(x, "x")
         special = self.options.get("nan", "propagate") != "propagate" or xp is not NUMPY
-        if special or "O" in (samples.dtype.kind, self.kernel.dtype.kind):
+        if special or objects.wanted(self.options.get("dtype"), samples, self.kernel):
             verb = convolve if self.operation == "convolution" else correlate
             return verb(x, self.kernel, self.mode, out=out, **self.options)
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
             check_out(out, call.output_shape(), call.types.result)
-        sums = run(plan, prepared, call.layout.canonical_input(NUMPY, widened(NUMPY, samples)))
+        sums = call.run_prepared(plan, prepared, widened(NUMPY, samples))
         result = NUMPY.finish(call.layout.restore(NUMPY, sums), call.types.result, self._finisher(call))
         if out is None:
             return result
@@ -129,7 +139,9 @@ class Convolver:
         """
         xp = namespace_of(y, self.kernel)
         upstream, kernel = xp.array(y, "y"), self.kernel
-        target = tuple(shape) if shape is not None else self._input_shape(tuple(upstream.shape))
+        target = shape_of("shape", shape) if shape is not None else self._input_shape(tuple(upstream.shape))
+        if xp is NUMPY and objects.wanted(self.options.get("dtype"), upstream, kernel):
+            return objects.adjoint(upstream, kernel, target, self.operation, self.mode, self.options)
         call = self._call(target, xp.dtype(upstream), xp.dtype(kernel))
         if tuple(upstream.shape) != call.output_shape():
             raise ShapeError(
@@ -150,7 +162,7 @@ class Convolver:
         axes = self.options.get("axes")
         if axes is None:
             axes = tuple(range(len(shape)))
-        elif not isinstance(axes, (list, tuple)):
+        elif not isinstance(axes, tuple):
             axes = (axes,)
         found = list(shape)
         kernel = (
@@ -193,7 +205,7 @@ class Convolver:
             Its type; the kernel's by default.
         """
         name = result_name(dtype) or namespace_of(self.kernel).dtype(self.kernel)
-        return self._prepared(tuple(shape), name)[1]
+        return self._prepared(shape_of("shape", shape), name)[1]
 
     def _call(self, shape: tuple[int, ...], dtype: str, k_dtype: str) -> ArrayCall:
         return array_call(

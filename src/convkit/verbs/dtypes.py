@@ -40,9 +40,12 @@ def as_dtype(value: object) -> np.dtype[Any]:
     """
     name = str(value).removeprefix("torch.") if type(value).__module__ == "torch" else value
     try:
-        return np.dtype(name)  # type: ignore[call-overload]
-    except TypeError:
+        found = np.dtype(name)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
         raise DTypeError("unknown", dtype=repr(value)) from None
+    if found.kind not in "biufcO":
+        raise DTypeError("not-a-number", dtype=found.name)
+    return found
 
 
 def result_name(value: object) -> str | None:
@@ -82,7 +85,9 @@ def element_types(x: str, k: str, asked: str | None) -> ElementTypes:
     if kind in "iu":
         if np.dtype(compute).kind == "c":
             raise DTypeError("complex-to-real", natural=natural, dtype=asked)
-        return ElementTypes("uint64" if integers and asked == "uint64" else compute, asked)
+        if integers:
+            compute = "uint64" if asked == "uint64" else "int64"
+        return ElementTypes(compute, asked)
     if kind != "c" and np.dtype(compute).kind == "c":
         raise DTypeError("complex-to-real", natural=natural, dtype=asked)
     wide = "float32" if asked in ("float16", "bfloat16") else asked
@@ -95,8 +100,11 @@ def element_types(x: str, k: str, asked: str | None) -> ElementTypes:
 def _kind(name: str) -> str:
     if name == "bfloat16":
         return "f"
-    kind = np.dtype(name).kind
-    if kind not in "biufc":
+    try:
+        kind = np.dtype(name).kind
+    except TypeError:  # a torch type without a NumPy counterpart
+        kind = ""
+    if not kind or kind not in "biufc":
         raise DTypeError("not-a-number", dtype=name)
     return kind
 
@@ -174,7 +182,12 @@ def add_exactly(sums: Array, bias: Array, overflow: Overflow) -> Array:
         limits = np.iinfo(sums.dtype)
         worst = int(np.abs(sums).max()) + int(np.abs(bias).max())
         raise IntegerOverflowError(
-            "does-not-fit", dtype=sums.dtype.name, count=count, least=limits.min, largest=limits.max, worst=worst
+            "does-not-fit",
+            dtype=sums.dtype.name,
+            count=count,
+            least=limits.min,
+            largest=limits.max,
+            worst=worst,
         )
     total[too_large], total[too_small] = np.iinfo(sums.dtype).max, np.iinfo(sums.dtype).min
     return total
@@ -186,19 +199,24 @@ def check_fill(fill: object, compute: str) -> complex:
     Raises
     ------
     OptionError
-        ``option.fill`` for what is no number, or a fraction among integers.
+        ``option.fill`` for what is no number, or none of the compute type's.
     """
+    refusal = OptionError("fill", value=repr(fill), dtype=compute)
     try:
         number = complex(fill)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise OptionError("fill", value=repr(fill), dtype=compute) from None
+    except (TypeError, ValueError, OverflowError):
+        raise refusal from None
     kind = np.dtype(compute).kind
-    if kind in "iu":
-        if number.imag or number.real != number.real // 1:
-            raise OptionError("fill", value=repr(fill), dtype=compute)
-        return int(fill)  # type: ignore[call-overload]
     if kind == "c":
         return number
     if number.imag:
-        raise OptionError("fill", value=repr(fill), dtype=compute)
-    return number.real
+        raise refusal
+    if kind == "f":
+        return number.real
+    if number.real != number.real // 1:
+        raise refusal
+    whole = int(number.real) if isinstance(fill, complex) else int(fill)  # type: ignore[call-overload]
+    limits = np.iinfo(compute)
+    if not limits.min <= whole <= limits.max:
+        raise refusal
+    return whole

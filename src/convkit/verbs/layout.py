@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from convkit.arrays import Namespace
 from convkit.errors import OptionError, ShapeError, by
+from convkit.planner.algorithm import Array
 from convkit.spec.options import whole_number
+
+LARGE = 1 << 20
+"""Bytes of an input from which it is not copied just to be laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,23 @@ class Layout:
                 k = xp.expand(k, self.lead + self.kernel)
         return k.reshape((self.groups, 1, 1, *self.kernel))
 
+    def outer_axis(self, x: Array) -> int | None:
+        """The outer axis to take apart where laying out ``x`` would copy it, and it is large: the shortest one."""
+        if self.own_kernels or len(self.lead) < 2 or x.nbytes <= LARGE or len(self.lead) + self.rank != x.ndim:
+            return None
+        steps = [
+            (x.shape[axis], x.strides[axis]) for axis in range(x.ndim) if axis not in self.axes and x.shape[axis] > 1
+        ]
+        if all(step == size * inner for (_, step), (size, inner) in pairwise(steps)):
+            return None  # they are one axis already
+        return min(range(len(self.lead)), key=self.lead.__getitem__)
+
+    def without(self, outer: int) -> Layout:
+        """The layout of one slice along an outer axis."""
+        gone = [axis for axis in range(len(self.lead) + self.rank) if axis not in self.axes][outer]
+        axes = tuple(axis - (axis > gone) for axis in self.axes)
+        return replace(self, axes=axes, lead=self.lead[:outer] + self.lead[outer + 1 :])
+
     def restore(self, xp: Namespace, result: Any) -> Any:
         """(batch, groups, 1, *counts) back to the order of the input's axes."""
         return xp.move(result.reshape(self.lead + tuple(result.shape[3:])), range(-self.rank, 0), self.axes)
@@ -77,29 +99,21 @@ def layout_of(x_shape: tuple[int, ...], k_shape: tuple[int, ...], axes: Any) -> 
     Raises
     ------
     ShapeError
-        ``shape.rank-mismatch``, ``shape.no-such-axis``, ``shape.cannot-broadcast``.
+        ``shape.no-axes``, ``shape.rank-mismatch``, ``shape.kernel-rank``, ``shape.no-such-axis``,
+        ``shape.cannot-broadcast``.
     OptionError
-        ``option.repeated-axis``.
+        ``option.repeated-axis``, ``option.no-axes``.
     """
     rank = len(x_shape)
-    if axes is None:
-        if len(k_shape) != rank:
-            raise ShapeError(
-                "rank-mismatch", input=by(x_shape), kernel=by(k_shape), rank=rank, kernel_rank=len(k_shape),
-                axes=tuple(range(-len(k_shape), 0)),
-            )  # fmt: skip
-        chosen = tuple(range(rank))
-    else:
-        chosen = _axes(axes, rank)
+    if rank == 0:
+        raise ShapeError("no-axes", kernel=by(k_shape))
+    chosen = tuple(range(rank)) if axes is None else _axes(axes, rank)
     if len(k_shape) not in (len(chosen), rank):
+        fits = 0 < len(k_shape) < rank
         raise ShapeError(
-            "rank-mismatch",
-            input=by(x_shape),
-            kernel=by(k_shape),
-            rank=len(chosen),
-            kernel_rank=len(k_shape),
-            axes=chosen,
-        )
+            "rank-mismatch" if fits else "kernel-rank", input=by(x_shape), kernel=by(k_shape), rank=len(chosen),
+            kernel_rank=len(k_shape), axes=tuple(range(-len(k_shape), 0)),
+        )  # fmt: skip
     others = [axis for axis in range(rank) if axis not in chosen]
     sizes = tuple(x_shape[axis] for axis in chosen)
     lead = tuple(x_shape[axis] for axis in others)
@@ -115,8 +129,23 @@ def layout_of(x_shape: tuple[int, ...], k_shape: tuple[int, ...], axes: Any) -> 
     return Layout(chosen, sizes, tuple(k_shape[axis] for axis in chosen), joint, any(size != 1 for size in k_lead))
 
 
+def shape_of(option: str, value: Any) -> tuple[int, ...]:
+    """``value`` as a shape: whole numbers, none negative.
+
+    Raises
+    ------
+    OptionError
+        ``option.not-a-shape``, ``option.not-a-whole-number``, ``option.too-small``.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise OptionError("not-a-shape", option=option, value=repr(value))
+    return tuple(whole_number(option, size, 0) for size in value)
+
+
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:
-    wanted: Sequence[Any] = axes if isinstance(axes, Sequence) else (axes,)
+    wanted: Sequence[Any] = axes if isinstance(axes, Sequence) and not isinstance(axes, str) else (axes,)
+    if not wanted:
+        raise OptionError("no-axes", last=rank - 1)
     found: list[int] = []
     for axis in wanted:
         number = whole_number("axes", axis, -rank)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from convkit.arrays import Namespace
-from convkit.errors import OptionError, ShapeError, by
+from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.verbs.calls import array_call
 from convkit.verbs.dtypes import element_types, finish, result_name
 
@@ -90,6 +90,8 @@ def _confidence(xp: Namespace, x: Any, weights: Any, mask: Any, nan: str) -> Any
     confidence = xp.cast(xp.zeros_like(x) == 0, "float64")
     if weights is not None:
         given = xp.array(weights, "weights")
+        if xp.dtype(given).startswith("c"):
+            raise DTypeError("complex-weights", dtype=xp.dtype(given))
         _check_broadcast("weights", given.shape, x.shape)
         least = xp.smallest(given)
         if not least >= 0:

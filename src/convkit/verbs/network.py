@@ -13,10 +13,11 @@ from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
-from convkit.spec.options import whole_number
+from convkit.verbs import objects
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import check_out, widened
+from convkit.verbs.calls import check_out, plain, widened
 from convkit.verbs.dtypes import ElementTypes, add_exactly, check_fill, element_types, finish, result_name
+from convkit.verbs.layout import shape_of
 
 _KEPT = 4096
 
@@ -80,7 +81,7 @@ class NetworkCall:
         sums = sums.reshape(self.output_shape())
         if bias is None:
             return _finished(xp, sums, self.types.result, self.spec, out)
-        column = bias.reshape((1, -1, *([1] * self.spec.rank)))
+        column = bias.reshape((1, bias.shape[0], *([1] * self.spec.rank)))
         if not problem.exact:
             return _finished(xp, sums + xp.cast(column, xp.dtype(sums)), self.types.result, self.spec, out)
         whole = np.asarray(column)
@@ -115,7 +116,12 @@ class NetworkCall:
 
 
 def _finished(
-    xp: Namespace, sums: Any, result: str, spec: ConvSpec, out: Any, first: Callable[[Array], Array] = np.asarray
+    xp: Namespace,
+    sums: Any,
+    result: str,
+    spec: ConvSpec,
+    out: Any,
+    first: Callable[[Array], Array] = np.asarray,
 ) -> Any:
     done = xp.finish(sums, result, lambda array: finish(first(array), result, spec.overflow))
     if out is None:
@@ -158,7 +164,8 @@ def _call(
     direction: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], x_dtype: str, w_dtype: str, method: str,
     options: dict[str, Any],
 ) -> NetworkCall:  # fmt: skip
-    key = (direction, x_shape, w_shape, x_dtype, w_dtype, method, *map(_frozen, options.values()))
+    options = {name: plain(value) for name, value in options.items()}
+    key = (direction, x_shape, w_shape, x_dtype, w_dtype, method, *options.values())
     known = _calls.get(key)
     if known is not None:
         return known
@@ -175,21 +182,19 @@ def _call(
     return call
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
-
-
 def _arrays(*named: tuple[str, Any]) -> tuple[Namespace, list[Any]]:
     xp = namespace_of(*(value for _, value in named))
     arrays = [xp.array(value, name) for name, value in named]
-    for (name, _), array in zip(named, arrays, strict=True):
-        if xp.dtype(array) == "object":
-            raise DTypeError("not-a-number", dtype=f"object ({name})")
     return xp, arrays
 
 
 def _layer(direction: str, x: Any, w: Any, bias: Any, method: str, out: Any, options: dict[str, Any]) -> Any:
     xp, (samples, weights) = _arrays(("x", x), ("w", w))
+    if xp is NUMPY and objects.wanted(options["dtype"], samples, weights):
+        call = _of_objects(direction, samples.shape, weights.shape, options)
+        if bias is not None:
+            _check_bias_shape(np.shape(bias), call)
+        return objects.layer(direction, samples, weights, bias, out, options)
     call = _call(
         direction,
         tuple(samples.shape),
@@ -201,12 +206,31 @@ def _layer(direction: str, x: Any, w: Any, bias: Any, method: str, out: Any, opt
     )
     if bias is not None:
         bias = xp.array(bias, "bias")
-        channels = call.output_shape()[1]
-        if tuple(bias.shape) != (channels,):
-            raise ShapeError("bias", bias=by(bias.shape), channels=channels)
-        if xp is NUMPY and bias.dtype.kind in "fc" and call.operator.problem.exact:
-            raise DTypeError("bias", bias=bias.dtype.name, compute=call.types.compute)
+        _check_bias_shape(bias.shape, call)
+        _check_bias(xp.dtype(bias), call)
     return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, out)
+
+
+def _of_objects(
+    direction: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dict[str, Any]
+) -> NetworkCall:
+    """The shapes of a layer over objects, checked."""
+    return _call(direction, x_shape, w_shape, "int64", "int64", "auto", {**options, "dtype": None, "fill": 0})
+
+
+def _check_bias_shape(shape: Any, call: NetworkCall) -> None:
+    channels = call.output_shape()[1]
+    if tuple(shape) != (channels,):
+        raise ShapeError("bias", bias=by(shape), channels=channels)
+
+
+def _check_bias(dtype: str, call: NetworkCall) -> None:
+    """Raise unless the sums can take the bias: no fractions among integers, no complex numbers among reals."""
+    kind = element_types(dtype, dtype, None).compute
+    if kind.startswith("complex") and not call.types.compute.startswith("complex"):
+        raise DTypeError("complex-to-real", natural=dtype, dtype=call.types.compute)
+    if call.operator.problem.exact and kind not in ("int64", "uint64"):
+        raise DTypeError("bias", bias=dtype, compute=call.types.compute)
 
 
 def conv(
@@ -397,7 +421,10 @@ def conv_input_gradient(
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
-    shape = _shape("input_shape", input_shape)
+    shape = shape_of("input_shape", input_shape)
+    if xp is NUMPY and objects.wanted(dtype, upstream, weights):
+        _check_gradient(upstream.shape, _of_objects("forward", shape, weights.shape, options))
+        return objects.gradient("input", upstream, weights, shape, options)
     call = _call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
     _check_gradient(upstream.shape, call)
     return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
@@ -456,16 +483,13 @@ def conv_weight_gradient(
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
-    shape = _shape("weight_shape", weight_shape)
+    shape = shape_of("weight_shape", weight_shape)
+    if xp is NUMPY and objects.wanted(dtype, upstream, samples):
+        _check_gradient(upstream.shape, _of_objects("forward", samples.shape, shape, options))
+        return objects.gradient("weights", upstream, samples, shape, options)
     call = _call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
     _check_gradient(upstream.shape, call)
     return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
-
-
-def _shape(option: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise OptionError("not-a-shape", option=option, value=repr(value))
-    return tuple(whole_number(option, size, 0) for size in value)
 
 
 def _check_gradient(shape: Any, call: NetworkCall) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from convkit.planner.plan import Plan
 from convkit.verbs.calls import array_call
-from convkit.verbs.dtypes import as_dtype
+from convkit.verbs.dtypes import result_name
+from convkit.verbs.layout import shape_of
 
 
 def plan(
@@ -50,10 +51,10 @@ def plan(
     >>> ck.plan((100,), (5,)).choice
     'dot'
     """
-    name = as_dtype(dtype).name
+    name = result_name(dtype) or "float64"
     call = array_call(
-        tuple(x_shape), tuple(k_shape), name, name, operation, mode, boundary=boundary, fill=fill, stride=stride,
-        dilation=dilation, axes=axes, anchor=anchor, overflow=overflow, nan="propagate", accuracy=accuracy,
-        method=method,
+        shape_of("x_shape", x_shape), shape_of("k_shape", k_shape), name, name, operation, mode,
+        boundary=boundary, fill=fill, stride=stride, dilation=dilation, axes=axes, anchor=anchor,
+        overflow=overflow, nan="propagate", accuracy=accuracy, method=method,
     )  # fmt: skip
     return call.plan()

@@ -16,6 +16,7 @@ from convkit.planner.problem import Problem
 from convkit.spec import sizes
 from convkit.spec.options import POOL_KINDS, pad_pairs, per_axis, whole_number
 from convkit.spec.window import Window
+from convkit.verbs import objects
 from convkit.verbs.bilinear import Bilinear
 from convkit.verbs.calls import widened
 from convkit.verbs.dtypes import element_types, finish
@@ -78,14 +79,20 @@ def pool(
     space = tuple(array.shape[array.ndim - rank :])
     for axis, (before, after) in enumerate(pads):
         if max(before, after) >= window_sizes[axis]:
-            raise OptionError("pool-padding", padding=max(before, after), size=window_sizes[axis], axis=axis)
-    padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-    sizes.check_fit(padded, window_sizes, (1,) * rank)
+            size_here = window_sizes[axis]
+            raise OptionError(
+                "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
+            )
     rounding = "ceil" if ceil else "floor"
     windows = tuple(
         Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
         for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
     )
+    if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
+        padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
+        sizes.check_fit(padded, window_sizes, (1,) * rank)
+    if xp is NUMPY and array.dtype.kind == "O":
+        return objects.pool(array, window_sizes, kind, steps, pads, ceil)
     if kind == "max":
         return _maximum(xp, array, windows)
     return _mean(xp, array, windows, pads)
@@ -107,8 +114,9 @@ def _maximum(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Any:
         raise DTypeError("no-order", dtype=xp.dtype(x))
     if xp is NUMPY:
         return _largest(x, windows)[0]
-    flat = x.reshape((*x.shape[: x.ndim - len(windows)], -1))
-    values = widened(xp, x).detach().numpy()
+    lead, space = x.shape[: x.ndim - len(windows)], x.shape[x.ndim - len(windows) :]
+    flat = x.reshape((*lead, math.prod(space)))
+    values = widened(xp, x).detach().resolve_neg().numpy()
     return xp.take_last(flat, _largest(values, windows, where=True)[1]).reshape(
         (*flat.shape[:-1], *(window.count for window in windows))
     )
@@ -143,7 +151,7 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
             flat = np.ravel_multi_index(np.meshgrid(*chosen, indexing="ij"), space)
             np.copyto(at[(..., *target)], np.broadcast_to(flat, better.shape), where=better)
         known[...] = True
-    return best, at.reshape((*lead, -1))
+    return best, at.reshape((*lead, math.prod(counts)))
 
 
 def _mean(xp: Namespace, x: Any, windows: tuple[Window, ...], pads: tuple[tuple[int, int], ...]) -> Any:

@@ -51,9 +51,6 @@ class Stream:
         self._axis = whole_number("axis", axis, -64)
         self._kernel = kernel
         self._window = self._spec.windows((kernel.size * self._spec.dilation[0],), kernel.shape)[0]
-        self._received = 0
-        self._done = 0
-        self._raw: list[Array] = []
         self._ended = False
         self._engine: _Engine | None = None
 
@@ -87,6 +84,8 @@ class Stream:
         samples = NUMPY.array(block, "block")
         if samples.ndim == 0:
             raise ShapeError("stream-block", block=by(samples.shape), first="1-D", dtype=samples.dtype.name)
+        if not -samples.ndim <= self._axis < samples.ndim:
+            raise ShapeError("no-such-axis", axis=self._axis, rank=samples.ndim, last=samples.ndim - 1)
         moved = np.moveaxis(samples, self._axis, -1)
         if self._engine is None:
             self._engine = _Engine(self._spec, self._kernel, self._window, moved.shape[:-1], samples.dtype.name)
@@ -98,6 +97,10 @@ class Stream:
         return np.moveaxis(engine.give(final=False), -1, self._axis)
 
     __call__ = push
+
+    def __repr__(self) -> str:
+        shape, taken = by(self._kernel.shape), 0 if self._engine is None else self._engine.received
+        return f"Stream({shape} {self._kernel.dtype} along axis {self._axis}, {taken} samples taken)"
 
     def flush(self) -> Array:
         """End the signal and give the remaining outputs, those at the far boundary included."""
@@ -121,7 +124,7 @@ class _Engine:
         self._laid = laid[::-1][None, None, None] if spec.flips else laid[None, None, None]
         self.grid = self._choose_grid()
         self._plans: dict[int, tuple[Plan, Prepared]] = {}
-        self._received = 0  # samples pushed
+        self.received = 0  # samples pushed
         self._given = 0  # outputs given
         self._first: int | None = None  # position of the buffer's first sample; None until the near side is extended
         self._buffer = np.empty((*lead, 0), dtype)
@@ -162,23 +165,23 @@ class _Engine:
 
     def take(self, block: Array) -> None:
         """Add samples to the buffer."""
-        self._received += block.shape[-1]
+        self.received += block.shape[-1]
         self._buffer = np.concatenate([self._buffer, block], axis=-1)
 
     def give(self, final: bool) -> Array:
         """The outputs whose windows are complete; at the end, all that remain."""
         before = max(0, -self._window.start)
         if self._first is None:
-            if not final and self._received < self._window.reach:
+            if not final and self.received < self._window.reach:
                 return np.empty((*self.lead, 0), self._types.result)
             self._buffer = np.concatenate([self._outside(-before, before), self._buffer], axis=-1)
             self._first = -before
         total = self._total() if final else None
         if final:
             end = self._window.start + (total - 1) * self._window.stride + self._window.reach if total else 0
-            if end > self._received:
+            if end > self.received:
                 self._buffer = np.concatenate(
-                    [self._buffer, self._outside(self._received, end - self._received)], axis=-1
+                    [self._buffer, self._outside(self.received, end - self.received)], axis=-1
                 )
         held = self._first + self._buffer.shape[-1]
         complete = max(0, (held - self._window.start - self._window.reach) // self._window.stride + 1)
@@ -208,7 +211,7 @@ class _Engine:
         return out.reshape((*self.lead, computed))[..., :wanted]
 
     def _total(self) -> int:
-        window, size = self._window, self._received
+        window, size = self._window, self.received
         if self._spec.mode == "full":
             return sizes.full_size(size, window.kernel, window.stride, window.dilation).value
         if self._spec.mode == "same":
@@ -219,10 +222,10 @@ class _Engine:
     def _outside(self, start: int, count: int) -> Array:
         """Extended samples at positions ``start ..``, before the first or after the last sample received."""
         shape = (*self.lead, count)
-        sources = np.asarray(index_map(start, count, self._received, self._window.sides), np.intp)
+        sources = np.asarray(index_map(start, count, self.received, self._window.sides), np.intp)
         name = self._window.sides[0 if start < 0 else 1]
-        if count == 0 or self._received == 0 or name in ("zero", "constant"):
-            if count and self._received == 0 and name not in ("zero", "constant"):
+        if count == 0 or self.received == 0 or name in ("zero", "constant"):
+            if count and self.received == 0 and name not in ("zero", "constant") and self._total():
                 raise ShapeError("nothing-to-extend", axis=0, boundary=name)
             return np.full(shape, self._fill if name == "constant" else 0, self.dtype)
         held = self._first if self._first is not None else 0
@@ -233,7 +236,7 @@ class _Engine:
         """Forget samples that no later window and no far boundary needs."""
         assert self._first is not None
         needed = self._window.start + self._given * self._window.stride
-        keep = min(needed, self._received - 2 * self._window.reach)
+        keep = min(needed, self.received - 2 * self._window.reach)
         if keep > self._first and keep > 0:
             self._buffer = self._buffer[..., keep - self._first :]
             self._first = keep

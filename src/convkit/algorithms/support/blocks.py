@@ -143,8 +143,9 @@ def clipped(window: Window, span: Range) -> Range:
 def tiles(windows: Sequence[Window], per_tile: int) -> list[tuple[Range, ...]]:
     """Cut the outputs into boxes of at most about ``per_tile`` outputs, last axis longest.
 
-    The cuts also run where windows begin to leave the input, so that inner tiles are views. The cuts
-    depend on the geometry alone, so results do not depend on the number of threads.
+    Along an axis that is cut, the cuts also run where windows begin to leave the input, so that inner tiles are views;
+    an axis that fits a tile is left whole, as many small tiles cost more than the copy of one. The cuts depend on the
+    geometry alone, so results do not depend on the number of threads.
     """
     lengths = tile_lengths(windows, per_tile)
     cuts = [_cuts(window, length) for window, length in zip(windows, lengths, strict=True)]
@@ -168,7 +169,7 @@ def block_size(windows: Sequence[Window], lengths: Sequence[int]) -> int:
 
 def _cuts(window: Window, length: int) -> list[Range]:
     marks = {0, window.count}
-    if not window.inside and window.sides != ("zero", "zero"):
+    if length < window.count and not window.inside and window.sides != ("zero", "zero"):
         # First output whose window lies inside, and first that leaves it again.
         enter = -(-max(0, -window.start) // window.stride)
         leave = (window.size - window.reach - window.start) // window.stride + 1

@@ -16,6 +16,9 @@ from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roun
 from convkit.planner.machine import Machine, width
 from convkit.planner.problem import Problem
 
+BLOCK_CALLS = 30
+"""NumPy calls that one block takes beside its transforms."""
+
 FLOATS = ("float32", "float64", "complex64", "complex128")
 
 
@@ -69,7 +72,9 @@ class Transform:
 
     def seconds(self, machine: Machine, dtype: str) -> float:
         """Predicted time of one transform."""
-        return 2.5 * self.points * math.log2(self.points + 1) / (machine.transform / width(dtype)) + 4 * machine.call
+        # Transforms suffer less from wide types than elementwise passes do: they wait for memory less.
+        slower = width(dtype) ** 0.7
+        return 2.5 * self.points * math.log2(self.points + 1) * slower / machine.transform + 4 * machine.call
 
 
 def make_transform(lengths: Sequence[int], dtype: str) -> Transform:
@@ -142,8 +147,10 @@ def transform_cost(problem: Problem, machine: Machine, transform: Transform, blo
     through_memory = transform.bytes(problem.compute_dtype) > (1 << 20)
     passes = blocks * pairs * (problem.in_channels + problem.out_channels) * transform.bytes(problem.compute_dtype)
     seconds = count * one + 1.5 * products * width(problem.compute_dtype) / machine.elementwise
-    seconds += blocks * pairs * 12 * machine.call
-    seconds += (6 if through_memory else 2) * passes / machine.bandwidth
+    seconds += blocks * pairs * BLOCK_CALLS * machine.call
+    # A long line is transformed in several sweeps through memory, an image in two.
+    sweeps = (10 if len(transform.lengths) == 1 else 4) if through_memory else 1
+    seconds += sweeps * passes / machine.bandwidth
     flops = 2.5 * transform.points * max(1, transform.points).bit_length() * count + 3 * products
     return Cost(flops, float(passes * 2), seconds, workspace)
 

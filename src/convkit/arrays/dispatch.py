@@ -1,0 +1,18 @@
+"""Which operations a call needs, told from its arguments."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from convkit.arrays.namespace import NUMPY, Namespace
+
+
+def namespace_of(*values: Any) -> Namespace:
+    """Torch's operations if any of the values is a tensor, NumPy's otherwise. Torch is never imported here."""
+    torch = sys.modules.get("torch")
+    if torch is not None and any(isinstance(value, torch.Tensor) for value in values):
+        from convkit.arrays.torch_tensors import TORCH
+
+        return TORCH
+    return NUMPY

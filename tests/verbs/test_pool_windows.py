@@ -1,0 +1,36 @@
+"""Pooling windows that hang over the end: torch's rule, the array shorter than the window included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+import convkit as ck
+from convkit.errors import ShapeError
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(0, 2), st.sampled_from(["max", "mean"]))
+def test_ceil_as_in_torch(size: int, window: int, stride: int, pad: int, kind: str) -> None:
+    pad = min(pad, window // 2)
+    x = np.random.default_rng(size).standard_normal((2, 3, size))
+    peer = functional.max_pool1d if kind == "max" else functional.avg_pool1d
+    try:
+        expected = peer(torch.from_numpy(x), window, stride, pad, ceil_mode=True).numpy()
+    except RuntimeError:
+        with pytest.raises(ShapeError, match="does not fit"):
+            ck.pool(x, (window,), kind=kind, stride=stride, padding=pad, ceil=True)
+        return
+    found = ck.pool(x, (window,), kind=kind, stride=stride, padding=pad, ceil=True)
+    assert found.shape == expected.shape
+    assert np.allclose(found, expected, rtol=1e-14, atol=0)
+
+
+def test_a_window_longer_than_the_array() -> None:
+    assert ck.pool([1.0, 4.0], 3, ceil=True).tolist() == [4.0]
+    assert ck.pool([1.0, 4.0], 3, ceil=True, kind="mean").tolist() == [2.5]
+    with pytest.raises(ShapeError, match="does not fit"):
+        ck.pool([1.0, 4.0], 3)
