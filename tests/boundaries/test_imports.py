@@ -37,6 +37,8 @@ def test_contracts_hold(tmp_path: Path) -> None:
         ("oracle/planted.py", "from convkit.planner import registry", "The oracle is the definition"),
         ("oracle/planted.py", "import numpy", "The oracle computes without NumPy"),
         ("planner/planted.py", "from convkit.algorithms import direct", "The planner knows no algorithm"),
+        ("storage.py", "import convkit.errors", "Storage stands on the standard library alone"),
+        ("codegen/planted.py", "from convkit.planner import problem", "Codegen knows loops and machines"),
         ("algorithms/planted.py", "from convkit.algorithms import direct", "One algorithm does not import"),
         ("threads.py", "import numpy", "Threads know"),
         ("verbs/planted.py", "from convkit import explain", "The verbs serve the rooms"),
@@ -46,6 +48,7 @@ def test_contracts_hold(tmp_path: Path) -> None:
         ("verbs/planted.py", "def later():\n    import torch", "torch is imported only in"),
         ("explain/planted.py", "import rich", "typer and rich are imported only in cli"),
         ("verbs/planted.py", "import ducc0", "ducc0 is imported only in algorithms"),
+        ("algorithms/planted.py", "def later():\n    import llvmlite", "llvmlite is imported only in codegen"),
         ("compat/planted.py", "import scipy.ndimage", "Nothing is computed by a peer"),
     ],
 )

@@ -69,7 +69,7 @@ def test_the_wheel_says_what_it_is(built: tuple[Path, Path]) -> None:
     assert "License-Expression: BSD-3-Clause" in lines
     assert "Requires-Python: >=3.11" in lines
     required = sorted(line.split()[1].split(">")[0] for line in lines if is_base_requirement(line))
-    assert required == ["ducc0", "numpy", "rich", "typer"]
+    assert required == ["ducc0", "llvmlite", "numpy", "rich", "typer"]
 
 
 def is_base_requirement(line: str) -> bool:

@@ -135,7 +135,7 @@ def test_doctor(convkit, monkeypatch, tmp_path):
     assert facts["required"]["numpy"]
     assert facts["threads"] >= 1
     assert facts["cache"] == {"folder": str(tmp_path / "cache"), "state": "absent"}
-    assert set(facts["machine"]) == {"elementwise", "matrix", "transform", "bandwidth", "call"}
+    assert set(facts["machine"]) == {"elementwise", "matrix", "transform", "bandwidth", "call", "fused"}
     for language in LANGUAGES:
         result = convkit("doctor", "--lang", language)
         assert result.exit_code == 0

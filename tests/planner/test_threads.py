@@ -25,7 +25,7 @@ def restore() -> None:
     ck.set_num_threads(before)
 
 
-@pytest.mark.parametrize("method", ["direct", "overlap-save", "gemm", "fft"])
+@pytest.mark.parametrize("method", ["compiled", "direct", "overlap-save", "gemm", "fft"])
 def test_the_result_does_not_depend_on_the_number_of_threads(method: str) -> None:
     results = []
     for count in (1, 2, 3, 5):

@@ -14,7 +14,7 @@ import typer
 from convkit.catalogue import say
 from convkit.cli.options import Json, Lang
 
-REQUIRED = ("numpy", "ducc0", "typer", "rich")
+REQUIRED = ("numpy", "ducc0", "llvmlite", "typer", "rich")
 EXTRAS = {
     "image": ("pillow", "soundfile", "matplotlib"),
     "nn": ("torch", "safetensors"),
@@ -37,7 +37,7 @@ def examined() -> dict[str, Any]:
     """Everything that doctor looks at."""
     import convkit
     from convkit.planner.machine import cpu_name
-    from convkit.planner.storage import cache_folder
+    from convkit.storage import cache_folder
     from convkit.threads import num_threads
 
     required = {name: _version(name) for name in REQUIRED}

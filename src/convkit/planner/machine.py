@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from convkit.catalogue import say
-from convkit.planner.storage import cache_file, write_whole
+from convkit.storage import cache_file, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Machine:
         Bytes per second of copying arrays larger than the caches.
     call : float
         Seconds of one NumPy call on a tiny array.
+    fused : float
+        Floating-point operations per second of a compiled loop of multiply-adds (one thread).
     """
 
     elementwise: float = 5.0e9
@@ -43,6 +45,7 @@ class Machine:
     transform: float = 2.6e10
     bandwidth: float = 1.2e10
     call: float = 1.2e-6
+    fused: float = 1.0e11
 
 
 DEFAULT = Machine()
@@ -74,7 +77,7 @@ def _seconds(work: Callable[[], object], budget: float = 0.02) -> float:
 
 def measure() -> Machine:
     """Measure this machine, in about a fifth of a second, and remember it in the cache folder."""
-    from convkit.planner.probes import transform_rate
+    from convkit.planner.probes import fused_rate, transform_rate
 
     a = np.ones(16384, np.float32)
     b, square = np.ones_like(a), np.ones((768, 768), np.float32)
@@ -91,6 +94,7 @@ def measure() -> Machine:
         transform=transform_rate(_seconds) or DEFAULT.transform,
         bandwidth=2 * large.nbytes / _seconds(lambda: np.copyto(target, large)),
         call=_seconds(lambda: np.multiply(tiny, tiny, out=tiny), 0.002),
+        fused=fused_rate(_seconds) or DEFAULT.fused,
     )
     write_whole(_file(), json.dumps({"cpu": cpu_name(), **asdict(machine)}, indent=1))
     current.cache_clear()
@@ -122,9 +126,9 @@ def current() -> Machine:
         return DEFAULT
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        rates = {field.name: float(stored[field.name]) for field in fields(Machine)}
-        if stored["cpu"] != cpu_name():
+        if stored["cpu"] != cpu_name() or "fused" not in stored:  # another machine's, or from before it was measured
             return DEFAULT
+        rates = {field.name: float(stored[field.name]) for field in fields(Machine)}
         if not all(0 < rate < 1e18 for rate in rates.values()):
             raise ValueError("a rate is not a positive number")
     except (OSError, ValueError, KeyError, TypeError) as damage:

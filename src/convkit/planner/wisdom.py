@@ -12,7 +12,7 @@ import numpy as np
 from convkit.catalogue import say
 from convkit.planner.machine import cpu_name
 from convkit.planner.problem import Problem
-from convkit.planner.storage import cache_file, write_whole
+from convkit.storage import cache_file, write_whole
 
 _lock = threading.Lock()
 

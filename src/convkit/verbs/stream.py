@@ -146,8 +146,11 @@ class _Engine:
         problem = self._problem(outputs)
         if problem.exact or self._spec.accuracy == "elementwise":
             return 1
-        one, other = plan_for(problem, "direct"), plan_for(problem)
-        return outputs if other.choice in ("fft", "overlap-save") and other.seconds < one.seconds else 1
+        rows = {row.algorithm: row for row in plan_for(problem).report().rows}
+        terms, transform = rows["direct"].cost, rows["fft"].cost
+        if terms is None or transform is None or rows["fft"].why_not is not None:
+            return 1
+        return outputs if transform.seconds < terms.seconds else 1
 
     def _plan(self, outputs: int) -> tuple[Plan, Prepared]:
         method = "fft" if self.grid > 1 else ("exact-integer" if self._problem(1).exact else "direct")

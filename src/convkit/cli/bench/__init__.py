@@ -46,7 +46,7 @@ def bench_command(
     from convkit.cli.bench.report import document, table
     from convkit.errors import FileError, OptionError
     from convkit.planner import machine
-    from convkit.planner.storage import write_whole
+    from convkit.storage import write_whole
     from convkit.threads import num_threads
 
     if lang is not None:

@@ -25,16 +25,16 @@ def cache_file(name: str) -> Path | None:
     return None if folder is None else folder / name
 
 
-def write_whole(path: Path | None, text: str) -> bool:
-    """Write ``text`` under ``path`` whole or not at all; False where the folder cannot be written."""
+def write_whole(path: Path | None, content: str | bytes) -> bool:
+    """Write ``content`` under ``path`` whole or not at all; False where the folder cannot be written."""
     if path is None:
         return False
     scratch = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
         os.replace(scratch, path)
     except OSError:
         if scratch and os.path.exists(scratch):
