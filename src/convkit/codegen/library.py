@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,6 +18,16 @@ _PROOF = "define void @proof(ptr %p) { store i64 42, ptr %p ret void }"
 Function = Callable[..., None]
 _functions: dict[Schedule, Function] = {}
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold the lock while the process forks; its copy in the child would never be released.
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def why_not() -> str | None:
