@@ -95,6 +95,29 @@ def test_a_wrong_result_fails_before_anything_is_timed(problem: Problem, fault: 
     assert len(runs) == 1
 
 
+def test_a_peer_that_cannot_do_a_problem_is_named_and_the_others_are_measured() -> None:
+    def fail() -> object:
+        raise MemoryError("too much to ask")
+
+    def entrants(problem: Problem) -> list[peers.Contender]:
+        ours, other, *_ = peers.contenders(problem)
+        return [ours, other, peers.Contender("torch", "torch poor", fail, other.read)]
+
+    (outcome,) = measure([TINY[1]], 2, 1, Machine(), entrants=entrants)
+    assert len(outcome.timings) == 2
+    assert outcome.failures == {"torch poor": "too much to ask"}
+    (result,) = report.document([outcome], 2, 1, Machine())["results"]
+    assert result["could_not"] == outcome.failures
+
+
+def test_a_failure_of_our_own_stops_the_bench() -> None:
+    def fail() -> object:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        measure([TINY[1]], 2, 1, Machine(), entrants=lambda _: [peers.Contender("convkit", "convkit", fail, tuple)])
+
+
 def test_the_truth_is_scipys_and_torchs() -> None:
     for problem in TINY:
         x, k = (array.astype(float) for array in problem.arrays())

@@ -49,11 +49,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one problem: the bound, and everybody's timing, convkit's first."""
+    """What came of one problem: the bound, everybody's timing, convkit's first, and what kept peers from taking part."""
 
     problem: Problem
     bound: float
     timings: tuple[Timing, ...]
+    failures: dict[str, str]
 
     @property
     def ours(self) -> Timing:
@@ -95,14 +96,33 @@ def measure(
     outcomes: list[Outcome] = []
     with threads(count):
         for problem in problems:
-            outcomes.append(Outcome(problem, bound(problem, machine), _race(problem, entrants(problem), rounds)))
+            field, errors, failures = _checked(problem, entrants(problem))
+            timings = _race(field, errors, rounds)
+            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures))
             done(outcomes[-1])
     return outcomes
 
 
-def _race(problem: Problem, field: list[Contender], rounds: int) -> tuple[Timing, ...]:
+def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[Contender], list[float], dict[str, str]]:
+    """Those whose result is right, their errors, and the peers that could not do the problem, with their own words."""
     truth = expected(problem)
-    errors = [check(problem, entrant.name, entrant.read(entrant.run()), truth) for entrant in field]
+    field: list[Contender] = []
+    errors: list[float] = []
+    failures: dict[str, str] = {}
+    for entrant in entrants:
+        try:
+            result = entrant.read(entrant.run())
+        except Exception as failure:  # a peer may run out of memory, or refuse a size
+            if entrant.library == "convkit":
+                raise
+            failures[entrant.name] = str(failure).strip().split("\n")[0]
+            continue
+        errors.append(check(problem, entrant.name, result, truth))
+        field.append(entrant)
+    return field, errors, failures
+
+
+def _race(field: list[Contender], errors: list[float], rounds: int) -> tuple[Timing, ...]:
     # The run for the check has warmed everything up, so that this one says how often each fits into a sample.
     first = [_seconds(entrant.run, 1) for entrant in field]
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]

@@ -88,5 +88,6 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "best_peer": None if best is None else best.name,
         "ratio": outcome.ratio,
         "fraction_of_bound": outcome.fraction,
+        "could_not": outcome.failures,
         "timings": [asdict(timing) for timing in outcome.timings],
     }
