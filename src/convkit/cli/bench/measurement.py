@@ -49,7 +49,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one problem: the bound, everybody's timing, convkit's first, and what kept peers from taking part."""
+    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part."""
 
     problem: Problem
     bound: float
