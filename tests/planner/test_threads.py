@@ -13,6 +13,7 @@ import pytest
 
 import convkit as ck
 from convkit import threads
+from convkit.planner.plan import forget_plans
 
 X = np.random.default_rng(2).standard_normal((400, 350))
 K = np.random.default_rng(3).standard_normal((9, 6))
@@ -32,6 +33,19 @@ def test_the_result_does_not_depend_on_the_number_of_threads(method: str) -> Non
         ck.set_num_threads(count)
         results.append(ck.convolve(X, K, "same", boundary="wrap", method=method).tobytes())
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_choice_does_not_depend_on_the_number_of_threads(dtype: str) -> None:
+    # Shapes at which the predictions of two ways lie close together.
+    shapes = [((n,), (k,)) for n in (1000, 5000, 30000, 100000, 1000000) for k in (5, 31, 120, 255, 500, 2000)]
+    shapes += [((n, n), (k, k + 1)) for n in (60, 130, 256, 512, 1024, 2048) for k in (3, 5, 9, 15, 23, 31, 63)]
+    chosen = []
+    for count in (1, 2, 3, 8):
+        ck.set_num_threads(count)
+        forget_plans()
+        chosen.append([ck.plan(*shape, dtype, mode="same").choice for shape in shapes])
+    assert chosen[0] == chosen[1] == chosen[2] == chosen[3]
 
 
 def test_eight_callers_at_once() -> None:

@@ -192,5 +192,5 @@ def _fused_rate(timer: probes.Timer) -> float | None:
     return 2 * 81 * out.size / timer(lambda: direct.run(x, out, (1, 1)))
 
 
-probes.register_fused(_fused_rate)
+probes.register("fused", _fused_rate)
 registry.register(Compiled())

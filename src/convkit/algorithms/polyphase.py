@@ -17,8 +17,6 @@ from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-Phase = tuple[slice, slice, Window]
-
 
 def phases(window: Window) -> list[tuple[slice, slice, Window | None]]:
     """Split one axis: (its outputs, its kernel elements, the ordinary window between them) for each phase.

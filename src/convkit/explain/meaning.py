@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from convkit.catalogue import say
 from convkit.errors import ConvError
@@ -64,10 +64,6 @@ class Meaning:
     after: str = ""
     kernel_shape: tuple[int, ...] | None = None
     notes: tuple[Note, ...] = ()
-
-    def with_kernel(self, kernel_shape: Sequence[int]) -> Meaning:
-        """The same with the kernel's sizes known."""
-        return replace(self, kernel_shape=tuple(kernel_shape))
 
     @property
     def operation(self) -> str:

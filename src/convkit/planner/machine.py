@@ -77,7 +77,7 @@ def _seconds(work: Callable[[], object], budget: float = 0.02) -> float:
 
 def measure() -> Machine:
     """Measure this machine, in about a fifth of a second, and remember it in the cache folder."""
-    from convkit.planner.probes import fused_rate, transform_rate
+    from convkit.planner.probes import measured
 
     a = np.ones(16384, np.float32)
     b, square = np.ones_like(a), np.ones((768, 768), np.float32)
@@ -91,10 +91,10 @@ def measure() -> Machine:
     machine = Machine(
         elementwise=a.size / _seconds(multiply_add),
         matrix=2 * 768**3 / _seconds(lambda: square @ square),
-        transform=transform_rate(_seconds) or DEFAULT.transform,
+        transform=measured("transform", _seconds, DEFAULT.transform),
         bandwidth=2 * large.nbytes / _seconds(lambda: np.copyto(target, large)),
         call=_seconds(lambda: np.multiply(tiny, tiny, out=tiny), 0.002),
-        fused=fused_rate(_seconds) or DEFAULT.fused,
+        fused=measured("fused", _seconds, DEFAULT.fused),
     )
     write_whole(_file(), json.dumps({"cpu": cpu_name(), **asdict(machine)}, indent=1))
     current.cache_clear()

@@ -161,4 +161,4 @@ def _rate(timer: Any) -> float:
     return 2.5 * 4096 * 12 / timer(lambda: transform.forward(block))
 
 
-probes.register_transform(_rate)
+probes.register("transform", _rate)
