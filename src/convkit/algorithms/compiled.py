@@ -52,6 +52,8 @@ _READABLE = {
     *_REAL,
 }  # fmt: skip
 
+_STORABLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
+
 Box = tuple[Range, ...]
 
 
@@ -101,6 +103,14 @@ class Compiled:
     def describe(self, problem: Problem) -> str:
         """The loop nest."""
         return _order(problem).schedule.name
+
+    def stores(self, problem: Problem) -> str:
+        """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
+        result = problem.result_dtype
+        if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
+            return problem.compute_dtype
+        whole = np.dtype(result).kind in "iu"
+        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[:, 0, 0]

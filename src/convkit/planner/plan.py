@@ -72,6 +72,12 @@ class Plan:
         """Predicted time."""
         return self.algorithm.cost(self.problem, machine.current()).seconds
 
+    @property
+    def stored(self) -> str:
+        """The type that `run` writes: the result's, if the algorithm stores it at once, otherwise the sums'."""
+        stores = getattr(self.algorithm, "stores", None)
+        return self.problem.compute_dtype if stores is None else stores(self.problem)
+
     def report(self) -> PlanReport:
         """Every algorithm with its cost and bound, or the sentence that says why it was left out."""
         return PlanReport(self.problem, self.choice, self.why, tuple(_rows(self.problem, self.measured)))
@@ -84,7 +90,7 @@ class Plan:
     def prepare(self, kernel: Array) -> Prepared:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
         plan = self
-        if not nonfinite.all_finite(kernel) and not self.problem.exact:
+        if not nonfinite.tame(self.problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
