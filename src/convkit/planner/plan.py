@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
 
+Quick = Callable[[Array, Array], Array | None]
 MEASURED_CANDIDATES = 4
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096
@@ -82,10 +83,14 @@ class Plan:
         """Every algorithm with its cost and bound, or the sentence that says why it was left out."""
         return PlanReport(self.problem, self.choice, self.why, tuple(_rows(self.problem, self.measured)))
 
-    def quick(self) -> Callable[[Array, Array], Array] | None:
-        """The bare arithmetic of a problem so small that all else is overhead, where the algorithm offers it."""
+    def quick(self, order: Literal["convolution", "correlation"]) -> Quick | None:
+        """The bare arithmetic of one sample so small that all else is overhead, where the algorithm offers it.
+
+        A function of samples and kernel, both with the convolved axes alone, the kernel as it is laid down
+        (``correlation``) or reversed (``convolution``). It gives None for arrays that need more care.
+        """
         offered = getattr(self.algorithm, "quick", None)
-        return None if offered is None else offered(self.problem)
+        return None if offered is None else offered(self.problem, order)
 
     def prepare(self, kernel: Array) -> Prepared:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""

@@ -55,13 +55,13 @@ class Bilinear:
     def plan(self, kernel: Array | None = None) -> Plan:
         """The forward plan; with the kernel at hand, its values may allow a cheaper one."""
         problem = self.problem
-        if kernel is not None and self._worth_a_look:
+        if kernel is not None and self.worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank)
         return plan_for(problem, self.method)
 
     @cached_property
-    def _worth_a_look(self) -> bool:
+    def worth_a_look(self) -> bool:
         """Whether one outer product would be enough cheaper to make up for finding out."""
         problem = self.problem
         if len(problem.windows) < 2 or not problem.single or problem.exact:

@@ -5,7 +5,7 @@ The second call with the same shapes, types and options finds its record in a di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from convkit import algorithms as _algorithms  # noqa: F401  (registers the algo
 from convkit.arrays import NUMPY, Namespace
 from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
-from convkit.planner.plan import Plan, Prepared
+from convkit.planner.plan import Plan, Prepared, Quick
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
 from convkit.verbs.bilinear import FACTORED, Bilinear, run
@@ -55,18 +55,18 @@ class ArrayCall:
         self.operator = Bilinear(problem, method)
         self.quick = self._quick()
 
-    def _quick(self) -> Callable[[Array, Array], Array] | None:
-        """For one short row of floats, the arithmetic alone."""
-        problem = self.operator.problem
-        plain = self.types.compute == self.types.result == problem.input_dtype == problem.kernel_dtype
-        if not plain or self.layout.lead or self.spec.nan != "propagate" or self.operator.method in FACTORED:
+    def _quick(self) -> Quick | None:
+        """For one small array, the arithmetic alone; it gives None for arrays that need more care."""
+        operator = self.operator
+        if self.layout.lead or self.spec.nan != "propagate" or operator.method in FACTORED or operator.worth_a_look:
             return None
-        row = self.operator.plan().quick()
-        if row is None or self.spec.flips:
-            return row
-        if self.spec.conjugate and problem.kernel_dtype.startswith("complex"):
-            return lambda x, k: row(x, k[::-1].conj())
-        return lambda x, k: row(x, k[::-1])
+        plan = operator.plan()
+        if self.types.result != plan.stored:
+            return None
+        arithmetic = plan.quick("convolution" if self.spec.flips else "correlation")
+        if arithmetic is not None and self.spec.conjugate and operator.problem.kernel_dtype.startswith("complex"):
+            return lambda x, k: arithmetic(x, k.conj())
+        return arithmetic
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""
@@ -76,8 +76,9 @@ class ArrayCall:
     def run(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result for two arrays of the shapes and types that the call was made for."""
         if xp is NUMPY:
-            if out is None and self.quick is not None:
-                return self.quick(x, k)
+            result = self.quick(x, k) if out is None and self.quick is not None else None
+            if result is not None:
+                return result
             laid = self.canonical_kernel(xp, widened(xp, k))
             plan = self.operator.plan(laid)
             writable = out is not None and not np.may_share_memory(out, k)
