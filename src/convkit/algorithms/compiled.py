@@ -123,7 +123,7 @@ class Compiled:
         if plain.ndim == 2:
             plain = plain[:, None]
         if not problem.compute_dtype.startswith("c"):
-            return order.pack(plain).astype(real, copy=False)
+            return np.ascontiguousarray(order.pack(plain), real)
         # The sums of the real parts, then those of the imaginary parts; see `_order`.
         re, im = plain.real.astype(real), plain.imag.astype(real)
         if not problem.input_dtype.startswith("c"):
