@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from math import isfinite
@@ -177,7 +178,12 @@ class Compiled:
             out[...] = whole
             return
         line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
-        program = _program(problem, x.strides, out.strides, out.dtype.name, line)
+        if _interleaved(problem, x, out):
+            # All channels of an image at once: its rows are rows of numbers, whose kernel stands apart by a pixel.
+            folded = _folded(problem)
+            program = _program(folded, x[:1].strides, out[:1].strides, out.dtype.name, line, problem.batch)
+        else:
+            program = _program(problem, x.strides, out.strides, out.dtype.name, line)
         pool.run(
             program, (out.ctypes.data, x.ctypes.data, prepared.ctypes.data), threads.num_threads(), _one_thread(problem)
         )
@@ -191,6 +197,28 @@ def _one_thread(problem: Problem) -> float:
 def _contiguous(shape: tuple[int, ...], dtype: Any) -> tuple[int, ...]:
     """Strides of an array in memory order."""
     return tuple(np.dtype(dtype).itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
+    """Whether the samples of the batch are the channels of an image, side by side in every pixel."""
+    channels = problem.batch
+    return (
+        channels > 1
+        and problem.groups == problem.windows[-1].stride == 1
+        and problem.compute_dtype in ("float32", "float64")
+        and all((a.strides[0], a.strides[-1]) == (a.itemsize, channels * a.itemsize) for a in (x, out))
+    )
+
+
+def _folded(problem: Problem) -> Problem:
+    """The batch as part of the last axis."""
+    *windows, last = problem.windows
+    channels = problem.batch
+    wide = replace(
+        last, size=last.size * channels, count=last.count * channels, start=last.start * channels,
+        dilation=last.dilation * channels,
+    )  # fmt: skip
+    return problem.derive(batch=1, windows=(*windows, wide))
 
 
 def _order(problem: Problem) -> Order:
@@ -275,12 +303,19 @@ def _scratch(problem: Problem) -> int:
 
 @lru_cache(maxsize=256)
 def _program(
-    problem: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str, line: int | None = None
-) -> Program:
-    """Everything about a call but its arrays; ``line`` says where in a line of the cache streamed results begin."""
+    problem: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str,
+    line: int | None = None, pixel: int = 1,
+) -> Program:  # fmt: skip
+    """Everything about a call but its arrays.
+
+    ``line`` says where in a line of the cache streamed results begin, ``pixel`` how many numbers of the last axis make
+    one sample.
+    """
+    if pixel > 1:
+        x_strides, out_strides = ((*s[:-1], s[-1] // pixel) for s in (x_strides, out_strides))
     tables = Tables()
     pieces = [
-        _tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line)
+        _tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line, pixel)
         for tile, packed in _tiles(problem)
     ]
     return join(pieces, tables.array(), _scratch(problem))
@@ -288,7 +323,7 @@ def _program(
 
 def _tile(
     problem: Problem, tables: Tables, tile: Box, is_packed: bool, x_strides: tuple[int, ...],
-    out_strides: tuple[int, ...], out_dtype: str, line: int | None,
+    out_strides: tuple[int, ...], out_dtype: str, line: int | None, pixel: int,
 ) -> list[Steps]:  # fmt: skip
     """The steps of one tile, for every sample and group."""
     windows, order, real = problem.windows, _order(problem), _REAL[problem.compute_dtype]
@@ -306,7 +341,7 @@ def _tile(
     source_strides = x_strides[3:]
     if is_packed:
         dtype = _REAL.get(problem.input_dtype, problem.input_dtype)
-        source = Source(dtype, source_strides, np.dtype(dtype).itemsize if dtype != "bfloat16" else 2)
+        source = Source(dtype, source_strides, np.dtype(dtype).itemsize if dtype != "bfloat16" else 2, pixel)
         steps += packing(tables, windows, spans, source, packed, real, problem.fill, x_at)
         base, strides = (SCRATCH, packed.place), packed.strides
     else:

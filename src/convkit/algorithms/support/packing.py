@@ -83,8 +83,11 @@ class Packed:
 
 
 @lru_cache(maxsize=4096)
-def _sources(window: Window, span: Range, stride: int) -> Offsets:
-    """Where the samples at the positions of a span lie along one axis, in bytes; marks where there are none."""
+def _sources(window: Window, span: Range, stride: int, pixel: int = 1) -> Offsets:
+    """Where the samples at the positions of a span lie along one axis, in bytes; marks where there are none.
+
+    Positions come in pixels of several numbers, and boundaries repeat whole pixels.
+    """
     lo, hi = span
     inside = min(max(lo, 0), hi), max(min(hi, window.size), min(max(lo, 0), hi))
     found = np.arange(lo, hi, dtype=np.int64) * stride
@@ -93,8 +96,10 @@ def _sources(window: Window, span: Range, stride: int) -> Offsets:
             if name in ("zero", "constant") or window.size == 0:
                 found[start - lo : stop - lo] = pack.FILL if name == "constant" else pack.ZEROS
             else:
-                found[start - lo : stop - lo] = index_map(start, stop - start, window.size, window.sides)
-                found[start - lo : stop - lo] *= stride
+                first, last = start // pixel, -(-stop // pixel)
+                pixels = np.array(index_map(first, last - first, window.size // pixel, window.sides), np.int64)
+                numbers = np.add.outer(pixels * pixel, np.arange(pixel)).ravel()
+                found[start - lo : stop - lo] = numbers[start - first * pixel : stop - first * pixel] * stride
     found.setflags(write=False)
     return found
 
@@ -121,11 +126,14 @@ class Source:
         Bytes from sample to sample along each convolved axis.
     item : int
         Bytes of one part.
+    pixel : int
+        Numbers side by side along the last axis that make one sample of it.
     """
 
     dtype: str
     strides: tuple[int, ...]
     item: int
+    pixel: int = 1
 
 
 def packing(
@@ -139,7 +147,7 @@ def packing(
     """
     rows = tables.add(_rows(windows[:-1], spans[:-1], source.strides[:-1]))
     row_count = math.prod(packed.shape[:-1])
-    columns = _sources(windows[-1], spans[-1], source.strides[-1])
+    columns = _sources(windows[-1], spans[-1], source.strides[-1], source.pixel)
     groups: list[Steps] = []
     for part in range(packed.parts):
         value = np.zeros(1, np.int64)
@@ -149,7 +157,7 @@ def packing(
             mine = columns[phase :: packed.stride]
             inside = _inside(windows[-1], spans[-1], phase, packed.stride)
             step = source.strides[-1] * packed.stride
-            apart = step // source.item if step in (source.item, 2 * source.item) else 0
+            apart = step // source.item if step in [n * source.item for n in (-1, 1, 2)] else 0
             kernel = pack.Pack(source.dtype, target, apart)
             groups.append(
                 pack.ARGUMENTS.steps(
