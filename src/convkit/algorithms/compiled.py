@@ -10,7 +10,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import direct_tiles
-from convkit.algorithms.support.direct_tiles import REAL, contiguous, order_of, samples_at_once, scratch, tiles
+from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.codegen import pool
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
@@ -20,6 +20,9 @@ from convkit.spec.window import Window
 
 LEAST_PRODUCTS = 1 << 12
 """Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
+STREAMED = 1 << 23
+"""Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
 
 QUICK = 1 << 18
 """Outputs of an array up to which the time of a call is worth saving."""
@@ -136,10 +139,11 @@ class Compiled:
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         samples, seconds = samples_at_once(problem), _one_thread(problem)
+        line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = direct_tiles.program(part, x.strides, out.strides, out.dtype.name)
+            program = direct_tiles.program(part, x.strides, out.strides, out.dtype.name, line)
             bases = (
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip

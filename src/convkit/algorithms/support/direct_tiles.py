@@ -98,11 +98,13 @@ def scratch(problem: Problem, last_stride: int | None = None) -> int:
 
 
 @lru_cache(maxsize=256)
-def program(problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str) -> Program:
-    """Everything about a call but its arrays."""
+def program(
+    problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str, line: int | None = None
+) -> Program:
+    """Everything about a call but its arrays; ``line`` says where in a line of the cache streamed results begin."""
     tables = Tables()
     pieces = [
-        _Tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype).steps()
+        _Tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line).steps()
         for tile, packed in tiles(problem, x_strides[-1])
     ]
     return join(pieces, tables.array(), scratch(problem, x_strides[-1]))
@@ -190,7 +192,7 @@ class _Tile:
 
     def __init__(
         self, problem: Problem, tables: Tables, outputs: Box, is_packed: bool, x_strides: Strides, out_strides: Strides,
-        out_dtype: str,
+        out_dtype: str, line: int | None,
     ) -> None:  # fmt: skip
         self.problem, self.tables, self.is_packed, self.out_dtype = problem, tables, is_packed, out_dtype
         self.real = REAL[problem.compute_dtype]
@@ -214,6 +216,10 @@ class _Tile:
         self.sums_strides = contiguous(tuple(self.counts), self.real)
         side_by_side = self.out_strides[-1] == self.item or self.counts[-1] == 1
         self.stored_at_once = out_dtype == self.real and side_by_side
+        self.line = None if is_packed or not self.stored_at_once else line
+        if self.line is not None:
+            aligned = all(stride % LINE == 0 for stride in (*out_strides[:2], *self.out_strides[:-1]))
+            self.line = (self.line + int(self.out_at[0])) % LINE if aligned and self.line % self.item == 0 else None
 
     def steps(self) -> list[Steps]:
         """All of them, in order."""
@@ -266,6 +272,8 @@ class _Tile:
         row_images, column_step = (w.dilation // math.gcd(w.dilation, w.stride) for w in self.windows[-2:])
         *leading, rows, columns = self.counts
         plane = max(range(len(leading)), key=leading.__getitem__, default=None)
+        address = self.order.address if self.line is None else self.order.streaming
+        lead = 0 if self.line is None else -self.line % LINE // self.item
         found: list[Steps] = []
         for index in product(*(range(1 if axis == plane else n) for axis, n in enumerate(leading))):
             x_at = self.samples[1] + shift + sum(i * move for i, move in zip(index, self.moves, strict=False))
@@ -273,7 +281,7 @@ class _Tile:
             for image in range(min(row_images, rows)):
                 found.append(
                     kernel.ARGUMENTS.steps(
-                        self.order.address, len(self.x_at), out=(base, out_at + image * strides[-2]),
+                        address, len(self.x_at), lead=lead, out=(base, out_at + image * strides[-2]),
                         x=(self.samples[0], x_at + image * self.moves[-1]), w=w, taps=(TABLES, table),
                         planes=1 if plane is None else leading[plane], rows=-(-(rows - image) // row_images),
                         columns=columns, blocks=self.order.full, last_blocks=len(self.order.blocks) - self.order.full,
