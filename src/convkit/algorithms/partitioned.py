@@ -166,7 +166,7 @@ class _Running:
         self._filled = 0  # samples of the next
         self._sums = np.zeros((rows, self._block), weights.dtype)
         self._nan = [np.empty(0, np.int64) for _ in range(rows)]
-        self._infinite = [-1] * rows  # the last position of each row
+        self._infinite: list[int | None] = [None] * rows  # the last position of each row
 
     def push(self, samples: Array) -> Array:
         count, block = samples.shape[1], self._block
@@ -243,7 +243,8 @@ class _Running:
             nan = self._nan[row]
             if nan.size and nan[0] < oldest:
                 nan = self._nan[row] = nan[nan >= oldest]
-            special = self._infinite[row] >= oldest or (self._dilation > 1 and nan.size > 0)
+            infinite = self._infinite[row]
+            special = (infinite is not None and infinite >= oldest) or (self._dilation > 1 and nan.size > 0)
             if special or not self._lines or not nonfinite.all_finite(values):
                 values[...] = self._tail.run(self._history(row, oldest), self._block)[0]
             elif nan.size:
