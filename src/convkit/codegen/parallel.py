@@ -1,0 +1,179 @@
+"""The loops that run programs, as LLVM IR: a task's steps in order, and tasks shared among threads.
+
+Whoever takes part claims the next task from a counter until none is left. A worker announces itself in ``inside`` and
+then looks again whether the job is still open; the caller closes the job and waits until nobody is inside, so that no
+worker can meet a job that is over. A worker that finds no job for a while says that it is no longer awake, looks once
+more, and returns to Python, where it sleeps; the caller opens the job first and then wakes whoever is not awake, so
+that nobody misses it.
+"""
+
+from __future__ import annotations
+
+from convkit.codegen.builder import Writer
+from convkit.codegen.step import BASES, WORDS
+
+LINE = 8
+"""Words of a cache line: what several threads write stands apart from what they read."""
+
+OPEN, INSIDE, NEXT, JOB = 0, LINE, 2 * LINE, 3 * LINE
+STEPS, STARTS, COUNT, SHARED, SCRATCH, SCRATCH_BYTES = range(JOB, JOB + 6)
+AWAKE = 4 * LINE
+MOST_WORKERS = 255
+CONTEXT_WORDS = AWAKE + (MOST_WORKERS + 1) * LINE
+"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself; and, a
+line for each, whether workers are awake."""
+
+SPINS = 20_000
+"""Turns that the caller waits for workers before it lets Python yield the processor."""
+
+
+def module(pause: str) -> str:
+    """The functions ``execute``, ``open_job``, ``work``, ``wait``, ``serve``; ``pause`` is the hint of waiting loops."""
+    return "\n".join((_execute(), _take_part(), _open(), _work(), _wait(pause), _serve(pause)))
+
+
+def pause_of(triple: str) -> str:
+    """The instruction by which a waiting loop leaves the core to others; none where it is not known."""
+    if triple.startswith(("x86_64", "amd64")):
+        return "call void @llvm.x86.sse2.pause()"
+    return "call void @llvm.aarch64.hint(i32 1)" if triple.startswith(("aarch64", "arm64")) else ""
+
+
+def _declaration(pause: str) -> str:
+    return pause.replace("call", "declare").replace("i32 1", "i32") if pause else ""
+
+
+def _steps(w: Writer, task: str, steps: str, starts: str, bases: str) -> None:
+    """All steps of one task."""
+    first = w.load_scalar("i64", w.element(starts, task, "i64"))
+    end = w.load_scalar("i64", w.element(starts, w.add(task, 1), "i64"))
+    loop = w.loop("step", w.subtract(end, first))
+    step = w.element(steps, w.multiply(w.add(first, loop.index), WORDS), "i64")
+    kernel = w.load_scalar("ptr", step)
+    w.line(f"call void {kernel}(ptr {bases}, ptr {w.element(step, 1, 'i64')})")
+    loop.close()
+
+
+def _execute() -> str:
+    """Every task, on this thread alone."""
+    w = Writer()
+    tasks = w.loop("task", "%count")
+    _steps(w, tasks.index, "%steps", "%starts", "%bases")
+    tasks.close()
+    w.line("ret void")
+    return w.function("execute", ("ptr %bases", "ptr %steps", "ptr %starts", "i64 %count"))
+
+
+def _take_part() -> str:
+    """Claim tasks until none is left; participant ``n`` has the ``n``-th part of the scratch memory."""
+    w = Writer()
+    bases = w.value(f"alloca [{BASES} x ptr]")
+    field = {name: w.load_scalar("i64", w.element("%context", at, "i64")) for name, at in
+             (("count", COUNT), ("scratch", SCRATCH), ("bytes", SCRATCH_BYTES))}  # fmt: skip
+    place = {name: w.load_scalar("ptr", w.element("%context", at, "i64")) for name, at in
+             (("steps", STEPS), ("starts", STARTS), ("shared", SHARED))}  # fmt: skip
+    w.call(
+        "void", "llvm.memcpy.p0.p0.i64", ("ptr", bases), ("ptr", place["shared"]), ("i64", str(8 * BASES)), ("i1", "0")
+    )
+    own = w.add(field["scratch"], w.multiply("%participant", field["bytes"]))
+    w.line(f"store i64 {own}, ptr {bases}")
+    w.line("br label %claim")
+    w.begin("claim")
+    task = w.value(f"atomicrmw add ptr {w.element('%context', NEXT, 'i64')}, i64 1 seq_cst")
+    left = w.value(f"icmp slt i64 {task}, {field['count']}")
+    w.line(f"br i1 {left}, label %claimed, label %none")
+    w.begin("claimed")
+    _steps(w, task, place["steps"], place["starts"], bases)
+    w.line("br label %claim")
+    w.begin("none")
+    w.line("ret void")
+    return w.function("take_part", ("ptr %context", "i64 %participant")).replace("define", "define internal", 1)
+
+
+def _open() -> str:
+    """Open the job that stands in the context under ``number``."""
+    w = Writer()
+    w.line(f"store atomic i64 0, ptr {w.element('%context', NEXT, 'i64')} seq_cst, align 8")
+    w.line("store atomic i64 %number, ptr %context seq_cst, align 8")
+    w.line("ret void")
+    return w.function("open_job", ("ptr %context", "i64 %number"))
+
+
+def _work() -> str:
+    """Take part in the open job, close it, and give back how many workers are still inside."""
+    w = Writer()
+    w.line("call void @take_part(ptr %context, i64 0)")
+    w.line("store atomic i64 0, ptr %context seq_cst, align 8")
+    w.line(f"ret i64 {w.value('call i64 @wait(ptr %context)')}")
+    return w.function("work", ("ptr %context",), "i64")
+
+
+def _wait(pause: str) -> str:
+    """How many workers are still inside, after waiting a while for none to be."""
+    w = Writer()
+    w.line("br label %look")
+    w.begin("look")
+    at = len(w.lines)
+    inside = w.value(f"load atomic i64, ptr {w.element('%context', INSIDE, 'i64')} seq_cst, align 8")
+    waits = w.value(f"icmp sgt i64 {inside}, 0")
+    patient = w.value(f"icmp slt i64 %turn, {SPINS}")
+    w.line(f"br i1 {w.value(f'and i1 {waits}, {patient}')}, label %again, label %done")
+    w.begin("again")
+    if pause:
+        w.line(pause)
+    later = w.add("%turn", 1)
+    w.line("br label %look")
+    w.begin("done")
+    w.line(f"ret i64 {inside}")
+    w.lines.insert(at, f"  %turn = phi i64 [ 0, %entry ], [ {later}, %again ]")
+    return w.function("wait", ("ptr %context",), "i64") + _declaration(pause) + "\n"
+
+
+def _serve(pause: str) -> str:
+    """Take part in jobs as they come, each once, until none has come for ``patience`` turns; the last job's number."""
+    w = Writer()
+    inside = w.element("%context", INSIDE, "i64")
+    awake = w.element("%context", w.add(w.multiply("%participant", LINE), AWAKE), "i64")
+    w.line("br label %wake")
+    w.begin("wake")
+    woken = len(w.lines)
+    w.line(f"store atomic i64 1, ptr {awake} seq_cst, align 8")
+    w.line("br label %look")
+    w.begin("look")
+    at = len(w.lines)
+    number = w.value("load atomic i64, ptr %context seq_cst, align 8")
+    w.line(f"br i1 {_is_new(w, number, '%known')}, label %enter, label %idle")
+    w.begin("enter")
+    w.value(f"atomicrmw add ptr {inside}, i64 1 seq_cst")
+    again = w.value("load atomic i64, ptr %context seq_cst, align 8")
+    w.line(f"br i1 {w.value(f'icmp eq i64 {again}, {number}')}, label %work, label %leave")
+    w.begin("work")
+    w.line("call void @take_part(ptr %context, i64 %participant)")
+    w.line("br label %leave")
+    w.begin("leave")
+    met = w.value(f"phi i64 [ %known, %enter ], [ {number}, %work ]")
+    w.value(f"atomicrmw sub ptr {inside}, i64 1 seq_cst")
+    w.line("br label %look")
+    w.begin("idle")
+    if pause:
+        w.line(pause)
+    later = w.add("%turn", 1)
+    w.line(f"br i1 {w.value(f'icmp slt i64 {later}, %patience')}, label %look, label %retire")
+    w.begin("retire")
+    w.line(f"store atomic i64 0, ptr {awake} seq_cst, align 8")
+    last = w.value("load atomic i64, ptr %context seq_cst, align 8")
+    w.line(f"br i1 {_is_new(w, last, '%known')}, label %wake, label %done")
+    w.begin("done")
+    w.line("ret i64 %known")
+    w.lines[at:at] = [
+        f"  %turn = phi i64 [ 0, %wake ], [ 0, %leave ], [ {later}, %idle ]",
+        f"  %known = phi i64 [ %before, %wake ], [ {met}, %leave ], [ %known, %idle ]",
+    ]
+    w.lines.insert(woken, "  %before = phi i64 [ %last, %entry ], [ %known, %retire ]")
+    return w.function("serve", ("ptr %context", "i64 %participant", "i64 %patience", "i64 %last"), "i64")
+
+
+def _is_new(w: Writer, number: str, known: str) -> str:
+    """Whether a job is open, and another than the one known."""
+    is_open = w.value(f"icmp ne i64 {number}, 0")
+    return w.value(f"and i1 {is_open}, {w.value(f'icmp ne i64 {number}, {known}')}")

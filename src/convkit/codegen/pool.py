@@ -1,0 +1,198 @@
+"""The threads that run programs, and the one call that starts them."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convkit.codegen import library, parallel
+from convkit.codegen.program import Program
+from convkit.codegen.step import BASES
+
+PATIENCE = 6000
+"""Turns that a worker waits for the next job before it sleeps, a tenth of a millisecond or two."""
+
+SHARED, WAKING = 1e-5, 1e-4
+"""Seconds of work from which it is shared with workers that are awake, and from which workers are woken."""
+
+KEPT_SCRATCH = 1 << 24
+"""Bytes of scratch memory for each thread that are kept from call to call at most."""
+
+_NAMES = ("execute", "open_job", "work", "wait", "serve")
+_word, _place = ctypes.c_int64, ctypes.c_void_p
+_Bases = ctypes.c_int64 * BASES
+
+
+class _Native:
+    """The compiled loops of `convkit.codegen.parallel`."""
+
+    def __init__(self) -> None:
+        host = library.this_machine()
+        ir = parallel.module(parallel.pause_of(host.triple))
+        execute, open_job, work, wait, serve = library.functions(ir, _NAMES, host)
+        self.execute = ctypes.CFUNCTYPE(None, _place, _place, _place, _word)(execute)
+        self.open_job = ctypes.CFUNCTYPE(None, _place, _word)(open_job)
+        self.work = ctypes.CFUNCTYPE(_word, _place)(work)
+        self.wait = ctypes.CFUNCTYPE(_word, _place)(wait)
+        self.serve = ctypes.CFUNCTYPE(_word, _place, _word, _word, _word)(serve)
+
+
+class _Worker(threading.Thread):
+    """A thread that serves the pool: awake for a while after each job, asleep otherwise."""
+
+    def __init__(self, pool: _Pool, number: int) -> None:
+        super().__init__(name=f"convkit-{number}", daemon=True)
+        self.pool, self.number = pool, number
+        self.bell = threading.Lock()  # free for a moment when it rings
+        self.bell.acquire()
+
+    def run(self) -> None:
+        last = 0
+        while not self.pool.closed:
+            last = self.pool.native.serve(self.pool.context, self.number, PATIENCE, last)
+            self.bell.acquire()
+
+    def wake(self) -> None:
+        if self.bell.locked():
+            self.bell.release()
+
+
+class _Pool:
+    """The workers of this process. One job at a time has them; whoever comes meanwhile runs alone."""
+
+    def __init__(self) -> None:
+        self.native = _Native()
+        # Workers may look at it until the very end of the process, so it is never given back.
+        self._words = np.zeros(parallel.CONTEXT_WORDS + parallel.LINE, np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._words))
+        first = -(-self._words.ctypes.data // 64) * 8 - self._words.ctypes.data // 8
+        self._job = self._words[first:]
+        self.context = self._job.ctypes.data
+        self.lock = threading.Lock()
+        self.workers: list[_Worker] = []
+        self.closed = False
+        self._number = 0
+        self._scratch = _Scratch()
+
+    def run(self, program: Program, shared: Any, threads: int) -> None:
+        while len(self.workers) < min(threads - 1, parallel.MOST_WORKERS):
+            self.workers.append(_Worker(self, len(self.workers) + 1))
+            self.workers[-1].start()
+        self._number += 1
+        memory = self._scratch.take(program.scratch, len(self.workers) + 1)
+        self._job[parallel.JOB : parallel.JOB + 6] = (
+            program.steps.ctypes.data, program.starts.ctypes.data, program.tasks,
+            ctypes.addressof(shared), memory.at, memory.bytes,
+        )  # fmt: skip
+        self.native.open_job(self.context, self._number)
+        for worker in self.workers[: threads - 1]:
+            if not self._job[parallel.AWAKE + worker.number * parallel.LINE]:
+                worker.wake()
+        inside = self.native.work(self.context)
+        while inside:
+            time.sleep(0)
+            inside = self.native.wait(self.context)
+
+    def awake(self) -> bool:
+        """Whether a worker waits for a job at this moment."""
+        return any(self._job[parallel.AWAKE + worker.number * parallel.LINE] for worker in self.workers)
+
+    def close(self) -> None:
+        self.closed = True
+        for worker in self.workers:
+            worker.wake()
+        for worker in self.workers:
+            worker.join(0.2)
+
+
+class _Scratch:
+    """Memory for several participants, a part for each, kept as long as it is not large."""
+
+    def __init__(self) -> None:
+        self.at = self.bytes = self._parts = 0
+        self._memory: Any = None
+
+    def take(self, size: int, parts: int) -> _Scratch:
+        """At least ``size`` bytes for each of ``parts``: this, or a larger one that is not kept."""
+        if size <= self.bytes and parts <= self._parts:
+            return self
+        if size > KEPT_SCRATCH:
+            return _Scratch()._grow(size, parts)
+        return self._grow(max(size, self.bytes), max(parts, self._parts))
+
+    def _grow(self, size: int, parts: int) -> _Scratch:
+        # A page and a line apart, so that the same place in two parts does not fall into the same set of a cache.
+        self.bytes, self._parts = -(-size // 4096) * 4096 + 4096 + 64, parts
+        self._memory = np.empty(self.bytes * parts + 64, np.uint8)
+        self.at = -(-self._memory.ctypes.data // 64) * 64
+        return self
+
+
+_pool: _Pool | None = None
+_making = threading.Lock()
+_alone = threading.local()
+
+
+def _forget() -> None:
+    """In the child of a fork the workers do not exist, and locks may be held by threads that do not either."""
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@atexit.register
+def _close() -> None:
+    if _pool is not None:
+        _pool.close()
+
+
+def _get() -> _Pool:
+    global _pool
+    if _pool is None:
+        with _making:
+            if _pool is None:
+                _pool = _Pool()
+    return _pool
+
+
+def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float = 1.0) -> None:
+    """Run every task of ``program``; return when all are done.
+
+    Tasks are the same whatever the number of threads is, so results do not depend on it. The caller's thread takes
+    part. Where another call has the threads, this one runs alone.
+
+    Parameters
+    ----------
+    program : Program
+        What is to be done.
+    bases : sequence of int
+        Addresses of the result, the input, the prepared kernel and what else the program points to, in the order of
+        `convkit.codegen.step`, from ``OUT`` on; tables and scratch memory are put in here.
+    threads : int
+        How many threads may take part.
+    seconds : float
+        A guess at what it takes one thread: too little work is not worth waking another.
+    """
+    pool = _pool or _get()
+    shared = _Bases(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
+    worth = threads > 1 and program.tasks > 1 and seconds > SHARED and (seconds > WAKING or pool.awake())
+    if worth and pool.lock.acquire(blocking=False):
+        try:
+            pool.run(program, shared, min(threads, program.tasks))
+        finally:
+            pool.lock.release()
+        return
+    if not hasattr(_alone, "scratch"):
+        _alone.scratch = _Scratch()
+    shared[0] = _alone.scratch.take(program.scratch, 1).at
+    pool.native.execute(ctypes.addressof(shared), program.steps.ctypes.data, program.starts.ctypes.data, program.tasks)
