@@ -29,7 +29,7 @@ LARGER = (4, 8, 16, 32, 64, 128, 256, 512)
 KINDS = 3
 """Sizes of partitions, at most."""
 
-STEP_CALLS, LINE_CALLS = 40, 12
+STEP_CALLS, LINE_CALLS = 60, 14
 """NumPy calls of one block, and of each size of partitions in it, beside transforms and products."""
 
 
@@ -86,8 +86,6 @@ class Partitioned:
     def applies(self, problem: Problem, latency: Latency) -> Reason | None:
         if problem.compute_dtype not in spectra.FLOATS:
             return Reason("no-transform", dtype=problem.compute_dtype)
-        if head_taps(problem, latency) == problem.windows[0].kernel:
-            return Reason("all-head", block=problem.windows[0].count)
         bound = self.bound(problem, latency)
         if not bound.meets(problem.accuracy):
             return Reason("accuracy", accuracy=problem.accuracy, bound=bound)
@@ -130,15 +128,19 @@ class Partitioned:
     def bound(self, problem: Problem, latency: Latency) -> ErrorBound:
         """By norms: the transforms of each partition, the sum over partitions, and the head's.
 
+        A kernel that is all head keeps the bound of its terms, output by output.
         A sample takes part in two neighbouring transforms, so norms over all partitions grow by sqrt(2).
         """
         u = unit_roundoff(problem.compute_dtype)
         parts = self._cut(problem, latency)
-        factor = (len(parts) + 1) * u
+        terms = summation_bound(problem, head_taps(problem, latency))
+        if not parts:
+            return terms
+        factor = terms.factor + (len(parts) + 1) * u
         for part in parts:
             points = part.transform(problem.compute_dtype).points
             factor += math.sqrt(2) * (20.1 * math.log2(max(2, points)) + 7 + part.count) * u
-        return ErrorBound("norm", factor + summation_bound(problem, head_taps(problem, latency)).factor)
+        return ErrorBound("norm", factor)
 
     def begin(self, problem: Problem, latency: Latency, kernel: Array) -> _Running:
         weights = np.ascontiguousarray(kernel[0, 0, 0], problem.compute_dtype)
@@ -157,9 +159,8 @@ class _Running:
         self._tail = Terms(weights[: window.kernel - head], window.dilation)
         taps = np.zeros(window.reach, weights.dtype)
         taps[:: window.dilation] = weights[::-1]
-        # An infinite element makes every spectrum infinite; then all is summed term by term.
-        self._lines = [DelayLine(part, window.count, taps, rows) for part in parts] if np.isfinite(taps).all() else []
-        self._ahead = [(line, part) for line, part in zip(self._lines, parts, strict=False) if part.ahead]
+        self._lines = [DelayLine(part, window.count, taps, rows) for part in parts]
+        self._ahead = [(line, part) for line, part in zip(self._lines, parts, strict=True) if part.ahead]
         self._recent = np.zeros((rows, 2 * self._block + max(0, self._head.columns(self._block))), weights.dtype)
         self._past = np.zeros((rows, -(-(window.reach - 1) // self._block) + 1, self._block), weights.dtype)
         self._blocks = 0  # complete ones
@@ -210,7 +211,8 @@ class _Running:
         self._blocks += 1
         self._filled = 0
         self._recent[:, :block] = self._recent[:, block : 2 * block]
-        self._repair(sums, target)
+        if self._offset < self._reach:
+            self._repair(sums, target)
         self._sums = sums
 
     def _add_ahead(self, sums: Array, target: int) -> None:
@@ -245,7 +247,7 @@ class _Running:
                 nan = self._nan[row] = nan[nan >= oldest]
             infinite = self._infinite[row]
             special = (infinite is not None and infinite >= oldest) or (self._dilation > 1 and nan.size > 0)
-            if special or not self._lines or not nonfinite.all_finite(values):
+            if special or not nonfinite.all_finite(values):
                 values[...] = self._tail.run(self._history(row, oldest), self._block)[0]
             elif nan.size:
                 last = begin + np.arange(self._block) - self._offset

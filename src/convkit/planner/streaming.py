@@ -49,7 +49,7 @@ class Streaming(Protocol):
         ...
 
     def begin(self, problem: Problem, latency: Latency, kernel: Array) -> Running:
-        """A stream that begins; before its first sample there are zeros. ``kernel`` has ``problem.kernel_shape``."""
+        """A stream that begins, zeros before its first sample. ``kernel``, finite, has ``problem.kernel_shape``."""
         ...
 
 

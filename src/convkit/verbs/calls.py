@@ -100,8 +100,11 @@ class ArrayCall:
         """The result for two arrays of the shapes and types that the call was made for."""
         if xp is NUMPY and out is None and self.quick is not None:
             return self.quick(x, k)
-        direct = self._writable(x, k, out) if out is not None else None
-        sums = self.sums(xp, widened(xp, x), widened(xp, k), direct)
+        direct = self.writable(x, k, out) if out is not None else None
+        return self.finished(xp, self.sums(xp, widened(xp, x), widened(xp, k), direct), out, direct)
+
+    def finished(self, xp: Namespace, sums: Any, out: Any = None, direct: Array | None = None) -> Any:
+        """Sums as the result, in ``out`` if it is given; ``direct`` is the view of it that may hold them already."""
         result = xp.finish(self.layout.restore(xp, sums), self.types.result, self._finish)
         if out is None:
             return result
@@ -112,7 +115,7 @@ class ArrayCall:
     def _finish(self, sums: Array) -> Array:
         return finish(sums, self.types.result, self.spec.overflow)
 
-    def _writable(self, x: Array, k: Array, out: Array) -> Array | None:
+    def writable(self, x: Array, k: Array, out: Array) -> Array | None:
         """``out`` in canonical form if the algorithm may write there: right type, no copy needed, no overlap."""
         if out.dtype.name != self.types.compute or np.may_share_memory(out, x) or np.may_share_memory(out, k):
             return None

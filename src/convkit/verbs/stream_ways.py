@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convkit.planner import machine, streaming
+from convkit.planner import machine, nonfinite, streaming
 from convkit.planner.algorithm import Array
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
@@ -62,6 +62,7 @@ class Windows:
         self._geometry, self._rows, self.grid = geometry, rows, grid
         self.latency = grid * geometry.window.stride - 1 if grid > 1 else 0
         self._plans: dict[int, tuple[Plan, Prepared]] = {}
+        self._finite = nonfinite.all_finite(geometry.laid)
         self._given = 0
         self.before = max(0, -geometry.window.start)
 
@@ -81,6 +82,8 @@ class Windows:
 
     def _next(self, signal: Signal, left: int) -> Array:
         """The next block of outputs, a whole one on the grid even if fewer are left."""
+        if not self._finite:
+            return self._clipped(signal, left)
         computed, wanted = (left, left) if self.grid == 1 else (self.grid, min(self.grid, left))
         plan, prepared = self._plan(computed)
         size = plan.problem.windows[0].size
@@ -93,6 +96,21 @@ class Windows:
         plan.run(prepared, samples.reshape(plan.problem.input_shape), out)
         self._given += wanted
         return out.reshape(self._rows, computed)[:, :wanted]
+
+    def _clipped(self, signal: Signal, wanted: int) -> Array:
+        """The next outputs without the terms beyond a boundary ``zero``: there, infinite elements meet nothing."""
+        window = self._geometry.window
+        begin = window.start + self._given * window.stride
+        end = begin + (wanted - 1) * window.stride + window.reach
+        first = max(begin, 0) if window.sides[0] == "zero" else begin
+        last = max(first, min(end, signal.received) if window.sides[1] == "zero" else end)
+        inside = replace(window, size=last - first, count=wanted, start=begin - first, sides=("zero", "zero"))
+        plan = plan_for(self._geometry.problem.derive(windows=(inside,), batch=self._rows), "direct")
+        out = np.empty(plan.problem.output_shape, plan.problem.compute_dtype)
+        samples = signal.span(first, last).reshape(plan.problem.input_shape)
+        plan.run(plan.prepare(self._geometry.laid), samples, out)
+        self._given += wanted
+        return out.reshape(self._rows, wanted)
 
     def _plan(self, outputs: int) -> tuple[Plan, Prepared]:
         method = "fft" if self.grid > 1 else ("exact-integer" if self._geometry.problem.exact else "direct")
@@ -113,7 +131,8 @@ class Blocks:
         problem = geometry.on(block, rows, stride=1)
         self._running = way.begin(problem, latency, geometry.laid)
         self._window, self._rows, self._compute = window, rows, problem.compute_dtype
-        self.block: int | None = block
+        self._block = block
+        self.block = block if window.reach > block or latency == "block" else None
         self.latency = 0 if latency == "zero" else block - 1
         # Zeros before the first sample need not be computed with: a stream begins with them.
         self.before = 0 if window.sides[0] == "zero" else max(0, -window.start)
@@ -128,8 +147,8 @@ class Blocks:
         if total is not None:
             missing = self._next + (total - self._given - 1) * self._window.stride + 1 - self._known
             if missing > 0:
-                block = self.block or 1
-                parts.append(self._sums(np.zeros((self._rows, -(-missing // block) * block), self._compute)))
+                whole = -(-missing // self._block) * self._block
+                parts.append(self._sums(np.zeros((self._rows, whole), self._compute)))
         signal.forget(self._fed)
         found = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
         return found if total is None else found[:, : found.shape[1] - max(0, self._given - total)]
@@ -152,7 +171,7 @@ def way_for(geometry: Geometry, rows: int, latency: Latency, block: int | None) 
     The choice is made for one row, by predicted time of a push of one block, so that rows do not change its bits.
     """
     problem = geometry.problem
-    if problem.exact or problem.accuracy == "elementwise" or geometry.laid.size == 0:
+    if problem.exact or geometry.laid.size == 0 or not nonfinite.all_finite(geometry.laid):
         return Windows(geometry, rows, 1)
     if latency == "block" and block is None:
         return Windows(geometry, rows, _grid(geometry))
@@ -177,6 +196,8 @@ def way_for(geometry: Geometry, rows: int, latency: Latency, block: int | None) 
 def _grid(geometry: Geometry) -> int:
     """Outputs of one transform, or 1 where summing terms is cheaper."""
     outputs = max(1, GRID * geometry.window.reach // geometry.window.stride)
+    if geometry.problem.accuracy == "elementwise":
+        return 1
     rows = {row.algorithm: row for row in plan_for(geometry.on(outputs)).report().rows}
     terms, transform = rows["direct"].cost, rows["fft"].cost
     if terms is None or transform is None or rows["fft"].why_not is not None:
