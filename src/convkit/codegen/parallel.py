@@ -28,7 +28,7 @@ SPINS = 20_000
 
 
 def module(pause: str) -> str:
-    """The functions ``execute``, ``open_job``, ``work``, ``wait``, ``serve``; ``pause`` is the hint of waiting loops."""
+    """``execute``, ``open_job``, ``work``, ``wait`` and ``serve``; ``pause`` is the hint of waiting loops."""
     return "\n".join((_execute(), _take_part(), _open(), _work(), _wait(pause), _serve(pause)))
 
 

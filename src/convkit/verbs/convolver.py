@@ -15,7 +15,7 @@ from convkit.spec.conv import ConvSpec
 from convkit.verbs import objects
 from convkit.verbs.calls import ArrayCall, array_call, check_out, plain, widened
 from convkit.verbs.convolution import convolve, correlate
-from convkit.verbs.dtypes import result_name
+from convkit.verbs.dtypes import finish, result_name
 from convkit.verbs.layout import shape_of
 from convkit.verbs.stream import Stream
 
@@ -108,9 +108,10 @@ class Convolver:
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
             check_out(out, call.output_shape(), call.types.result)
-        direct = call.writable(samples, self.kernel, out) if out is not None else None
-        sums = call.run_prepared(plan, prepared, widened(NUMPY, samples), direct)
-        return call.finished(NUMPY, sums, out, direct)
+        return call.run_prepared(plan, prepared, samples, out, writable=True)
+
+    def _finisher(self, call: ArrayCall) -> Any:
+        return lambda sums: finish(sums, call.types.result, call.spec.overflow)
 
     def adjoint(self, y: Any, shape: Any = None) -> Any:
         """The adjoint: ``<apply(x), y> == <x, adjoint(y)>`` for every x, boundaries, strides and even sizes included.
@@ -149,7 +150,7 @@ class Convolver:
         g = g.reshape((layout.batch, layout.groups, 1, *counts))
         laid = xp.conj(call.canonical_kernel(xp, widened(xp, xp.array(kernel, "k"))))
         gradient = xp.apply(call.operator, "input_gradient", g, laid)
-        return call.finished(xp, gradient)
+        return xp.finish(layout.restore(xp, gradient), call.types.result, self._finisher(call))
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The only input shape that leads to ``shape``, if there is one."""
