@@ -241,6 +241,9 @@ def test_the_choice_is_by_predicted_cost() -> None:
     long, x = numbers(16, 20_000, "float64"), np.ones(3)
     assert block(long, x) in (64, 128, 256, 512, 1024, 2048, 4096)
     assert block(long[:31], x) is None
+    short = ck.Convolver(long[:100], accuracy="elementwise").stream(block=64)
+    assert np.allclose(short.push(long[:500]), np.convolve(long[:500], long[:100])[:500], rtol=0, atol=1e-12)
+    assert short.block is None
     assert block(long, x, accuracy="elementwise") is None
     assert block(np.arange(20_000), np.ones(3, int)) is None
     cheap = machine.current()

@@ -186,8 +186,9 @@ class Convolver:
             whole block of samples is complete, so that less has to be summed term by term.
         block : int, optional
             Samples of one partition of a long kernel; powers of two transform fast. Work that belongs to blocks is done
-            when one is complete: a small block makes it even, a large one cheaper. Without it, the cheapest
-            prediction; with ``latency="block"``, transforms of about five kernel lengths.
+            when one is complete: a small block makes it even, a large one cheaper. A kernel that is summed as cheaply
+            without partitions has none. Without the option, the cheapest prediction among powers of two from 64 to
+            4096; with ``latency="block"``, transforms of about five kernel lengths.
 
         Returns
         -------

@@ -177,18 +177,22 @@ def way_for(geometry: Geometry, rows: int, latency: Latency, block: int | None) 
         return Windows(geometry, rows, _grid(geometry))
     model = machine.current()
     best: tuple[float, streaming.Streaming, int] | None = None
-    for size in BLOCKS if block is None else (block,):
+    sizes = BLOCKS if block is None else (block,)
+    if block is not None and latency == "zero" and block < geometry.window.reach:
+        sizes = block, 1 << (geometry.window.reach - 1).bit_length()  # the second is all head, no partitions
+    for size in sizes:
         one = geometry.on(size, stride=1)
         for way in streaming.ways():
             if way.applies(one, latency) is None:
-                price = way.cost(one, latency, model).seconds / size
+                price = way.cost(one, latency, model).seconds / (block or size)
                 if best is None or price < best[0]:
                     best = price, way, size
     if best is None:
         return Windows(geometry, rows, 1)
     price, way, size = best
-    terms = plan_for(geometry.on(max(1, size // geometry.window.stride)), "direct")
-    if terms.seconds / size <= price:
+    pushed = block or size
+    terms = plan_for(geometry.on(max(1, pushed // geometry.window.stride)), "direct")
+    if terms.seconds / pushed <= price:
         return Windows(geometry, rows, 1)
     return Blocks(geometry, rows, way, size, latency)
 
