@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -60,13 +60,18 @@ class Order:
         return address_of(self.schedule)
 
     @property
+    def streaming(self) -> int:
+        """Where its variant stands whose results go past the caches."""
+        return address_of(replace(self.schedule, results="streamed"))
+
+    @property
     def full(self) -> int:
         """Blocks of ``schedule.block`` rows."""
         return sum(block.rows == self.schedule.block for block in self.blocks)
 
     def pack(self, kernel: Array) -> Array:
         """Weights of ``kernel``, of shape (groups, *kernel), one row for each group."""
-        return kernel.reshape(len(kernel), -1)[:, self.elements]
+        return np.take(kernel.reshape(len(kernel), -1), self.elements, axis=1)
 
 
 @lru_cache(maxsize=512)
