@@ -17,7 +17,7 @@ from convkit.errors import OptionError, ShapeError, by, choose
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
-from convkit.spec.options import LATENCIES, Latency, whole_number
+from convkit.spec.options import LATENCIES, Latency, Overflow, whole_number
 from convkit.verbs.dtypes import check_fill, element_types, finish, result_name
 from convkit.verbs.stream_signal import Signal
 from convkit.verbs.stream_ways import Geometry, way_for
@@ -74,7 +74,7 @@ class Stream:
         if self._spec.nan != "propagate":
             raise OptionError("stream-nan")
         self._axis = whole_number("axis", axis, -64)
-        self._latency = cast("Latency", choose("latency", latency, LATENCIES))
+        self._latency: Latency = cast("Latency", choose("latency", latency, LATENCIES))
         self._block = None if block is None else whole_number("block", block, 1)
         self._kernel = kernel
         self._window = self._spec.windows((kernel.size * self._spec.dilation[0],), kernel.shape)[0]
@@ -153,7 +153,8 @@ class _Engine:
     def __init__(self, stream: Stream, lead: tuple[int, ...], dtype: str) -> None:
         spec, kernel, window = stream._spec, stream._kernel, stream._window
         self.lead, self.dtype = lead, dtype
-        self._types, self._overflow = element_types(dtype, kernel.dtype.name, spec.dtype), spec.overflow
+        self._types = element_types(dtype, kernel.dtype.name, spec.dtype)
+        self._overflow: Overflow = spec.overflow
         self.signal = Signal(spec, window, lead, dtype, check_fill(spec.fill, self._types.compute))
         laid = np.conj(kernel) if spec.conjugate and kernel.dtype.kind == "c" else kernel
         laid = laid[::-1][None, None, None] if spec.flips else laid[None, None, None]

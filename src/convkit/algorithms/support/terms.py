@@ -29,7 +29,9 @@ class Terms:
         real = np.real(weights).dtype
         self._least = self._least_compiled(real.name)
         split = weights.dtype.kind == "c" and self._least > 0
-        self._parts = [np.ascontiguousarray(part) for part in ((weights.real, weights.imag) if split else (weights,))]
+        self._parts = [
+            np.ascontiguousarray(part) for part in ((np.real(weights), np.imag(weights)) if split else (weights,))
+        ]
         self._plans: dict[tuple[int, int], tuple[Plan, list[Prepared]]] = {}
 
     def _least_compiled(self, dtype: str) -> int:
@@ -80,7 +82,7 @@ class Terms:
             samples = np.concatenate([samples, np.zeros((rows, wide - samples.shape[1]), samples.dtype)], axis=1)
         samples = samples[:, :wide]
         if len(self._parts) == 2:
-            samples = np.concatenate([samples.real, samples.imag])
+            samples = np.concatenate([np.real(samples), np.imag(samples)])
         plan, prepared = self._ready(samples.shape[0], asked)
         x = samples[:, None, None]
         sums = []
@@ -93,6 +95,6 @@ class Terms:
         by_real, by_imag = sums
         result = np.empty((rows, count), self._weights.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(by_real[:rows], by_imag[rows:], out=result.real)
-            np.add(by_imag[:rows], by_real[rows:], out=result.imag)
+            np.subtract(by_real[:rows], by_imag[rows:], out=np.real(result))
+            np.add(by_imag[:rows], by_real[rows:], out=np.imag(result))
         return result
