@@ -76,11 +76,6 @@ class Dense:
         return _Nest(self).module()
 
 
-def most_vectors(target: Target, rows: int) -> int:
-    """Vectors of the widest register tile with so many rows."""
-    return min(MOST_VECTORS, (target.registers - 1) // (rows + 1))
-
-
 class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 

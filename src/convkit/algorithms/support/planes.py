@@ -1,0 +1,130 @@
+"""Tiles of several channels, laid down so that every kernel element finds its sample at a fixed distance.
+
+A tile of the extended input becomes, channel by channel, planes whose rows stand a fixed pitch apart. The sample that
+a kernel element meets lies as far from its pixel for one pixel of the tile as for any other. Where windows are moved in
+strides, positions that leave the same rest have planes of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.packing import (
+    Packed,
+    Source,
+    item_bytes,
+    packing,
+    touched,
+    touched_elements,
+    touched_stride,
+)
+from convkit.codegen.program import Tables
+from convkit.codegen.step import Steps
+from convkit.spec.window import Window
+
+ONE_ROW = Window(1, 1, 1)
+"""The axis of rows that signals lack."""
+
+Box = tuple[Range, ...]
+Strides = tuple[int, ...]
+
+
+def with_rows(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """At least two axes: a signal is an image of one row."""
+    return windows if len(windows) > 1 else (ONE_ROW, *windows)
+
+
+def space(strides: Strides) -> Strides:
+    """The strides of the convolved axes, likewise."""
+    return strides[3:] if len(strides) > 4 else (0, *strides[3:])
+
+
+def pitch(window: Window, outputs: int) -> int:
+    """Pixels from one row of a tile to the next."""
+    return -(-len(touched(window, (0, outputs))) // touched_stride(window))
+
+
+class Planes:
+    """How the samples that a box of outputs needs lie in scratch memory.
+
+    Attributes
+    ----------
+    channel : int
+        Bytes from one channel to the next.
+    counts : list of int
+        Outputs along each axis.
+    strides : tuple of int
+        Bytes from pixel to pixel along each axis.
+    """
+
+    def __init__(self, windows: tuple[Window, ...], outputs: Box, dtype: str) -> None:
+        self.windows, self.dtype = windows, dtype
+        self.item = item_bytes(dtype)
+        self.apart = [touched_stride(window) for window in windows]
+        last = len(windows) - 1
+        self.positions = [
+            _whole(touched(window, along), self.apart[axis] if axis < last else 1)
+            for axis, (window, along) in enumerate(zip(windows, outputs, strict=True))
+        ]
+        rows = [len(found) // apart for found, apart in zip(self.positions[:-1], self.apart[:-1], strict=True)]
+        # What one channel becomes for one phase of the axes before the last; those of the last are apart within it.
+        self.packed = Packed(0, (*rows, len(self.positions[-1])), self.apart[-1], self.item)
+        self.phases = list(product(*map(range, self.apart[:-1])))
+        self.channel = self.packed.bytes * len(self.phases)
+        self.counts = [hi - lo for lo, hi in outputs]
+        self.strides = (*self.packed.strides, self.item)
+
+    def pack(
+        self, tables: Tables, dtype: str, strides: Strides, fill: complex, at: NDArray[np.int64], channels: int,
+        x_channel: int, to: int = 0,
+    ) -> list[Steps]:  # fmt: skip
+        """Steps that lay some channels down, ``x_channel`` bytes apart in the input, which is of type ``dtype``."""
+        source = Source(dtype, strides, item_bytes(dtype))
+        found: list[Steps] = []
+        for number, phase in enumerate(self.phases):
+            spans = [
+                along[first::apart] for along, first, apart in zip(self.positions, phase, self.apart, strict=False)
+            ]
+            packed = replace(self.packed, place=to + number * self.packed.bytes)
+            found += packing(
+                tables, self.windows, [*spans, self.positions[-1]], source, packed, self.dtype, fill, at, channels,
+                x_channel, self.channel,
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def taps(self) -> NDArray[np.int64]:
+        """How far, in bytes, each kernel element's sample lies from the pixel."""
+        found: list[int] = []
+        for *leading, last in product(*(touched_elements(window) for window in self.windows)):
+            phase, at = 0, 0
+            for element, apart, row in zip(leading, self.apart, self.packed.strides, strict=False):
+                phase = phase * apart + element % apart
+                at += element // apart * row
+            at += phase * self.packed.bytes + last % self.apart[-1] * self.packed.phase
+            found.append(at + last // self.apart[-1] * self.item)
+        return np.array(found, np.int64)
+
+    def elements(self, channels: int) -> NDArray[np.int64]:
+        """The same for each of so many channels, one after another."""
+        return (np.arange(channels, dtype=np.int64)[:, None] * self.channel + self.taps).ravel()
+
+    @cached_property
+    def pixels(self) -> NDArray[np.int64]:
+        """How far, in bytes, each output's pixel lies from the first."""
+        found = np.zeros(1, np.int64)
+        for count, stride in zip(self.counts, self.strides, strict=True):
+            found = (found[:, None] + np.arange(count, dtype=np.int64) * stride).ravel()
+        return found
+
+
+def _whole(positions: NDArray[np.int64], apart: int) -> NDArray[np.int64]:
+    """So many more positions that each phase has as many; no output meets those."""
+    more = -len(positions) % apart
+    return np.concatenate((positions, positions[-1] + 1 + np.arange(more, dtype=np.int64))) if more else positions
