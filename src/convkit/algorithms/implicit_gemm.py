@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import dense_tiles
+from convkit.algorithms.support import dense_blocks, dense_tiles
 from convkit.codegen import pool
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
@@ -55,7 +55,7 @@ class ImplicitGemm:
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
         work = 2.0 * problem.multiply_adds
-        cut = dense_tiles.blocking(problem.derive(batch=1))
+        cut = dense_blocks.blocking(problem)
         tasks = len(cut.boxes) * cut.splits * problem.groups * problem.batch
         seconds = work / machine.fused / cut.share * width(problem.compute_dtype)
         # What is laid down and what is stored, some numbers at a time; every task lays down its own.
@@ -71,7 +71,7 @@ class ImplicitGemm:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return dense_tiles.pack_weights(problem, kernel)
+        return dense_blocks.pack_weights(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         samples = dense_tiles.samples_at_once(problem)
