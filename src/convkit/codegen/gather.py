@@ -14,6 +14,10 @@ ARGUMENTS = Arguments.of("to x rows_at terms_at", "planes to_plane x_plane terms
 those beyond ``rows`` become zero."""
 
 
+TERMS = 16
+"""Terms that are done for every row before the next ones: what they are read from and written to stays in the cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gather:
     """``to[p, k, r] = x[p*x_plane + rows_at[r] + terms_at[k]]`` for ``r < rows``, zero for the other ``r < width``.
@@ -38,16 +42,27 @@ class Gather:
         a = ARGUMENTS.read(w)
         line = w.multiply(a["width"], element.bytes)
         planes = w.loop("plane", a["planes"], {"to": ("ptr", a["to"]), "x": ("ptr", a["x"])})
-        terms = w.loop("term", a["terms"], {"to": ("ptr", planes["to"])})
-        x = w.offset(planes["x"], w.load_scalar("i64", w.element(a["terms_at"], terms.index, "i64")))
-        rows = w.loop("row", a["rows"])
-        at = w.load_scalar("i64", w.element(a["rows_at"], rows.index, "i64"))
-        w.store(one, w.load(one, w.offset(x, at)), w.element(terms["to"], rows.index, element.stored))
-        rows.close()
-        rest = w.loop("rest", w.subtract(a["width"], a["rows"]))
-        w.store(one, "zeroinitializer", w.element(terms["to"], w.add(a["rows"], rest.index), element.stored))
-        rest.close()
-        terms.close({"to": w.offset(terms["to"], line)})
+        some = w.loop("some", a["terms"], {"to": ("ptr", planes["to"])}, step=TERMS)
+        count = w.smallest(w.subtract(a["terms"], some.index), TERMS)
+        places = w.element(a["terms_at"], some.index, "i64")
+        rows = w.loop("row", a["width"], {"to": ("ptr", some["to"])})
+        there = w.value(f"icmp slt i64 {rows.index}, {a['rows']}")
+
+        def copy() -> None:
+            x = w.offset(planes["x"], w.load_scalar("i64", w.element(a["rows_at"], rows.index, "i64")))
+            terms = w.loop("term", count, {"to": ("ptr", rows["to"])})
+            at = w.load_scalar("i64", w.element(places, terms.index, "i64"))
+            w.store(one, w.load(one, w.offset(x, at)), terms["to"])
+            terms.close({"to": w.offset(terms["to"], line)})
+
+        def blank() -> None:
+            terms = w.loop("blank", count, {"to": ("ptr", rows["to"])})
+            w.store(one, "zeroinitializer", terms["to"])
+            terms.close({"to": w.offset(terms["to"], line)})
+
+        w.when(there, copy, blank)
+        rows.close({"to": w.offset(rows["to"], element.bytes)})
+        some.close({"to": w.offset(some["to"], w.multiply(line, TERMS))})
         planes.close({"to": w.offset(planes["to"], a["to_plane"]), "x": w.offset(planes["x"], a["x_plane"])})
         w.line("ret void")
         return w.function(self.name, SIGNATURE)

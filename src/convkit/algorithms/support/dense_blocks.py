@@ -15,7 +15,7 @@ from convkit import threads
 from convkit.algorithms.support.packing import item_bytes, touched_stride
 from convkit.algorithms.support.planes import Box, Strides, pitch, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
-from convkit.codegen import dense, dense_channels, gather, pool
+from convkit.codegen import dense, dense_channels, gather, pool, transpose
 from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
@@ -180,7 +180,7 @@ def _weights_program(problem: Problem, strides: Strides) -> Program:
     terms = np.zeros(1, np.int64)
     for size, stride in zip(problem.kernel_shape[2:], strides[2:], strict=True):
         terms = (terms[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
-    terms_at = tables.add(terms)
+    terms_at, neighbours = tables.add(terms), bool((np.diff(terms) == item).all())
     groups = np.arange(problem.groups, dtype=np.int64)
     tasks: list[list[Steps]] = []
     first = 0
@@ -192,13 +192,20 @@ def _weights_program(problem: Problem, strides: Strides) -> Program:
             ranges.append((whole, count, problem.out_channels - first - whole * size))
         for lo, hi, rows in ranges:
             begin = first + lo * size
-            step = gather.ARGUMENTS.steps(
-                address_of(gather.Gather(problem.compute_dtype)), len(groups), planes=hi - lo, rows=rows, width=size,
-                to=(OUT, groups * (item * weights_of(problem)) + begin * depth * item), to_plane=size * depth * item,
-                x=(X, groups * strides[0] + begin * strides[1]), x_plane=size * strides[1], terms=depth,
-                rows_at=(TABLES, tables.add(np.arange(rows, dtype=np.int64) * strides[1])),
-                terms_at=(TABLES, terms_at),
-            )  # fmt: skip
+            to = OUT, groups * (item * weights_of(problem)) + begin * depth * item
+            place = {"to": to, "to_plane": size * depth * item, "planes": hi - lo, "rows": rows, "width": size,
+                     "x": (X, groups * strides[0] + begin * strides[1]), "x_plane": size * strides[1]}  # fmt: skip
+            if neighbours:
+                address = address_of(transpose.Transpose(problem.compute_dtype))
+                step = transpose.ARGUMENTS.steps(
+                    address, len(groups), **place, columns=depth, to_row=size * item, x_row=strides[1]
+                )  # fmt: skip
+            else:
+                rows_at = tables.add(np.arange(rows, dtype=np.int64) * strides[1])
+                step = gather.ARGUMENTS.steps(
+                    address_of(gather.Gather(problem.compute_dtype)), len(groups), **place, terms=depth,
+                    rows_at=(TABLES, rows_at), terms_at=(TABLES, terms_at),
+                )  # fmt: skip
             tasks.append([step])
         first += size * count
     return join(tasks, tables.array(), 64)
