@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 
 from convkit.algorithms.support.blocks import Range
-from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride
+from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
 from convkit.algorithms.support.planes import Box, Planes, Strides, pitch, space, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense_channels as kernel
@@ -60,6 +60,8 @@ class Blocking:
         Pixels of a tile along each axis at most.
     samples : int
         Samples of a chunk.
+    packed : int
+        Input channels laid down at a time at most.
     channels : int
         Input channels of one task at most.
     vectors : int
@@ -75,6 +77,7 @@ class Blocking:
     windows: tuple[Window, ...]
     lengths: tuple[int, ...]
     samples: int
+    packed: int
     channels: int
     vectors: int
     parts: int
@@ -107,14 +110,14 @@ def blocking(problem: Problem) -> Blocking:
         windows[-1], lengths[-1]
     ) * touched_stride(windows[-1])  # fmt: skip
     wide = largest(vectors, VECTORS)
-    channels = min(PACKED_BYTES // laid, SUMS_BYTES // (item * taps * wide * lanes))
-    channels = largest(inputs, max(1, channels))
-    tile = register_tile(channels * taps, wide, MOST_ROWS)
-    share = problem.out_channels / lanes * channels * taps / cycles(channels * taps, vectors, *tile)
+    channels = largest(inputs, max(1, SUMS_BYTES // (item * taps * wide * lanes)))
+    packed = largest(channels, max(1, PACKED_BYTES // laid))
+    tile = register_tile(packed * taps, wide, MOST_ROWS)
+    share = problem.out_channels / lanes * packed * taps / cycles(packed * taps, vectors, *tile)
     small = item * problem.groups * problem.out_channels * inputs * taps <= SMALL_KERNEL
     chunks = -(-samples // together) * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
     parts = min(PARTS, chunks) if small else 1
-    return Blocking(windows, tuple(lengths), together, channels, wide, parts, tile, share)
+    return Blocking(windows, tuple(lengths), together, packed, channels, wide, parts, tile, share)
 
 
 def scratch(problem: Problem) -> int:
@@ -136,7 +139,7 @@ class _Layout:
 
     @classmethod
     def of(cls, problem: Problem, cut: Blocking, planes: Planes, samples: int) -> _Layout:
-        upstream_at = planes.channel * cut.channels * samples + LINE
+        upstream_at = planes.channel * cut.packed * samples + LINE
         vector = this_machine().vector_bytes
         sums_at = upstream_at + samples * len(planes.pixels) * cut.vectors * vector + LINE
         sums_row = cut.vectors * vector + (LINE if cut.vectors * vector % 1024 == 0 else 0)
@@ -186,22 +189,31 @@ class _Task:
         self.groups = np.arange(problem.groups, dtype=np.int64)
         self.tiles = pieces(block[1] - block[0], cut.tile[1])
         self.outputs = block[0] * self.lanes, min(problem.out_channels, block[1] * self.lanes)
-        self.rows = (channels[1] - channels[0]) * problem.outputs
 
     def chunk(
         self, planes: Planes, samples: Range, box: Box, x_strides: Strides, g_strides: Strides, first: bool
     ) -> list[Steps]:  # fmt: skip
         """Lay down what a chunk needs, and add its products."""
-        count = self.channels[1] - self.channels[0]
         found: list[Steps] = []
+        together = samples[1] - samples[0]
         for n, sample in enumerate(range(*samples)):
-            at = self.groups * x_strides[1] + self.channels[0] * x_strides[0] + sample * x_strides[2]
+            found += self.upstream(planes, n, sample, together, box, g_strides)
+        for lo, hi in cuts(self.channels[1] - self.channels[0], self.cut.packed):
+            found += self.samples(planes, samples, (self.channels[0] + lo, self.channels[0] + hi), x_strides)
+            found += self.multiply_add(planes, together, (lo, hi), first)
+        return found
+
+    def samples(self, planes: Planes, samples: Range, channels: Range, x_strides: Strides) -> list[Steps]:
+        """Lay down some channels of some samples."""
+        found: list[Steps] = []
+        count = channels[1] - channels[0]
+        for n, sample in enumerate(range(*samples)):
+            at = self.groups * x_strides[1] + channels[0] * x_strides[0] + sample * x_strides[2]
             found += planes.pack(
                 self.tables, self.problem.input_dtype, space(x_strides), self.problem.fill, at, count, x_strides[0],
                 n * count * planes.channel,
             )  # fmt: skip
-            found += self.upstream(planes, n, sample, samples[1] - samples[0], box, g_strides)
-        return found + self.multiply_add(planes, samples[1] - samples[0], first)
+        return found
 
     def upstream(
         self, planes: Planes, n: int, sample: int, samples: int, box: Box, strides: Strides
@@ -235,22 +247,22 @@ class _Task:
                 before, output = before + size, output + width
         return found
 
-    def multiply_add(self, planes: Planes, samples: int, first: bool) -> list[Steps]:
-        """Add the products of a chunk to the sums."""
-        channels = self.channels[1] - self.channels[0]
+    def multiply_add(self, planes: Planes, samples: int, some: Range, first: bool) -> list[Steps]:
+        """Add the products of a chunk to the sums of some of the task's channels."""
+        channels, taps = some[1] - some[0], self.problem.outputs
         sample = np.arange(samples, dtype=np.int64)[:, None] * (channels * planes.channel)
         offsets = self.tables.add((sample + planes.pixels).ravel())
         rows = planes.elements(channels)
         vector = self.lanes * self.item
         (size, tiles), last = self.tiles[0], self.tiles[1:]
         found: list[Steps] = []
-        begin = 0
-        for height, blocks in pieces(self.rows, self.cut.tile[0]):
+        begin, sums = 0, self.layout.sums_at + some[0] * taps * self.layout.sums_row
+        for height, blocks in pieces(channels * taps, self.cut.tile[0]):
             schedule = DenseChannels(self.dtype, self.lanes, height, size, "zero" if first else "sums")
             found.append(
                 kernel.ARGUMENTS.steps(
                     address_of(schedule), len(self.groups), x=(SCRATCH, 0), w=(SCRATCH, self.layout.upstream_at),
-                    sums=(SCRATCH, self.layout.sums_at + begin * self.layout.sums_row), offsets=(TABLES, offsets),
+                    sums=(SCRATCH, sums + begin * self.layout.sums_row), offsets=(TABLES, offsets),
                     rows_at=(TABLES, self.tables.add(rows[begin : begin + height * blocks])), blocks=blocks,
                     depth=samples * len(planes.pixels), sums_row=self.layout.sums_row, tiles=tiles,
                     w_vector=samples * len(planes.pixels) * vector, last_tiles=last[0][1] if last else 0,
@@ -261,13 +273,21 @@ class _Task:
 
     def store(self, strides: Strides, part: int) -> list[Steps]:
         """Store the sums, kernel elements side by side."""
-        taps = self.problem.outputs
-        at = self.groups * strides[1] + self.channels[0] * strides[0] + self.outputs[0] * strides[2] + part
+        taps, channels, outputs = self.problem.outputs, self.channels[1] - self.channels[0], self.outputs
+        at = self.groups * strides[1] + self.channels[0] * strides[0] + outputs[0] * strides[2] + part
+        if taps == 1:
+            row = self.layout.sums_row
+            return [
+                unpacking(
+                    self.dtype, self.dtype, [self.layout.sums_at], row, outputs[1] - outputs[0], channels, strides[0],
+                    strides[2], at,
+                )
+            ]  # fmt: skip
         return [
             transpose.ARGUMENTS.steps(
                 address_of(transpose.Transpose(self.dtype)), len(at), x=(SCRATCH, self.layout.sums_at), to=(OUT, at),
-                planes=self.channels[1] - self.channels[0], to_plane=strides[0], x_plane=taps * self.layout.sums_row,
-                rows=taps, columns=self.outputs[1] - self.outputs[0], width=taps, to_row=strides[2],
+                planes=channels, to_plane=strides[0], x_plane=taps * self.layout.sums_row,
+                rows=taps, columns=outputs[1] - outputs[0], width=taps, to_row=strides[2],
                 x_row=self.layout.sums_row,
             )
         ]  # fmt: skip
