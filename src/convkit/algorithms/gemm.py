@@ -50,8 +50,9 @@ class ImplicitGemm:
         work = 2.0 * problem.multiply_adds
         pairs = problem.batch * problem.groups
         gathered = float(pairs * problem.in_channels * problem.taps * problem.outputs)
-        # A matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
-        rate = machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
+        # Tiles are smaller than the matrices that BLAS is measured with; and
+        # a matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
+        rate = 0.8 * machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
         pieces = gathered * size / PATCH_BYTES
         whole = problem.groups if problem.batch_of == "channels" else max(1, pairs / (8 if _is_small(problem) else 1))
         chunks = max(whole, pieces)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import dense_blocks, dense_tiles
+from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights
 from convkit.codegen import pool
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
@@ -42,6 +42,8 @@ class ImplicitGemm:
             return Reason("nothing-to-do")
         if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype not in _READABLE:
             return Reason("no-compiled-kernel", dtype=problem.compute_dtype)
+        if problem.batch_of == "channels":
+            return Reason("gradient")
         if problem.in_channels == problem.out_channels == 1:
             return Reason("one-channel")
         if problem.taps > MOST_TAPS:
@@ -57,12 +59,15 @@ class ImplicitGemm:
         work = 2.0 * problem.multiply_adds
         cut = dense_blocks.blocking(problem)
         tasks = len(cut.boxes) * cut.splits * problem.groups * problem.batch
-        seconds = work / machine.fused / cut.share * width(problem.compute_dtype)
-        # What is laid down and what is stored, some numbers at a time; every task lays down its own.
+        # The rate is that of direct convolution, whose register tile has to load more for each multiply-add.
+        seconds = work / (1.1 * machine.fused * cut.share)
+        # What is laid down and what is stored: several numbers at a time, and so many more for each row. Every task
+        # lays down its own.
         inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
-        seconds += (1.5 * inputs * cut.splits + outputs) * width(problem.compute_dtype) / machine.elementwise
+        rows = 12 / problem.windows[-1].size
+        seconds += ((0.3 + rows) * inputs * cut.splits + 0.3 * outputs) / machine.elementwise
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds /= 1.8 if tasks > 1 else 1.0
+        seconds *= width(problem.compute_dtype) / (1.9 if tasks > 1 else 1.0)
         moved = size * (inputs + outputs + math.prod(problem.kernel_shape))
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
         return Cost(work, moved, seconds, dense_tiles.scratch(problem) * threads.num_threads())
@@ -71,7 +76,7 @@ class ImplicitGemm:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return dense_blocks.pack_weights(problem, kernel)
+        return dense_weights.pack_weights(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         samples = dense_tiles.samples_at_once(problem)

@@ -53,10 +53,12 @@ class KernelGradient:
         blocks = -(-problem.batch // cut.channels)
         work = 2.0 * problem.multiply_adds
         inputs, upstream = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
-        seconds = work / machine.fused / cut.share + (1.5 * inputs + 2 * upstream * blocks) / machine.elementwise
+        # As for `implicit-gemm`; the upstream gradient is turned around once for each block of input channels.
+        seconds = work / (1.1 * machine.fused * cut.share)
+        seconds += ((0.3 + 12 / problem.windows[-1].size) * inputs + 0.8 * upstream * blocks) / machine.elementwise
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         tasks = blocks * cut.parts * problem.groups
-        seconds *= slow / (1.8 if tasks > 1 else 1.0)
+        seconds *= slow / (1.9 if tasks > 1 else 1.0)
         outputs = math.prod(problem.output_shape) * (1 + cut.parts if cut.parts > 1 else 1)
         moved = size * (inputs + upstream + outputs)
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks

@@ -6,20 +6,14 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convkit import threads
 from convkit.algorithms.support.packing import item_bytes, touched_stride
-from convkit.algorithms.support.planes import Box, Strides, pitch, with_rows
+from convkit.algorithms.support.planes import Box, pitch, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
-from convkit.codegen import dense, dense_channels, gather, pool, transpose
+from convkit.codegen import dense, dense_channels
 from convkit.codegen.dense import lanes_of
-from convkit.codegen.library import address_of, this_machine
-from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import OUT, TABLES, Steps, X
+from convkit.codegen.library import this_machine
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -40,9 +34,6 @@ TASKS = 8
 
 TASK_ROWS = 96
 """Output channels that a task keeps at least, since each task lays down the samples for itself."""
-
-WEIGHTS_AT_ONCE = 1 << 16
-"""Weights that one task puts in order."""
 
 TURNING = 0.8
 """Cycles that it takes to turn one sum, where output channels lie side by side, so that pixels do."""
@@ -157,55 +148,3 @@ def _room(problem: Problem, channels: int, strides: int) -> int:
             TILE_PRODUCTS // (problem.terms * problem.out_channels),
         ),
     )
-
-
-def weights_of(problem: Problem) -> int:
-    """Weights of one group, as they are laid down."""
-    return problem.terms * sum(size * count for size, count in blocking(problem).blocks)
-
-
-def pack_weights(problem: Problem, kernel: NDArray[Any]) -> NDArray[Any]:
-    """Weights (groups, out, in, *kernel) in the order in which they are read: block by block, there term by term."""
-    kernel = np.asarray(kernel, problem.compute_dtype)
-    packed = np.empty((problem.groups, weights_of(problem)), problem.compute_dtype)
-    program = _weights_program(problem.derive(batch=1), kernel.strides)
-    pool.run(program, (packed.ctypes.data, kernel.ctypes.data, 0), threads.num_threads(), packed.size * 4e-10)
-    return packed
-
-
-@lru_cache(maxsize=128)
-def _weights_program(problem: Problem, strides: Strides) -> Program:
-    tables, blocks = Tables(), blocking(problem).blocks
-    item, depth = item_bytes(problem.compute_dtype), problem.terms
-    terms = np.zeros(1, np.int64)
-    for size, stride in zip(problem.kernel_shape[2:], strides[2:], strict=True):
-        terms = (terms[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
-    terms_at, neighbours = tables.add(terms), bool((np.diff(terms) == item).all())
-    groups = np.arange(problem.groups, dtype=np.int64)
-    tasks: list[list[Steps]] = []
-    first = 0
-    for size, count in blocks:
-        at_once = max(1, WEIGHTS_AT_ONCE // (size * depth))
-        whole = min(count, (problem.out_channels - first) // size)
-        ranges = [(n, min(n + at_once, whole), size) for n in range(0, whole, at_once)]
-        if whole < count:
-            ranges.append((whole, count, problem.out_channels - first - whole * size))
-        for lo, hi, rows in ranges:
-            begin = first + lo * size
-            to = OUT, groups * (item * weights_of(problem)) + begin * depth * item
-            place = {"to": to, "to_plane": size * depth * item, "planes": hi - lo, "rows": rows, "width": size,
-                     "x": (X, groups * strides[0] + begin * strides[1]), "x_plane": size * strides[1]}  # fmt: skip
-            if neighbours:
-                address = address_of(transpose.Transpose(problem.compute_dtype))
-                step = transpose.ARGUMENTS.steps(
-                    address, len(groups), **place, columns=depth, to_row=size * item, x_row=strides[1]
-                )  # fmt: skip
-            else:
-                rows_at = tables.add(np.arange(rows, dtype=np.int64) * strides[1])
-                step = gather.ARGUMENTS.steps(
-                    address_of(gather.Gather(problem.compute_dtype)), len(groups), **place, terms=depth,
-                    rows_at=(TABLES, rows_at), terms_at=(TABLES, terms_at),
-                )  # fmt: skip
-            tasks.append([step])
-        first += size * count
-    return join(tasks, tables.array(), 64)

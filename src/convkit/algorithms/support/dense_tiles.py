@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit.algorithms.support.blocks import Range
-from convkit.algorithms.support.dense_blocks import Blocking, blocking, weights_of
+from convkit.algorithms.support.dense_blocks import Blocking, blocking
+from convkit.algorithms.support.dense_weights import weights_of
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
 from convkit.algorithms.support.planes import Box, Planes, Strides, space
 from convkit.algorithms.support.register_tiles import cuts, largest, pieces, shared
