@@ -32,7 +32,7 @@ TILE_PRODUCTS = 1 << 24
 TASKS = 8
 """Tasks that a sample should have: where it has fewer tiles, they share out blocks of output channels."""
 
-TASK_ROWS = 96
+TASK_ROWS = 64
 """Output channels that a task keeps at least, since each task lays down the samples for itself."""
 
 TURNING = 0.8

@@ -8,6 +8,7 @@ channels, sums are turned around on their way out, unless the result has its cha
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -18,18 +19,21 @@ from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.dense_blocks import Blocking, blocking
 from convkit.algorithms.support.dense_weights import weights_of
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
-from convkit.algorithms.support.planes import Box, Planes, Strides, space
+from convkit.algorithms.support.planes import Box, Planes, Strides, offsets, space
 from convkit.algorithms.support.register_tiles import cuts, largest, pieces, shared
 from convkit.codegen import dense, dense_channels, transpose
 from convkit.codegen.dense import Dense, lanes_of
 from convkit.codegen.dense_channels import DenseChannels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.problem import Problem
 
 PROGRAM_STEPS = 1 << 13
 """Steps of a program beyond which it is run several times, for some of the samples each."""
+
+PAGE = 1 << 12
+"""Channels a multiple of this many bytes apart fall into the same sets of the caches; they are laid down elsewhere."""
 
 Offsets = NDArray[np.int64]
 
@@ -68,6 +72,35 @@ def _tile(problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> _Til
     return {"pixels": _PixelTile, "channels": _ChannelTile}[cut.vectors_of](problem, cut, tables, outputs)
 
 
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Where the samples of some channels lie.
+
+    Attributes
+    ----------
+    base : int
+        The base that they are found from.
+    at : ndarray of int
+        The first pixel of each sample and group.
+    strides : tuple of int
+        Bytes from pixel to pixel along each axis.
+    terms : ndarray of int
+        How far each term's sample lies from its pixel.
+    """
+
+    base: int
+    at: Offsets
+    strides: Strides
+    terms: Offsets
+
+    @classmethod
+    def in_place(cls, outputs: Box, at: Offsets, x_strides: Strides, channels: int) -> _Samples:
+        """In the input itself, where a pixel is a sample."""
+        along = space(x_strides)
+        first = sum(lo * stride for (lo, _), stride in zip(outputs, along, strict=True))
+        return cls(X, at + first, along, np.arange(channels, dtype=np.int64) * x_strides[2])
+
+
 class _Tile:
     """The steps of one tile, for every sample and group: samples laid down, multiplied and added, the sums stored."""
 
@@ -86,13 +119,18 @@ class _Tile:
         """All of them, in order, for some of the blocks of output channels."""
         problem = self.problem
         x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
+        in_place = self.in_place(x_strides)
         found: list[Steps] = []
         for lo, hi in cuts(problem.in_channels, self.cut.channels):
-            found += self.planes.pack(
-                self.tables, problem.input_dtype, space(x_strides), problem.fill, x_at + lo * x_strides[2], hi - lo,
-                x_strides[2],
-            )  # fmt: skip
-            found += self.multiply_add((lo, hi), blocks)
+            at = x_at + lo * x_strides[2]
+            if in_place:
+                where = _Samples.in_place(self.outputs, at, x_strides, hi - lo)
+            else:
+                where = _Samples(SCRATCH, 0 * at, self.planes.strides, self.planes.elements(hi - lo))
+                found += self.planes.pack(
+                    self.tables, problem.input_dtype, space(x_strides), problem.fill, at, hi - lo, x_strides[2]
+                )
+            found += self.multiply_add(where, (lo, hi), blocks)
         first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
         along = space(out_strides)
         at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
@@ -104,7 +142,17 @@ class _Tile:
         terms = self.cut.before(block) * self.problem.terms + channel * self.problem.taps * size
         return (self.groups * weights_of(self.problem) + terms) * self.item
 
-    def multiply_add(self, channels: Range, blocks: Range) -> list[Steps]:
+    def in_place(self, x_strides: Strides) -> bool:
+        """Whether samples are read where they lie: one kernel element, which meets every sample and nothing else."""
+        windows = self.problem.windows
+        return (
+            self.problem.taps == 1
+            and all((w.stride, w.start, w.count) == (1, 0, w.size) for w in windows)
+            and self.problem.input_dtype == self.dtype
+            and x_strides[2] % PAGE != 0
+        )
+
+    def multiply_add(self, where: _Samples, channels: Range, blocks: Range) -> list[Steps]:
         """Add the products of some channels to the sums of some blocks of output channels."""
         raise NotImplementedError
 
@@ -125,11 +173,19 @@ class _PixelTile(_Tile):
         self.sums_row = len(self.segments) * self.segment + LINE
         self.bytes = self.sums_at + self.sums_row * min(problem.out_channels, cut.blocks_a_task * cut.blocks[0][0])
 
-    def multiply_add(self, channels: Range, blocks: Range) -> list[Steps]:
+    def in_place(self, x_strides: Strides) -> bool:
+        whole = (self.outputs[-1][1] - self.outputs[-1][0]) == self.cut.windows[-1].size
+        along = space(x_strides)
+        neighbours = along[-1] == self.item and along[-2] in (0, self.item * self.cut.windows[-1].size)
+        return whole and neighbours and super().in_place(x_strides)
+
+    def multiply_add(self, where: _Samples, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
-        table = self.tables.add(self.planes.elements(channels[1] - channels[0]))
+        table = self.tables.add(where.terms)
         widest = largest(self.vectors, self.cut.tile[1])
         (_, tiles), (_, last_tiles) = shared(self.vectors, widest)
+        # Behind the samples in scratch memory there is room to read; behind the input there may be nothing.
+        rest = math.prod(self.planes.counts[-2:]) % self.lanes if where.base == X else 0
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -137,17 +193,18 @@ class _PixelTile(_Tile):
             begin += count
             if first >= last:
                 continue
-            schedule = Dense(self.dtype, self.lanes, size, widest, "sums" if channels[0] else "zero")
+            start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
+            schedule = Dense(self.dtype, self.lanes, size, widest, start, edge)
             sums = self.sums_at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.sums_row
             for n, segment in enumerate(self.segments):
-                x = sum(i * row for i, row in zip(segment, self.planes.strides, strict=False))
+                x = where.at + sum(i * stride for i, stride in zip(segment, where.strides, strict=False))
                 found.append(
                     dense.ARGUMENTS.steps(
-                        address_of(schedule), len(self.groups), x=(SCRATCH, x),
+                        address_of(schedule), len(self.groups), x=(where.base, x),
                         w=(KERNEL, self.weights(first, channels[0], size)), sums=(SCRATCH, sums + n * self.segment),
                         offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
-                        sums_row=self.sums_row, w_block=size * problem.terms * self.item, tiles=tiles,
-                        last_tiles=last_tiles, rest=0,
+                        sums_row=self.sums_row, w_block=size * problem.terms * self.item, rest=rest,
+                        tiles=tiles - (1 if rest else 0), last_tiles=last_tiles,
                     )
                 )  # fmt: skip
         return found
@@ -177,9 +234,9 @@ class _ChannelTile(_Tile):
         self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
         self.bytes = self.turned_at + self.pixels * self.item * channels
 
-    def multiply_add(self, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: _Samples, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
-        terms = self.tables.add(self.planes.elements(channels[1] - channels[0]))
+        terms, pixels = self.tables.add(where.terms), offsets(self.planes.counts, where.strides)
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -193,10 +250,10 @@ class _ChannelTile(_Tile):
                 schedule = DenseChannels(
                     self.dtype, self.lanes, rows, size // self.lanes, "sums" if channels[0] else "zero"
                 )
-                at = self.planes.pixels[pixel : pixel + rows * row_blocks]
+                at = pixels[pixel : pixel + rows * row_blocks]
                 found.append(
                     dense_channels.ARGUMENTS.steps(
-                        address_of(schedule), len(self.groups), x=(SCRATCH, 0), offsets=(TABLES, terms),
+                        address_of(schedule), len(self.groups), x=(where.base, where.at), offsets=(TABLES, terms),
                         w=(KERNEL, self.weights(first, channels[0], size)), rows_at=(TABLES, self.tables.add(at)),
                         sums=(SCRATCH, sums + pixel * self.sums_row), depth=(channels[1] - channels[0]) * problem.taps,
                         blocks=row_blocks, sums_row=self.sums_row, w_vector=problem.terms * self.lanes * self.item,

@@ -7,6 +7,7 @@ strides, positions that leave the same rest have planes of their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
@@ -48,6 +49,14 @@ def space(strides: Strides) -> Strides:
 def pitch(window: Window, outputs: int) -> int:
     """Pixels from one row of a tile to the next."""
     return -(-len(touched(window, (0, outputs))) // touched_stride(window))
+
+
+def offsets(counts: Sequence[int], strides: Sequence[int]) -> NDArray[np.int64]:
+    """How far each of ``counts`` elements lies from the first, in row-major order."""
+    found = np.zeros(1, np.int64)
+    for count, stride in zip(counts, strides, strict=True):
+        found = (found[:, None] + np.arange(count, dtype=np.int64) * stride).ravel()
+    return found
 
 
 class Planes:
@@ -118,10 +127,7 @@ class Planes:
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
         """How far, in bytes, each output's pixel lies from the first."""
-        found = np.zeros(1, np.int64)
-        for count, stride in zip(self.counts, self.strides, strict=True):
-            found = (found[:, None] + np.arange(count, dtype=np.int64) * stride).ravel()
-        return found
+        return offsets(self.counts, self.strides)
 
 
 def _whole(positions: NDArray[np.int64], apart: int) -> NDArray[np.int64]:
