@@ -1,0 +1,217 @@
+"""Convolution along contiguous samples: its loop nest as data, and the kernel that `_Nest` writes from it.
+
+Neighbouring taps read vectors that overlap in all lanes but one. Loads of them straddle cache lines, so that a loop of
+one load a multiply-add waits for memory. Where vectors are 64 bytes wide, most shifted vectors are therefore put
+together from two neighbours in registers; the rest is loaded, so that both ways are busy at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convkit.codegen.arithmetic import ElementType
+from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
+from convkit.codegen.step import SIGNATURE, Arguments
+from convkit.codegen.target import Target
+
+ARGUMENTS = Arguments.of("out x w", "rows columns chunks taps out_row x_row x_step")
+"""``chunks``: how often ``lanes`` taps are taken together; ``taps``: how many are taken one by one, in the nest without
+shifts. Strides are in bytes, of either sign; ``x_step``, from tap to tap, is one number's bytes where taps are shifted."""
+
+SCALARS = {"float32": "float", "float64": "double"}
+
+
+@dataclass(frozen=True, slots=True)
+class RowSchedule:
+    """Which loops the kernel has.
+
+    ::
+
+        for row: for each tile of `vectors` vectors of outputs, held in registers:
+            for each chunk of `lanes` taps: load vectors + 1 vectors of samples;
+                for each tap: shift or load `vectors` vectors; `vectors` multiply-adds
+            the same for the `rest` taps that are left
+
+    ``out[r, c] = sum_j x[r, c + j*step] * w[j]``, every output by the same sequence of multiply-adds, whichever tile it
+    stands in: the last tile of a row is moved back to end with the row; rows that are shorter than a vector are read
+    and written under a mask. Nothing outside the rows is touched.
+
+    Attributes
+    ----------
+    dtype : {"float32", "float64"}
+        What samples, weights and sums are.
+    lanes : int
+        Numbers in a vector.
+    vectors : int
+        Vectors of the wide tile; others are half as wide, and one vector wide.
+    rest : int or None
+        Taps after the last whole chunk; None for the nest whose taps are loaded one by one, any distance apart.
+    """
+
+    dtype: ElementType
+    lanes: int
+    vectors: int
+    rest: int | None
+
+    @property
+    def name(self) -> str:
+        """``row_<type>_<lanes>l_<vectors>_<rest>``, or ``..._taps``."""
+        kind = {"float32": "f32", "float64": "f64"}[self.dtype]
+        return f"row_{kind}_{self.lanes}l_{self.vectors}_{'taps' if self.rest is None else self.rest}"
+
+    @property
+    def registers(self) -> int:
+        """Vector registers that the inner loop needs: sums, a weight, the vectors of samples and a shifted one."""
+        return self.vectors + 1 + (1 if self.rest is None else self.vectors + 2)
+
+    def counts(self, kernel: int) -> dict[str, int]:
+        """The arguments ``chunks`` and ``taps`` for a kernel of so many elements.
+
+        Raises
+        ------
+        ValueError
+            If the schedule is made for another number of taps after the last chunk.
+        """
+        if self.rest is None:
+            return {"chunks": 0, "taps": kernel}
+        if kernel % self.lanes != self.rest:
+            raise ValueError(f"{self.name} has not the taps for a kernel of {kernel}")
+        return {"chunks": kernel // self.lanes, "taps": 0}
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR.
+
+        Raises
+        ------
+        ValueError
+            If the tile does not fit the target's vector registers.
+        """
+        if self.registers > target.registers:
+            raise ValueError(
+                f"{self.name} needs {self.registers} vector registers, the target has {target.registers}"
+            )
+        return _Nest(self).module()
+
+
+def row_schedule_for(target: Target, dtype: ElementType, kernel: int, step: int = 1) -> RowSchedule:
+    """The loop nest for ``kernel`` taps that stand ``step`` samples apart."""
+    scalar = SCALARS[dtype]
+    lanes = target.vector_bytes // ITEM_BYTES[scalar]
+    shifts = target.vector_bytes == 64 and step == 1
+    return RowSchedule(dtype, lanes, 8, kernel % lanes if shifts else None)
+
+
+class _Nest:
+    """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
+
+    def __init__(self, schedule: RowSchedule) -> None:
+        self.s, self.w = schedule, Writer()
+        self.kind = Vector(schedule.lanes, SCALARS[schedule.dtype])
+        self.whole = Vector(schedule.lanes, {"float": "i32", "double": "i64"}[self.kind.scalar])
+
+    def module(self) -> str:
+        w, s = self.w, self.s
+        self.a = a = ARGUMENTS.read(w)
+        rows = w.loop("row", a["rows"], {"out": ("ptr", a["out"]), "x": ("ptr", a["x"])})
+
+        def tiles(least: int) -> None:
+            if least == 0:
+                self.tile(rows["out"], rows["x"], 1, w.lanes_below(self.kind, a["columns"]))
+                return
+            along = w.loop("column", a["columns"], step=least)
+            column = w.smallest(along.index, w.subtract(a["columns"], least))
+            out, x = (w.element(rows[name], column, self.kind.scalar) for name in ("out", "x"))
+            self.tile(out, x, least // s.lanes, None)
+            along.close()
+
+        sizes = [(n * s.lanes, name) for n, name in ((s.vectors, "wide"), (s.vectors // 2, "half"), (1, "narrow"))]
+        w.choose(a["columns"], [*sizes, (0, "masked")], tiles)
+        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in ("out", "x")})
+        w.line("ret void")
+        return w.function(s.name, SIGNATURE)
+
+    def tile(self, out: str, x: str, vectors: int, mask: str | None) -> None:
+        """One register tile: zero sums, every tap, then the sums are stored."""
+        w, s = self.w, self.s
+        sums, weights = ["zeroinitializer"] * vectors, self.a["w"]
+        if s.rest is None:
+            sums, x, weights = self.one_by_one(x, weights, sums, self.a["taps"], mask)
+        elif vectors == 1:
+            count = w.add(w.multiply(self.a["chunks"], s.lanes), s.rest)
+            sums, x, weights = self.one_by_one(x, weights, sums, count, mask)
+        else:
+            sums, x, weights = self.chunks(x, weights, sums)
+            sums = self.shifted(x, weights, sums, s.rest)
+        for v in range(vectors):
+            w.store(self.kind, sums[v], w.offset(out, v * self.kind.bytes), mask)
+
+    def chunks(self, x: str, weights: str, sums: list[str]) -> tuple[list[str], str, str]:
+        """All whole chunks of taps: what the sums are after them, and where samples and weights go on."""
+        w, s = self.w, self.s
+        loop, names = self.carrying("chunk", self.a["chunks"], x, weights, sums)
+        later = self.shifted(loop["x"], loop["w"], [loop[name] for name in names], s.lanes)
+        loop.close({
+            "x": w.offset(loop["x"], self.kind.bytes), "w": w.offset(loop["w"], self.kind.bytes),
+            **dict(zip(names, later)),
+        })  # fmt: skip
+        return [loop[name] for name in names], loop["x"], loop["w"]
+
+    def shifted(self, x: str, weights: str, sums: list[str], taps: int) -> list[str]:
+        """``taps`` neighbouring taps, a vector of them at most: most vectors of samples come from two others."""
+        w, s, count = self.w, self.s, len(sums)
+        if taps == 0:
+            return sums
+        # As integers: LLVM shifts their lanes by one instruction, where it permutes floating-point numbers by tables.
+        samples = [w.load(self.whole, w.offset(x, v * self.kind.bytes)) for v in range(count)]
+        if taps > 1:  # of the last vector only the lanes that a tap reaches are read
+            reached = ", ".join(f"i1 {int(lane < taps - 1)}" for lane in range(s.lanes))
+            samples.append(w.load(self.whole, w.offset(x, count * self.kind.bytes), f"<{reached}>"))
+        for j in range(taps):
+            weight = w.splat(self.kind, w.element(weights, j, self.kind.scalar))
+            picked = range(j, j + s.lanes)
+            loads = loaded(j)
+            at = w.element(x, j, self.kind.scalar)
+            following = []
+            for v in range(count):
+                if j == 0:
+                    value = self.as_numbers(samples[v])
+                elif loads:
+                    value = w.load(self.kind, w.offset(at, v * self.kind.bytes))
+                else:
+                    value = self.as_numbers(w.shuffle(self.whole, samples[v], samples[v + 1], picked))
+                following.append(w.fma(self.kind, value, weight, sums[v]))
+            sums = following
+        return sums
+
+    def one_by_one(
+        self, x: str, weights: str, sums: list[str], count: str, mask: str | None
+    ) -> tuple[list[str], str, str]:
+        """``count`` taps, each with vectors of its own from memory."""
+        w, size = self.w, ITEM_BYTES[self.kind.scalar]
+        loop, names = self.carrying("tap", count, x, weights, sums)
+        weight = w.splat(self.kind, loop["w"])
+        later = [
+            w.fma(self.kind, w.load(self.kind, w.offset(loop["x"], v * self.kind.bytes), mask), weight, loop[name])
+            for v, name in enumerate(names)
+        ]
+        loop.close({
+            "x": w.offset(loop["x"], self.a["x_step"]), "w": w.offset(loop["w"], size), **dict(zip(names, later)),
+        })  # fmt: skip
+        return [loop[name] for name in names], loop["x"], loop["w"]
+
+    def as_numbers(self, whole: str) -> str:
+        return self.w.value(f"bitcast {self.whole} {whole} to {self.kind}")
+
+    def carrying(self, name: str, count: str, x: str, weights: str, sums: list[str]) -> tuple[Loop, list[str]]:
+        """A loop that carries samples, weights and sums, and the names of the sums."""
+        names = [f"s{n}" for n in range(len(sums))]
+        kept = {name: (str(self.kind), start) for name, start in zip(names, sums)}
+        return self.w.loop(name, count, {"x": ("ptr", x), "w": ("ptr", weights), **kept}), names
+
+
+def loaded(tap: int) -> bool:
+    """Whether the samples of a tap are loaded rather than shifted: every second tap's, found by trying other shares.
+
+    Shifts share a port with multiply-adds, loads that straddle cache lines take two turns of their own.
+    """
+    return tap % 2 == 1
