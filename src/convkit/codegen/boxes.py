@@ -15,9 +15,10 @@ from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("out s x scale", "rows columns out_row s_row x_row step far")
-"""``step``: bytes from a sum to the sum that begins ``m`` neighbours on; ``far``: the same for ``2m`` or ``2m + 1``.
-Both may run along columns or rows. Strides are in bytes; ``scale`` is read only by a pass that scales."""
+ARGUMENTS = Arguments.of("out s x scale", "rows columns out_row s_row x_row step far x_step x_far")
+"""``step``: bytes from a sum to the sum that begins ``m`` neighbours on; ``far``: the same for ``2m`` or ``2m + 1``;
+``x_step`` and ``x_far``: the same among the samples. All may run along columns or rows. Strides are in bytes;
+``scale`` is read only by a pass that scales."""
 
 SCALARS = {"float32": "float", "float64": "double", "int32": "i32", "int64": "i64"}
 
@@ -72,6 +73,11 @@ class Pass:
         """How many they have after the first digit."""
         return 2 * self.neighbours + int(self.digits[0])
 
+    @property
+    def formed(self) -> int:
+        """How many they have on the way out."""
+        return self.far if len(self.digits) == 1 else 2 * self.far + int(self.digits[1])
+
 
 def passes_for(size: int) -> list[Pass]:
     """The passes that form sums of ``size`` neighbours, two binary digits at a time; none for one neighbour.
@@ -114,8 +120,8 @@ class _Nest:
         self.a = a = ARGUMENTS.read(w)
         self.step, self.far = a["step"], a["far"]
         self.sum = w.add(self.step, self.far)
-        self.twice, self.twice_far = w.multiply(self.step, 2), w.multiply(self.far, 2)
-        self.twice_sum = w.add(self.twice, self.far)
+        self.twice, self.twice_far = w.multiply(a["x_step"], 2), w.multiply(a["x_far"], 2)
+        self.twice_sum = w.add(self.twice, a["x_far"])
         self.scale = w.splat(self.kind, a["scale"]) if d.last == "scale" else ""
         rows = w.loop("row", a["rows"], {name: ("ptr", a[name]) for name in ("out", "s", "x")})
         places = [rows[name] for name in ("out", "s", "x")]

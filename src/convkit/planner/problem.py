@@ -32,6 +32,8 @@ class Problem:
         What sums are formed in; an integer type means that they must be exact.
     structure, rank : str, int
         What is known of the kernel's values: ``rank`` outer products of one vector an axis.
+    uniform : tuple of int
+        The axes along which the kernel is known to be constant.
     batch_of : {"samples", "channels"}
         Samples must not change each other's bits; the channels of a weight gradient may be computed together.
     """
@@ -49,6 +51,7 @@ class Problem:
     overflow: Overflow = "raise"
     structure: Structure = "dense"
     rank: int = 0
+    uniform: tuple[int, ...] = ()
     batch_of: Literal["samples", "channels"] = "samples"
     device: str = "cpu"
 
@@ -59,7 +62,7 @@ class Problem:
     def _hash(self) -> int:
         return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
                      self.kernel_dtype, self.compute_dtype, self.fill, self.accuracy, self.overflow,
-                     self.structure, self.rank, self.batch_of, self.device))  # fmt: skip
+                     self.structure, self.rank, self.uniform, self.batch_of, self.device))  # fmt: skip
 
     @cached_property
     def taps(self) -> int:
