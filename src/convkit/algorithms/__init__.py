@@ -1,5 +1,29 @@
 """WAYS: one file for each algorithm; importing this room registers them with the planner, in the order of reports."""
 
-from convkit.algorithms import box, compiled, direct, dot, exact_integer, fft, gemm, overlap_save, polyphase, separable
+from convkit.algorithms import (
+    box,
+    compiled,
+    direct,
+    dot,
+    exact_integer,
+    fft,
+    gemm,
+    overlap_save,
+    polyphase,
+    rows,
+    separable,
+)
 
-__all__ = ["box", "compiled", "direct", "dot", "exact_integer", "fft", "gemm", "overlap_save", "polyphase", "separable"]
+__all__ = [
+    "box",
+    "compiled",
+    "direct",
+    "dot",
+    "exact_integer",
+    "fft",
+    "gemm",
+    "overlap_save",
+    "polyphase",
+    "rows",
+    "separable",
+]

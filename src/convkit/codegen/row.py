@@ -15,8 +15,8 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("out x w", "rows columns chunks taps out_row x_row x_step")
-"""``chunks``: how often ``lanes`` taps are taken together; ``taps``: how many are taken one by one, in the nest without
-shifts. Strides are in bytes, of either sign; ``x_step``, from tap to tap, is one number's bytes where taps are shifted."""
+"""``chunks``: how often ``lanes`` taps are taken together; ``taps``: how many the nest without shifts takes one by one.
+Strides are in bytes, of either sign; ``x_step``, from tap to tap, is one number's bytes where taps are shifted."""
 
 SCALARS = {"float32": "float", "float64": "double"}
 
@@ -87,9 +87,7 @@ class RowSchedule:
             If the tile does not fit the target's vector registers.
         """
         if self.registers > target.registers:
-            raise ValueError(
-                f"{self.name} needs {self.registers} vector registers, the target has {target.registers}"
-            )
+            raise ValueError(f"{self.name} needs {self.registers} vector registers, the target has {target.registers}")
         return _Nest(self).module()
 
 

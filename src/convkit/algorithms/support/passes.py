@@ -26,10 +26,11 @@ from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
 BLOCK = 1 << 16
-"""Samples of one tile with its halo, about: it and the sums of two passes stay in the second-level cache."""
+"""Samples of a packed tile with its halo, about: it and the sums of two passes stay in the second-level cache."""
 
-ALONG = 16
-"""Tiles are so many times longer along the last axis, compared with the kernel: rows are read as they lie."""
+ALONG = {"taps": 64, "box": 8}
+"""Tiles are so many times longer along the last axis, compared with the kernel: rows are read as they lie. Running sums
+are formed of the halo as well, so that tiles should be high."""
 
 LINE = 64
 SMALL_IMAGE = 1 << 14
@@ -131,11 +132,12 @@ class _Plane(Packed):
 # ------------------------------------------------------------------------------------------------------------- tiles
 
 
-def lengths(problem: Problem, sizes: Sequence[int]) -> list[int]:
+def lengths(problem: Problem, passes: Passes, sizes: Sequence[int], packed: bool) -> list[int]:
     """Outputs of one tile along each axis: cut where the halo costs least, until the tile fits the cache."""
     windows, found = problem.windows, list(sizes)
-    room = BLOCK * 4 // np.dtype(problem.compute_dtype).itemsize
-    favour = [1] * (len(windows) - 1) + [ALONG]
+    summed = "box" in passes.ways
+    room = (BLOCK if packed and not summed else 2 * BLOCK) * 4 // np.dtype(problem.compute_dtype).itemsize
+    favour = [1] * (len(windows) - 1) + [ALONG["box" if summed else "taps"]]
 
     def span(axis: int) -> int:
         return (found[axis] - 1) * windows[axis].stride + windows[axis].reach
@@ -144,7 +146,9 @@ def lengths(problem: Problem, sizes: Sequence[int]) -> list[int]:
         gain = [n * window.stride / window.reach / f for n, window, f in zip(found, windows, favour, strict=True)]
         axis = max((axis for axis, n in enumerate(found) if n > 1), key=gain.__getitem__, default=None)
         # A halo larger than the tile would be computed again and again: then rather leave the cache.
-        if axis is None or (found[axis] < 2 * windows[axis].reach and math.prod(map(span, range(len(windows)))) < 1 << 20):
+        if axis is None or (
+            found[axis] < 2 * windows[axis].reach and math.prod(map(span, range(len(windows)))) < 1 << 20
+        ):
             break
         found[axis] = -(-found[axis] // 2)
     return found
@@ -169,10 +173,10 @@ def _frame(problem: Problem) -> list[tuple[Box, bool]]:
     return [*found, (inner, False)]
 
 
-def tiles(problem: Problem) -> Iterator[tuple[Box, bool]]:
+def tiles(problem: Problem, passes: Passes) -> Iterator[tuple[Box, bool]]:
     """The outputs of every tile, and whether it is packed; cut by the problem alone."""
     for box, packed in _frame(problem):
-        sizes = lengths(problem, [hi - lo for lo, hi in box])
+        sizes = lengths(problem, passes, [hi - lo for lo, hi in box], packed)
         cuts = []
         for (lo, hi), length in zip(box, sizes, strict=True):
             pieces = -(-(hi - lo) // length)
@@ -184,7 +188,7 @@ def tiles(problem: Problem) -> Iterator[tuple[Box, bool]]:
 
 def scratch(problem: Problem, passes: Passes) -> int:
     """Bytes of scratch memory that one thread needs at most."""
-    return (6 if passes.terms > 1 else 3) * max(_plane(problem, tile).bytes for tile, _ in tiles(problem))
+    return (6 if passes.terms > 1 else 3) * max(_plane(problem, tile).bytes for tile, _ in tiles(problem, passes))
 
 
 def _plane(problem: Problem, tile: Box, number: int = 0) -> _Plane:
@@ -210,7 +214,9 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
         vectors += 4
     # One multiply-add of a vector in the cache is the measure of all else.
     seconds = passes.terms * outputs * vectors * 2 / machine.fused * size / 4
-    most = [min(length, window.count) for length, window in zip(_typical(problem), problem.windows, strict=True)]
+    most = [
+        min(length, window.count) for length, window in zip(_typical(problem, passes), problem.windows, strict=True)
+    ]
     halo = math.prod((n * w.stride + w.reach) / (n * w.stride) for n, w in zip(most, problem.windows, strict=True))
     number = problem.batch * math.prod(-(-w.count // n) for n, w in zip(most, problem.windows, strict=True))
     # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
@@ -219,8 +225,8 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
     return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 8e-6 + 2e-7 * number
 
 
-def _typical(problem: Problem) -> list[int]:
-    return lengths(problem, [window.count for window in problem.windows])
+def _typical(problem: Problem, passes: Passes) -> list[int]:
+    return lengths(problem, passes, [window.count for window in problem.windows], packed=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- programs
@@ -244,7 +250,7 @@ def program(
     out_at = np.arange(problem.batch, dtype=np.int64) * out_strides[0]
     steps: list[Steps] = []
     counts: list[int] = []
-    for tile, packed in tiles(problem):
+    for tile, packed in tiles(problem, passes):
         packed = packed or x_strides[-1] != np.dtype(problem.compute_dtype).itemsize
         work = _Tile(problem, passes, tables, tile, x_strides[3:], out_strides[3:], out_dtype, x_at, out_at)
         together = np.stack(work.steps(packed), axis=1)  # a task for each sample
@@ -283,7 +289,12 @@ class _Tile:
         out_strides: tuple[int, ...], out_dtype: str, x_at: Offsets, out_at: Offsets,
     ) -> None:  # fmt: skip
         self.problem, self.passes, self.tables, self.dtype = problem, passes, tables, problem.compute_dtype
-        self.windows, self.x_strides, self.out_strides, self.out_dtype = problem.windows, x_strides, out_strides, out_dtype
+        self.windows, self.x_strides, self.out_strides, self.out_dtype = (
+            problem.windows,
+            x_strides,
+            out_strides,
+            out_dtype,
+        )
         self.spans = [needed(window, outputs) for window, outputs in zip(problem.windows, tile, strict=True)]
         self.counts = [hi - lo for lo, hi in tile]
         self.x_at = x_at
