@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, Literal
 
 import numpy as np
@@ -18,12 +18,11 @@ from convkit.codegen import boxes, pool, row
 from convkit.codegen import direct as column
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, X, Steps
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.codegen.weights import Order, order_for, taps
 from convkit.planner.algorithm import Array
 from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
-from convkit.spec.window import Window
 
 BLOCK = 1 << 16
 """Samples of a packed tile with its halo, about: it and the sums of two passes stay in the second-level cache."""
@@ -181,7 +180,7 @@ def tiles(problem: Problem, passes: Passes) -> Iterator[tuple[Box, bool]]:
         for (lo, hi), length in zip(box, sizes, strict=True):
             pieces = -(-(hi - lo) // length)
             edges = [lo + (hi - lo) * piece // pieces for piece in range(pieces + 1)]
-            cuts.append(list(zip(edges, edges[1:], strict=False)))
+            cuts.append(list(pairwise(edges)))
         for tile in product(*cuts):
             yield tile, packed
 
