@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of
+from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of, stored_type
 from convkit.codegen.boxes import additions
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
@@ -61,6 +61,10 @@ class Box:
             additions(window.kernel) if axis in axes else window.kernel for axis, window in enumerate(problem.windows)
         )
         return summation_bound(problem, terms + 4 * len(problem.windows) + 8)
+
+    def stores(self, problem: Problem) -> str:
+        """What `run` writes."""
+        return stored_type(problem)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[0, 0, 0]

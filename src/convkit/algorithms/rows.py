@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of
+from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of, stored_type
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine
@@ -53,6 +53,10 @@ class Rows:
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
+
+    def stores(self, problem: Problem) -> str:
+        """What `run` writes."""
+        return stored_type(problem)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         first = [np.ones(1) for _ in problem.windows[:-1]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support.blocks import Range, block_size, extended, needed, tap_slices, tile_lengths, tiles
-from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of
+from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of, stored_type
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
@@ -75,6 +75,10 @@ class Separable:
         # The factors reproduce the kernel within a few u of its norm; each term is bounded by norms.
         u = unit_roundoff(problem.compute_dtype)
         return ErrorBound("norm", one.factor * max(1, problem.rank) ** 0.5 + 8 * math.sqrt(problem.taps) * u)
+
+    def stores(self, problem: Problem) -> str:
+        """What `run` writes."""
+        return stored_type(problem) if _native(problem) else problem.compute_dtype
 
     def _passes(self, problem: Problem) -> Passes:
         return Passes.along(problem, max(1, problem.rank))

@@ -44,6 +44,9 @@ READABLE = {
 }  # fmt: skip
 """Types that tiles are converted from."""
 
+UNSURE = {"float16", "bfloat16", "float32", "float64"}
+"""Types that may hold a NaN."""
+
 Way = Literal["taps", "box", "none"]
 Box = tuple[Range, ...]
 
@@ -99,6 +102,15 @@ class Passes:
                     vector = _order(problem, axis).pack(vector.reshape(1, -1, 1))[0]
                 packed.append(vector)
         return np.concatenate([*packed, [scale]]).astype(problem.compute_dtype)
+
+
+def stored_type(problem: Problem) -> str:
+    """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
+    result = problem.result_dtype
+    if result not in READABLE - {"bool"}:
+        return problem.compute_dtype
+    whole = np.dtype(result).kind in "iu" if result != "bfloat16" else False
+    return problem.compute_dtype if whole and problem.input_dtype in UNSURE else result
 
 
 def can_be_compiled(problem: Problem) -> bool:
