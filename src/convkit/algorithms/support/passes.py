@@ -17,7 +17,7 @@ from convkit.algorithms.support.packing import Offsets, Packed, Source, packing,
 from convkit.codegen import boxes, pool, row
 from convkit.codegen import direct as column
 from convkit.codegen.library import address_of, this_machine
-from convkit.codegen.program import Program, Tables
+from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.codegen.weights import Order, order_for, taps
 from convkit.planner.algorithm import Array
@@ -59,7 +59,7 @@ class Passes:
     ----------
     ways : tuple of str
         ``"taps"``: a multiply-add for each element of the factor; ``"box"``: a running sum; ``"none"``: nothing, where
-        the kernel has one element. The last axis is never ``"none"``.
+        the kernel has one element and leaves none out. The last axis is never ``"none"``.
     terms : int
         How many outer products are summed; boxes have one.
     """
@@ -76,10 +76,12 @@ class Passes:
     def along(cls, problem: Problem, terms: int = 1, uniform: Sequence[int] = ()) -> Passes:
         """Running sums along the axes ``uniform``, taps along all others."""
         last = len(problem.windows) - 1
-        ways: list[Way] = [
-            ("taps" if axis == last else "none") if window.kernel == 1 else "box" if axis in uniform else "taps"
-            for axis, window in enumerate(problem.windows)
-        ]
+        ways: list[Way] = []
+        for axis, window in enumerate(problem.windows):
+            if window.kernel == 1:
+                ways.append("none" if axis < last and window.stride == 1 else "taps")
+            else:
+                ways.append("box" if axis in uniform else "taps")
         return cls(tuple(ways), terms)
 
     def weights(self, problem: Problem, factors: Sequence[Sequence[Array]]) -> Array:
@@ -259,16 +261,12 @@ def program(
     tables = Tables()
     x_at = np.arange(problem.batch, dtype=np.int64) * x_strides[0]
     out_at = np.arange(problem.batch, dtype=np.int64) * out_strides[0]
-    steps: list[Steps] = []
-    counts: list[int] = []
+    pieces: list[list[Steps]] = []
     for tile, packed in tiles(problem, passes):
         packed = packed or x_strides[-1] != np.dtype(problem.compute_dtype).itemsize
         work = _Tile(problem, passes, tables, tile, x_strides[3:], out_strides[3:], out_dtype, x_at, out_at)
-        together = np.stack(work.steps(packed), axis=1)  # a task for each sample
-        steps.append(together.reshape(-1, together.shape[-1]))
-        counts += [together.shape[1]] * problem.batch
-    starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-    return Program(np.concatenate(steps), starts, tables.array(), scratch(problem, passes))
+        pieces.append(work.steps(packed))
+    return join(pieces, tables.array(), scratch(problem, passes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
