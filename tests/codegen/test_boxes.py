@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_the_digits_are_taken_two_at_a_time() -> None:
         passes = boxes.passes_for(size)
         assert passes[0].neighbours == 1
         assert passes[-1].formed == size
-        assert all(a.formed == b.neighbours for a, b in zip(passes, passes[1:], strict=False))
+        assert all(a.formed == b.neighbours for a, b in pairwise(passes))
         assert sum(len(each.digits) for each in passes) == size.bit_length() - 1
         added = sum(1 + int(digit) for each in passes for digit in each.digits)
         assert added <= boxes.additions(size)

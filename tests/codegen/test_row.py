@@ -16,6 +16,7 @@ from convkit.codegen.program import join
 from convkit.codegen.step import KERNEL, OUT, X
 from tests.codegen.isa import TARGETS, written
 
+DTYPES = ("float32", "float64")
 ADD = {"avx512": r"vfmadd\w+p[sd]\t.*%zmm", "avx2": r"vfmadd\w+p[sd]\t.*%ymm", "neon": r"fmla\t.*v\d+\.(?:4s|2d)"}
 
 
@@ -59,9 +60,7 @@ def test_every_tail(dtype: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.integers(1, 6), st.integers(1, 300), st.integers(1, 80), st.integers(1, 5), st.sampled_from(["float32", "float64"])
-)  # fmt: skip
+@given(st.integers(1, 6), st.integers(1, 300), st.integers(1, 80), st.integers(1, 5), st.sampled_from(DTYPES))
 def test_any_size(rows: int, columns: int, taps: int, dilation: int, dtype: str) -> None:
     assert_right(rows, columns, taps, dtype, dilation)
 

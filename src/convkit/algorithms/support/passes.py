@@ -407,7 +407,7 @@ class _Tile:
                         columns=columns, blocks=order.full, last_blocks=len(order.blocks) - order.full,
                         out_plane=0 if plane is None else out.strides[plane],
                         x_plane=0 if plane is None else here.strides[plane], w_plane=0,
-                        out_row=images * out.strides[axis], x_row=images * x_row, x_step=self.item,
+                        out_row=images * out.strides[axis], x_row=images * x_row, x_step=self.item, lead=0,
                     )
                 )  # fmt: skip
 
