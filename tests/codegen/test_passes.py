@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 import convkit as ck
 from convkit.algorithms import box, rows
 from convkit.algorithms.support import passes
+from convkit.codegen.arithmetic import CONVERTED
+from convkit.codegen.direct import schedule_for
 from convkit.errors import AccuracyError
+from tests.codegen.isa import TARGETS, written
 from tests.oracle.strategies import Case, random_array
 from tests.oracle.test_algorithms import assert_within_bound_of_sums
 
@@ -220,3 +223,14 @@ def test_the_workspace_is_bounded() -> None:
             k = product(kernel, "float32", uniform)
             convolver = ck.Convolver(k, mode="same", method=method)
             assert convolver.plan((4000, 4100), "float32").workspace <= 40e6 * ck.num_threads()
+
+
+@pytest.mark.parametrize("isa", ["avx512", "neon"])
+def test_converted_samples_stay_in_registers(isa: str) -> None:
+    target = TARGETS[isa]
+    assert target is not None
+    for source in CONVERTED:
+        for rows_of_kernel in (3, 4, 5, 7):
+            text, spilled = written(schedule_for(target, f"{source}_float32", rows_of_kernel), isa)
+            assert spilled == [], source
+            assert len(text) < 1 << 17

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -25,7 +26,7 @@ def along(x: np.ndarray, w: np.ndarray, out: np.ndarray, dilation: int = 1) -> N
     schedule = row.row_schedule_for(library.this_machine(), x.dtype.name, len(w), dilation)
     steps = row.ARGUMENTS.steps(
         library.address_of(schedule), 1, out=(OUT, 0), x=(X, 0), w=(KERNEL, 0), rows=len(out), columns=out.shape[1],
-        out_row=out.strides[0], x_row=x.strides[0], x_step=dilation * x.itemsize, **schedule.counts(len(w)),
+        out_row=out.strides[0], x_row=x.strides[0], x_step=dilation * x.itemsize, lead=0, **schedule.counts(len(w)),
     )  # fmt: skip
     pool.run(join([[steps]], np.zeros(1, np.int64), 0), [a.ctypes.data for a in (out, x, w)])
 
@@ -122,10 +123,60 @@ def test_a_step_is_called_with_two_pointers() -> None:
     schedule = row.row_schedule_for(library.this_machine(), "float64", 2)
     steps = row.ARGUMENTS.steps(
         library.address_of(schedule), 1, out=(OUT, 16), x=(X, 8), w=(KERNEL, 0), rows=1, columns=20, out_row=0, x_row=0,
-        x_step=8, **schedule.counts(2),
+        x_step=8, lead=0, **schedule.counts(2),
     )  # fmt: skip
     bases = (ctypes.c_int64 * 4)(0, out.ctypes.data, x.ctypes.data, w.ctypes.data)
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(steps[0, 0]))
     function(ctypes.addressof(bases), steps.ctypes.data + 8)
     assert np.array_equal(out[2:22], x[1:21] + 10 * x[2:22])
     assert not out[[0, 1, *range(22, 40)]].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [127, 128, 131, 300, 1023])
+def test_streamed_results(dtype: str, columns: int) -> None:
+    """Past the caches where lines of them are whole; the same numbers wherever the first line begins."""
+    lanes = 64 // np.dtype(dtype).itemsize
+    x, w = random(3, columns + 20, dtype), random(1, 21, dtype)[0]
+    expected_bits = np.zeros((3, columns), dtype)
+    along(x, w, expected_bits)
+    for lead in (0, 1, lanes - 1):
+        schedule = replace(row.row_schedule_for(library.this_machine(), dtype, 21), results="streamed")
+        memory = np.full((3, 1200), -5, dtype)
+        first = -(memory.ctypes.data // memory.itemsize) % lanes + lanes - lead
+        out = memory[:, first : first + columns]
+        steps = row.ARGUMENTS.steps(
+            library.address_of(schedule), 1, out=(OUT, 0), x=(X, 0), w=(KERNEL, 0), rows=3, columns=columns,
+            out_row=out.strides[0], x_row=x.strides[0], x_step=x.itemsize, lead=lead, **schedule.counts(21),
+        )  # fmt: skip
+        pool.run(join([[steps]], np.zeros(1, np.int64), 0), [a.ctypes.data for a in (out, x, w)])
+        assert out.tobytes() == expected_bits.tobytes()
+        assert (memory[:, :first] == -5).all()
+        assert (memory[:, first + columns :] == -5).all()
+
+
+@pytest.mark.parametrize("stored", ["uint8", "int16", "float16", "float64"])
+def test_results_of_another_type(stored: str) -> None:
+    x, w = random(2, 330, "float32") * 90, random(1, 7, "float32")[0]
+    sums, out = np.zeros((2, 324), "float32"), np.zeros((2, 324), stored)
+    along(x, w, sums)
+    schedule = row.row_schedule_for(library.this_machine(), "float32", 7, 1, stored)
+    for columns in (324, 130, 65, 17, 9):
+        steps = row.ARGUMENTS.steps(
+            library.address_of(schedule), 1, out=(OUT, 0), x=(X, 0), w=(KERNEL, 0), rows=2, columns=columns,
+            out_row=out.strides[0], x_row=x.strides[0], x_step=4, lead=0, **schedule.counts(7),
+        )  # fmt: skip
+        out[...] = 77
+        pool.run(join([[steps]], np.zeros(1, np.int64), 0), [a.ctypes.data for a in (out, x, w)])
+        kind = np.dtype(stored)
+        rounded = np.clip(np.rint(sums), *_limits(kind)) if kind.kind in "iu" else sums
+        assert np.array_equal(out[:, :columns], rounded[:, :columns].astype(stored))
+        assert (out[:, columns:] == 77).all()
+
+
+def random(rows: int, columns: int, dtype: str) -> np.ndarray:
+    return np.random.default_rng(columns).standard_normal((rows, columns)).astype(dtype)
+
+
+def _limits(kind: np.dtype) -> tuple[int, int]:
+    return int(np.iinfo(kind).min), int(np.iinfo(kind).max)

@@ -8,15 +8,18 @@ together from two neighbours in registers; the rest is loaded, so that both ways
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
+from convkit.codegen.numbers import Element, narrow
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("out x w", "rows columns chunks taps out_row x_row x_step")
+ARGUMENTS = Arguments.of("out x w", "rows columns chunks taps out_row x_row x_step lead")
 """``chunks``: how often ``lanes`` taps are taken together; ``taps``: how many the nest without shifts takes one by one.
-Strides are in bytes, of either sign; ``x_step``, from tap to tap, is one number's bytes where taps are shifted."""
+Strides are in bytes, of either sign; ``x_step``, from tap to tap, is one number's bytes where taps are shifted.
+``lead``: columns before the first that begins a line of the cache; only streamed results need it."""
 
 SCALARS = {"float32": "float", "float64": "double"}
 
@@ -46,18 +49,25 @@ class RowSchedule:
         Vectors of the wide tile; others are half as wide, and one vector wide.
     rest : int or None
         Taps after the last whole chunk; None for the nest whose taps are loaded one by one, any distance apart.
+    stored : str
+        What the sums are stored as, by NumPy's name, rounded once and saturated; the type of the sums if empty.
+    results : {"cached", "streamed"}
+        Streamed results are written past the caches, so that memory need not be read before it is written.
     """
 
     dtype: ElementType
     lanes: int
     vectors: int
     rest: int | None
+    stored: str = ""
+    results: Literal["cached", "streamed"] = "cached"
 
     @property
     def name(self) -> str:
-        """``row_<type>_<lanes>l_<vectors>_<rest>``, or ``..._taps``."""
+        """``row_<type>_<lanes>l_<vectors>_<rest>[_<stored>][_streamed]``, or ``..._taps...``."""
         kind = {"float32": "f32", "float64": "f64"}[self.dtype]
-        return f"row_{kind}_{self.lanes}l_{self.vectors}_{'taps' if self.rest is None else self.rest}"
+        ending = ("_" + self.stored) * bool(self.stored) + "_streamed" * (self.results == "streamed")
+        return f"row_{kind}_{self.lanes}l_{self.vectors}_{'taps' if self.rest is None else self.rest}{ending}"
 
     @property
     def registers(self) -> int:
@@ -88,22 +98,23 @@ class RowSchedule:
         """
         if self.registers > target.registers:
             raise ValueError(f"{self.name} needs {self.registers} vector registers, the target has {target.registers}")
-        return _Nest(self).module()
+        return _Nest(self, target).module()
 
 
-def row_schedule_for(target: Target, dtype: ElementType, kernel: int, step: int = 1) -> RowSchedule:
-    """The loop nest for ``kernel`` taps that stand ``step`` samples apart."""
+def row_schedule_for(target: Target, dtype: ElementType, kernel: int, step: int = 1, stored: str = "") -> RowSchedule:
+    """The loop nest for ``kernel`` taps that stand ``step`` samples apart; what the sums are ``stored`` as."""
     scalar = SCALARS[dtype]
     lanes = target.vector_bytes // ITEM_BYTES[scalar]
     shifts = target.vector_bytes == 64 and step == 1
-    return RowSchedule(dtype, lanes, 8, kernel % lanes if shifts else None)
+    return RowSchedule(dtype, lanes, 8, kernel % lanes if shifts else None, "" if stored == dtype else stored)
 
 
 class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
-    def __init__(self, schedule: RowSchedule) -> None:
-        self.s, self.w = schedule, Writer()
+    def __init__(self, schedule: RowSchedule, target: Target) -> None:
+        self.s, self.w, self.target = schedule, Writer(), target
+        self.sums, self.stored = Element(schedule.dtype), Element(schedule.stored or schedule.dtype)
         self.kind = Vector(schedule.lanes, SCALARS[schedule.dtype])
         self.whole = Vector(schedule.lanes, {"float": "i32", "double": "i64"}[self.kind.scalar])
 
@@ -116,19 +127,36 @@ class _Nest:
             if least == 0:
                 self.tile(rows["out"], rows["x"], 1, w.lanes_below(self.kind, a["columns"]))
                 return
-            along = w.loop("column", a["columns"], step=least)
-            column = w.smallest(along.index, w.subtract(a["columns"], least))
-            out, x = (w.element(rows[name], column, self.kind.scalar) for name in ("out", "x"))
-            self.tile(out, x, least // s.lanes, None)
+            width = s.vectors * s.lanes
+            if s.results == "streamed" and least == width:
+                before = w.loop("before", a["lead"], step=s.lanes)
+                self.tile(*self.at(rows, before.index), 1, None)
+                before.close()
+                whole = w.loop("line", w.subtract(a["columns"], w.add(a["lead"], width - 1)), step=width)
+                self.tile(*self.at(rows, w.add(whole.index, a["lead"])), s.vectors, None, "streamed")
+                whole.close()
+                done, least = w.add(whole.index, a["lead"]), width // 2
+            else:
+                done = "0"
+            along = w.loop("column", w.subtract(a["columns"], done), step=least)
+            column = w.smallest(w.add(done, along.index), w.subtract(a["columns"], least))
+            self.tile(*self.at(rows, column), least // s.lanes, None)
             along.close()
 
         sizes = [(n * s.lanes, name) for n, name in ((s.vectors, "wide"), (s.vectors // 2, "half"), (1, "narrow"))]
         w.choose(a["columns"], [*sizes, (0, "masked")], tiles)
         rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in ("out", "x")})
+        if s.results == "streamed" and self.target.triple.startswith(("x86_64", "amd64")):
+            w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
         w.line("ret void")
         return w.function(s.name, SIGNATURE)
 
-    def tile(self, out: str, x: str, vectors: int, mask: str | None) -> None:
+    def at(self, rows: Loop, column: str) -> tuple[str, str]:
+        """Where a column lies, in the results and in the samples."""
+        w = self.w
+        return w.element(rows["out"], column, self.stored.stored), w.element(rows["x"], column, self.kind.scalar)
+
+    def tile(self, out: str, x: str, vectors: int, mask: str | None, results: str = "cached") -> None:
         """One register tile: zero sums, every tap, then the sums are stored."""
         w, s = self.w, self.s
         sums, weights = ["zeroinitializer"] * vectors, self.a["w"]
@@ -140,8 +168,13 @@ class _Nest:
         else:
             sums, x, weights = self.chunks(x, weights, sums)
             sums = self.shifted(x, weights, sums, s.rest)
+        kind = Vector(s.lanes, self.stored.stored)
         for v in range(vectors):
-            w.store(self.kind, sums[v], w.offset(out, v * self.kind.bytes), mask)
+            value, place = narrow(w, sums[v], s.lanes, self.sums, self.stored), w.offset(out, v * kind.bytes)
+            if results == "streamed":
+                w.stream(kind, value, place)
+            else:
+                w.store(kind, value, place, mask)
 
     def chunks(self, x: str, weights: str, sums: list[str]) -> tuple[list[str], str, str]:
         """All whole chunks of taps: what the sums are after them, and where samples and weights go on."""

@@ -13,9 +13,10 @@ import numpy as np
 
 from convkit import threads
 from convkit.algorithms.support.blocks import Range, needed
-from convkit.algorithms.support.packing import Offsets, Packed, Source, packing, unpacking
+from convkit.algorithms.support.packing import Offsets, Packed, Source, item_bytes, packing, unpacking
 from convkit.codegen import boxes, pool, row
 from convkit.codegen import direct as column
+from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
@@ -34,6 +35,9 @@ are formed of the halo as well, so that tiles should be high."""
 LINE = 64
 SMALL_IMAGE = 1 << 14
 """Outputs of an image whose tiles are all packed: its border is a large part of it."""
+
+STREAMED = 1 << 23
+"""Bytes of a result that does not stay in any cache: it is written past them."""
 
 FOR_THREADS = 3e-5
 """Seconds of work below which a second thread is not worth waking."""
@@ -125,10 +129,23 @@ def can_be_compiled(problem: Problem) -> bool:
     )
 
 
-def _order(problem: Problem, axis: int) -> Order:
+def _order(problem: Problem, axis: int, arithmetic: str = "") -> Order:
     window = problem.windows[axis]
     apart = window.stride // math.gcd(window.stride, window.dilation)
-    return order_for((window.kernel, 1), problem.compute_dtype, (apart, 1))
+    return order_for((window.kernel, 1), arithmetic or problem.compute_dtype, (apart, 1))
+
+
+def _in_place(problem: Problem, passes: Passes) -> str:
+    """The arithmetic by which the first pass reads samples where they lie; empty if they have to be packed."""
+    if len(problem.windows) > 2:
+        return ""
+    if problem.input_dtype == problem.compute_dtype:
+        return problem.compute_dtype
+    converted = f"{problem.input_dtype}_{problem.compute_dtype}"
+    if converted not in ARITHMETIC or len(passes.ways) < 2 or passes.ways[0] != "taps":
+        return ""
+    # Converting takes registers of its own: where there are few, sums would be put on the stack.
+    return converted if this_machine().registers >= 32 else ""
 
 
 class _Plane(Packed):
@@ -167,11 +184,11 @@ def lengths(problem: Problem, passes: Passes, sizes: Sequence[int], packed: bool
     return found
 
 
-def _frame(problem: Problem) -> list[tuple[Box, bool]]:
+def _frame(problem: Problem, passes: Passes) -> list[tuple[Box, bool]]:
     """The outputs as boxes, and whether they are packed: those whose windows leave the input, and all others."""
     windows = problem.windows
     whole = tuple((0, window.count) for window in windows)
-    if problem.input_dtype != problem.compute_dtype or len(windows) > 2 or problem.outputs <= SMALL_IMAGE:
+    if not _in_place(problem, passes) or problem.outputs <= SMALL_IMAGE:
         return [(whole, True)]
     found: list[tuple[Box, bool]] = []
     inner: Box = ()
@@ -188,7 +205,7 @@ def _frame(problem: Problem) -> list[tuple[Box, bool]]:
 
 def tiles(problem: Problem, passes: Passes) -> Iterator[tuple[Box, bool]]:
     """The outputs of every tile, and whether it is packed; cut by the problem alone."""
-    for box, packed in _frame(problem):
+    for box, packed in _frame(problem, passes):
         sizes = lengths(problem, passes, [hi - lo for lo, hi in box], packed)
         cuts = []
         for (lo, hi), length in zip(box, sizes, strict=True):
@@ -247,7 +264,8 @@ def _typical(problem: Problem, passes: Passes) -> list[int]:
 
 def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: Array) -> None:
     """Write the result for ``x`` into ``out``, which may have any type that sums are stored as."""
-    work = program(problem, passes, x.strides, out.strides, out.dtype.name)
+    line = out.ctypes.data % LINE if out.nbytes >= STREAMED and out.ctypes.data % out.itemsize == 0 else None
+    work = program(problem, passes, x.strides, out.strides, out.dtype.name, line)
     _, seconds = seconds_of(problem, passes, DEFAULT)
     count = threads.num_threads() if seconds > FOR_THREADS else 1
     pool.run(work, (out.ctypes.data, x.ctypes.data, weights.ctypes.data), count)
@@ -255,16 +273,17 @@ def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: 
 
 @lru_cache(maxsize=256)
 def program(
-    problem: Problem, passes: Passes, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str
-) -> Program:
-    """Everything about a call but its arrays."""
+    problem: Problem, passes: Passes, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str,
+    line: int | None = None,
+) -> Program:  # fmt: skip
+    """Everything about a call but its arrays; ``line``: where in a line of the cache streamed results begin."""
     tables = Tables()
     x_at = np.arange(problem.batch, dtype=np.int64) * x_strides[0]
     out_at = np.arange(problem.batch, dtype=np.int64) * out_strides[0]
     pieces: list[list[Steps]] = []
     for tile, packed in tiles(problem, passes):
-        packed = packed or x_strides[-1] != np.dtype(problem.compute_dtype).itemsize
-        work = _Tile(problem, passes, tables, tile, x_strides[3:], out_strides[3:], out_dtype, x_at, out_at)
+        packed = packed or x_strides[-1] != item_bytes(problem.input_dtype)
+        work = _Tile(problem, passes, tables, tile, x_strides[3:], out_strides[3:], out_dtype, x_at, out_at, line)
         pieces.append(work.steps(packed))
     return join(pieces, tables.array(), scratch(problem, passes))
 
@@ -296,6 +315,7 @@ class _Tile:
     def __init__(
         self, problem: Problem, passes: Passes, tables: Tables, tile: Box, x_strides: tuple[int, ...],
         out_strides: tuple[int, ...], out_dtype: str, x_at: Offsets, out_at: Offsets,
+        line: int | None,
     ) -> None:  # fmt: skip
         self.problem, self.passes, self.tables, self.dtype = problem, passes, tables, problem.compute_dtype
         self.windows, self.x_strides, self.out_strides, self.out_dtype = (
@@ -307,6 +327,8 @@ class _Tile:
         self.spans = [needed(window, outputs) for window, outputs in zip(problem.windows, tile, strict=True)]
         self.counts = [hi - lo for lo, hi in tile]
         self.x_at = x_at
+        aligned = all(stride % LINE == 0 for stride in out_strides[:-1]) and len(out_at) == 1
+        self.line = line if aligned and out_dtype == self.dtype else None
         self.out_at = out_at + sum(lo * stride for (lo, _), stride in zip(tile, out_strides, strict=True))
         self.item = np.dtype(self.dtype).itemsize
         self.planes = [_plane(problem, tile, number) for number in range(6)]
@@ -316,7 +338,7 @@ class _Tile:
     def steps(self, packed: bool) -> list[Steps]:
         """Groups of steps in their order, one row a sample."""
         if packed:
-            source = Source(self.problem.input_dtype, self.x_strides, self.source_item)
+            source = Source(self.problem.input_dtype, self.x_strides, item_bytes(self.problem.input_dtype))
             self.done += packing(
                 self.tables, self.windows, self.spans, source, self.planes[0], self.dtype, self.problem.fill, self.x_at
             )
@@ -324,7 +346,10 @@ class _Tile:
         else:
             first = sum(lo * stride for (lo, _), stride in zip(self.spans, self.x_strides, strict=True))
             begin = _Here(X, self.x_at + first, self.x_strides[:-1])
-        stored_here = self.out_dtype == self.dtype and (self.out_strides[-1] == self.item or self.counts[-1] == 1)
+        neighbours = self.out_strides[-1] == item_bytes(self.out_dtype) or self.counts[-1] == 1
+        # A row of taps stores any type; running sums and sums of several terms store their own.
+        any_type = self.passes.terms == 1 and self.passes.ways[-1] == "taps"
+        stored_here = neighbours and (any_type or self.out_dtype == self.dtype)
         if self.passes.terms == 1:
             self.term(begin, 0, None if stored_here else 1)
             result = 1
@@ -333,11 +358,6 @@ class _Tile:
         if not stored_here:
             self.unpack(self.scratch(result))
         return self.done
-
-    @property
-    def source_item(self) -> int:
-        dtype = self.problem.input_dtype
-        return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
     def scratch(self, number: int) -> _Here:
         plane = self.planes[number]
@@ -385,7 +405,8 @@ class _Tile:
 
     def columns(self, axis: int, here: _Here, out: _Here, weights: int) -> None:
         """Taps along an axis before the last: rows of sums, each as long as everything after the axis."""
-        window, order, extents = self.windows[axis], _order(self.problem, axis), self.extents
+        window, extents = self.windows[axis], self.extents
+        order = _order(self.problem, axis, _in_place(self.problem, self.passes) if here.base == X else "")
         stride = here.strides[axis]
         taps_at = self.tables.add(taps(order, [[j * window.dilation * stride for j in range(window.kernel)], [0]]))
         # Rows a dilation apart form an image of their own, whose kernel rows are neighbours.
@@ -415,13 +436,18 @@ class _Tile:
         """Taps along the last axis."""
         window = self.windows[-1]
         dtype = "float32" if self.dtype == "float32" else "float64"
-        schedule = row.row_schedule_for(this_machine(), dtype, window.kernel, window.dilation)
+        stored = self.out_dtype if out is None else ""
+        schedule = row.row_schedule_for(this_machine(), dtype, window.kernel, window.dilation, stored)
+        lead = 0
+        if out is None and self.line is not None:
+            schedule = replace(schedule, results="streamed")
+            lead = -(self.line + int(self.out_at[0])) % LINE // self.item
         for rows, target, source in self.targets(out, here):
             self.done.append(
                 row.ARGUMENTS.steps(
                     address_of(schedule), self.problem.batch, out=target.place, x=source.place, w=(KERNEL, weights),
                     rows=rows, columns=self.counts[-1], out_row=target.row, x_row=source.row,
-                    x_step=window.dilation * self.item, **schedule.counts(window.kernel),
+                    x_step=window.dilation * self.item, lead=lead, **schedule.counts(window.kernel),
                 )
             )  # fmt: skip
 
