@@ -14,7 +14,7 @@ import numpy as np
 from convkit import threads
 from convkit.algorithms.support.blocks import Range, needed
 from convkit.algorithms.support.packing import Offsets, Packed, Source, item_bytes, packing, unpacking
-from convkit.codegen import boxes, pool, row
+from convkit.codegen import boxes, pool, row, sliding
 from convkit.codegen import direct as column
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.library import address_of, this_machine
@@ -142,10 +142,23 @@ def _in_place(problem: Problem, passes: Passes) -> str:
     if problem.input_dtype == problem.compute_dtype:
         return problem.compute_dtype
     converted = f"{problem.input_dtype}_{problem.compute_dtype}"
+    if _slides(problem, passes):
+        return converted
     if converted not in ARITHMETIC or len(passes.ways) < 2 or passes.ways[0] != "taps":
         return ""
     # Converting takes registers of its own: where there are few, sums would be put on the stack.
     return converted if this_machine().registers >= 32 else ""
+
+
+def _slides(problem: Problem, passes: Passes) -> bool:
+    """Whether the first pass is a running sum of integers that lie in place: exact, whatever is added when."""
+    window = problem.windows[0]
+    return (
+        len(passes.ways) == 2
+        and passes.ways[0] == "box"
+        and window.dilation == 1
+        and sliding.exact(problem.input_dtype, problem.compute_dtype, window.kernel)
+    )
 
 
 class _Plane(Packed):
@@ -396,6 +409,9 @@ class _Tile:
             elif way == "taps":
                 assert after is not None
                 self.columns(axis, here, after, weights)
+            elif way == "box" and here.base == X and _slides(self.problem, self.passes):
+                assert after is not None
+                self.slide(here, after)
             elif way == "box":
                 self.box(axis, here, [plane for plane in spare if plane != after], after)
             if way != "none" and after is not None:
@@ -431,6 +447,16 @@ class _Tile:
                         out_row=images * out.strides[axis], x_row=images * x_row, x_step=self.item, lead=0,
                     )
                 )  # fmt: skip
+
+    def slide(self, here: _Here, out: _Here) -> None:
+        """A running sum of integers along the first of two axes, converted on the way."""
+        kernel = sliding.sliding_for(this_machine(), self.problem.input_dtype, self.dtype)
+        self.done.append(
+            sliding.ARGUMENTS.steps(
+                address_of(kernel), self.problem.batch, out=out.place, x=here.place, rows=self.counts[0],
+                columns=self.extents[1], size=self.windows[0].kernel, out_row=out.row, x_row=here.row,
+            )
+        )  # fmt: skip
 
     def rows(self, here: _Here, out: _Here | None, weights: int) -> None:
         """Taps along the last axis."""
