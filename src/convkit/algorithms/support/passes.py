@@ -161,6 +161,18 @@ def _slides(problem: Problem, passes: Passes) -> bool:
     )
 
 
+def _slides_along(problem: Problem, passes: Passes) -> bool:
+    """Whether the second pass is one as well, on sums that were left in 32 bits."""
+    area = math.prod(window.kernel for window in problem.windows)
+    return (
+        _slides(problem, passes)
+        and passes.ways[1] == "box"
+        and problem.windows[1].dilation == 1
+        and problem.compute_dtype == "float32"
+        and sliding.exact(problem.input_dtype, "float32", area)
+    )
+
+
 class _Plane(Packed):
     """A tile in scratch memory, its rows an odd number of cache lines apart: they fall into different sets."""
 
@@ -346,22 +358,32 @@ class _Tile:
         self.item = np.dtype(self.dtype).itemsize
         self.planes = [_plane(problem, tile, number) for number in range(6)]
         self.row = self.planes[0].row
+        self.scale_at = self.item * passes.terms * sum(window.kernel for window in problem.windows)
+        self.raw = self.problem.input_dtype != self.dtype
         self.done: list[Steps] = []
 
     def steps(self, packed: bool) -> list[Steps]:
-        """Groups of steps in their order, one row a sample."""
+        """Groups of steps in their order, one row a sample.
+
+        Packed tiles are of the type that the first pass reads: that of the sums, or the input's (``raw``).
+        """
         if packed:
             source = Source(self.problem.input_dtype, self.x_strides, item_bytes(self.problem.input_dtype))
+            constant = any("constant" in window.sides for window in self.windows)
+            self.raw = _in_place(self.problem, self.passes) not in ("", self.dtype) and not constant
+            dtype = self.problem.input_dtype if self.raw else self.dtype
+            plane = replace(self.planes[0], item=item_bytes(dtype))
             self.done += packing(
-                self.tables, self.windows, self.spans, source, self.planes[0], self.dtype, self.problem.fill, self.x_at
+                self.tables, self.windows, self.spans, source, plane, dtype, self.problem.fill, self.x_at
             )
-            begin = self.scratch(0)
+            begin = _Here(SCRATCH, plane.place, plane.strides)
         else:
             first = sum(lo * stride for (lo, _), stride in zip(self.spans, self.x_strides, strict=True))
             begin = _Here(X, self.x_at + first, self.x_strides[:-1])
         neighbours = self.out_strides[-1] == item_bytes(self.out_dtype) or self.counts[-1] == 1
-        # A row of taps stores any type; running sums and sums of several terms store their own.
-        any_type = self.passes.terms == 1 and self.passes.ways[-1] == "taps"
+        # A row of taps stores any type, as sliding sums do; other running sums and sums of terms store their own.
+        slid = self.raw and _slides_along(self.problem, self.passes)
+        any_type = (self.passes.terms == 1 and self.passes.ways[-1] == "taps") or slid
         stored_here = neighbours and (any_type or self.out_dtype == self.dtype)
         if self.passes.terms == 1:
             self.term(begin, 0, None if stored_here else 1)
@@ -397,6 +419,7 @@ class _Tile:
         # The first plane is the input of every term, and must not be written to where there are several.
         free = [number for number in ((1, 2) if self.passes.terms > 1 else (0, 2, 1)) if number != target]
         planes = [self.scratch(number) for number in [*free, *([target] if target in (1, 2) else [])]]
+        slid = False
         for axis, way in enumerate(self.passes.ways):
             last = axis == len(self.passes.ways) - 1
             spare = [plane for plane in planes if plane != here]
@@ -409,9 +432,12 @@ class _Tile:
             elif way == "taps":
                 assert after is not None
                 self.columns(axis, here, after, weights)
-            elif way == "box" and here.base == X and _slides(self.problem, self.passes):
+            elif way == "box" and axis == 0 and self.raw and _slides(self.problem, self.passes):
                 assert after is not None
                 self.slide(here, after)
+                slid = _slides_along(self.problem, self.passes)
+            elif way == "box" and slid:
+                self.slide_along(here, after)
             elif way == "box":
                 self.box(axis, here, [plane for plane in spare if plane != after], after)
             if way != "none" and after is not None:
@@ -422,7 +448,7 @@ class _Tile:
     def columns(self, axis: int, here: _Here, out: _Here, weights: int) -> None:
         """Taps along an axis before the last: rows of sums, each as long as everything after the axis."""
         window, extents = self.windows[axis], self.extents
-        order = _order(self.problem, axis, _in_place(self.problem, self.passes) if here.base == X else "")
+        order = _order(self.problem, axis, _in_place(self.problem, self.passes) if axis == 0 and self.raw else "")
         stride = here.strides[axis]
         taps_at = self.tables.add(taps(order, [[j * window.dilation * stride for j in range(window.kernel)], [0]]))
         # Rows a dilation apart form an image of their own, whose kernel rows are neighbours.
@@ -450,13 +476,26 @@ class _Tile:
 
     def slide(self, here: _Here, out: _Here) -> None:
         """A running sum of integers along the first of two axes, converted on the way."""
-        kernel = sliding.sliding_for(this_machine(), self.problem.input_dtype, self.dtype)
+        left = "int32" if _slides_along(self.problem, self.passes) else self.dtype
+        kernel = sliding.sliding_for(this_machine(), self.problem.input_dtype, left)
         self.done.append(
             sliding.ARGUMENTS.steps(
                 address_of(kernel), self.problem.batch, out=out.place, x=here.place, rows=self.counts[0],
                 columns=self.extents[1], size=self.windows[0].kernel, out_row=out.row, x_row=here.row,
             )
         )  # fmt: skip
+
+    def slide_along(self, here: _Here, out: _Here | None) -> None:
+        """The same along the second axis, into ``out`` or the result."""
+        kernel = sliding.sliding_row_for(this_machine(), self.dtype, self.dtype if out is not None else self.out_dtype)
+        for rows, target, source in self.targets(out, here):
+            self.done.append(
+                sliding.ROW_ARGUMENTS.steps(
+                    address_of(kernel), self.problem.batch, out=target.place, x=source.place, rows=rows,
+                    scale=(KERNEL, self.scale_at), columns=self.counts[-1], size=self.windows[-1].kernel,
+                    out_row=target.row, x_row=source.row,
+                )
+            )  # fmt: skip
 
     def rows(self, here: _Here, out: _Here | None, weights: int) -> None:
         """Taps along the last axis."""
@@ -504,12 +543,11 @@ class _Tile:
     ) -> None:  # fmt: skip
         """One pass of a running sum."""
         kernel = boxes.doubling_for(this_machine(), self.dtype, each.digits, end)
-        scale = self.item * self.passes.terms * sum(window.kernel for window in self.windows)
         self.done.append(
             boxes.ARGUMENTS.steps(
                 address_of(kernel), self.problem.batch, out=out.place, s=sums.place, x=samples.place,
-                scale=(KERNEL, scale), rows=rows, columns=columns, out_row=out.row, s_row=sums.row, x_row=samples.row,
-                step=apart[0], far=apart[1], x_step=x_apart[0], x_far=x_apart[1],
+                scale=(KERNEL, self.scale_at), rows=rows, columns=columns, out_row=out.row, s_row=sums.row,
+                x_row=samples.row, step=apart[0], far=apart[1], x_step=x_apart[0], x_far=x_apart[1],
             )
         )  # fmt: skip
 
