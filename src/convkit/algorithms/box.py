@@ -16,8 +16,8 @@ from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
 from convkit.planner.structure import cross_factors
 
-LEAST = 12
-"""Elements along an axis from which a running sum takes less than a multiply-add for each."""
+LEAST = 6
+"""Elements along an axis from which a running sum may take less than a multiply-add for each."""
 
 
 class Box:

@@ -39,6 +39,9 @@ SMALL_IMAGE = 1 << 14
 STREAMED = 1 << 23
 """Bytes of a result that does not stay in any cache: it is written past them."""
 
+STREAM = 2.2e10
+"""Bytes a second that one thread reads and writes while it computes."""
+
 FOR_THREADS = 3e-5
 """Seconds of work below which a second thread is not worth waking."""
 
@@ -77,7 +80,8 @@ class Passes:
         return "taps" not in self.ways
 
     @classmethod
-    def along(cls, problem: Problem, terms: int = 1, uniform: Sequence[int] = ()) -> Passes:
+    @lru_cache(maxsize=1024)
+    def along(cls, problem: Problem, terms: int = 1, uniform: tuple[int, ...] = ()) -> Passes:
         """Running sums along the axes ``uniform``, taps along all others."""
         last = len(problem.windows) - 1
         ways: list[Way] = []
@@ -256,32 +260,34 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
     """Operations of all passes, and the seconds that they are predicted to take."""
     size = np.dtype(problem.compute_dtype).itemsize
     outputs = float(problem.batch * problem.outputs)
-    work = vectors = 0.0
-    for window, way in zip(problem.windows, passes.ways, strict=True):
+    slid = _slides(problem, passes), _slides_along(problem, passes)
+    work = vectors = 0.0  # what passes take, in multiply-adds of a vector in the cache
+    for axis, (window, way) in enumerate(zip(problem.windows, passes.ways, strict=True)):
         if way == "taps":
             work += 2 * window.kernel
             vectors += max(window.kernel, 3) + 1.5
         elif way == "box":
-            digits = window.kernel.bit_length() - 1
             work += boxes.additions(window.kernel)
-            vectors += 4.5 * digits
-    if problem.input_dtype != problem.compute_dtype:
-        vectors += 4
-    # One multiply-add of a vector in the cache is the measure of all else.
+            vectors += (6, 11)[axis] if axis < 2 and slid[axis] else 7.5 * (window.kernel.bit_length() - 1)
+    if problem.input_dtype != problem.compute_dtype and not _in_place(problem, passes):
+        vectors += 5
     seconds = passes.terms * outputs * vectors * 2 / machine.fused * size / 4
-    most = [
-        min(length, window.count) for length, window in zip(_typical(problem, passes), problem.windows, strict=True)
-    ]
-    halo = math.prod((n * w.stride + w.reach) / (n * w.stride) for n, w in zip(most, problem.windows, strict=True))
-    number = problem.batch * math.prod(-(-w.count // n) for n, w in zip(most, problem.windows, strict=True))
+    typical = lengths(problem, passes, [window.count for window in problem.windows], packed=True)
+    halo = number = 1.0
+    for window, length, way in zip(problem.windows, typical, passes.ways, strict=True):
+        halo *= 1 + (window.reach - 1) / (max(1, length) * window.stride) * (1 if way == "box" else 0.3)
+        number *= -(-window.count // max(1, length))
+    stored = np.dtype(stored_type(problem)).itemsize if stored_type(problem) != "bfloat16" else 2
+    moved = item_bytes(problem.input_dtype) * math.prod(problem.input_shape) + stored * outputs
     # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-    seconds *= halo / (1.8 if number > 1 else 1.0)
-    moved = np.dtype(problem.input_dtype).itemsize * math.prod(problem.input_shape) + size * outputs
+    seconds = (seconds * halo + moved / STREAM) / (1.8 if number * problem.batch > 1 else 1.0)
     return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 8e-6 + 2e-7 * number
 
 
-def _typical(problem: Problem, passes: Passes) -> list[int]:
-    return lengths(problem, passes, [window.count for window in problem.windows], packed=True)
+@lru_cache(maxsize=1024)
+def _large(problem: Problem, passes: Passes) -> bool:
+    """Whether a second thread is worth waking."""
+    return seconds_of(problem, passes, DEFAULT)[1] > FOR_THREADS
 
 
 # ---------------------------------------------------------------------------------------------------------- programs
@@ -291,8 +297,7 @@ def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: 
     """Write the result for ``x`` into ``out``, which may have any type that sums are stored as."""
     line = out.ctypes.data % LINE if out.nbytes >= STREAMED and out.ctypes.data % out.itemsize == 0 else None
     work = program(problem, passes, x.strides, out.strides, out.dtype.name, line)
-    _, seconds = seconds_of(problem, passes, DEFAULT)
-    count = threads.num_threads() if seconds > FOR_THREADS else 1
+    count = threads.num_threads() if _large(problem, passes) else 1
     pool.run(work, (out.ctypes.data, x.ctypes.data, weights.ctypes.data), count)
 
 
