@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convkit.cli.bench.bound import bound
-from convkit.cli.bench.peers import Contender, Run, contenders, threads
+from convkit.cli.bench.chosen import algorithm_of
+from convkit.cli.bench.peers import Contender, contenders, threads
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.truth import check, expected
+from convkit.cli.bench.ways.way import Run
 from convkit.planner.machine import Machine
 
 SAMPLE = 0.002
@@ -49,17 +51,22 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part."""
+    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part.
+
+    ``algorithm`` is the one that convkit chose, by name; empty for layers.
+    """
 
     problem: Problem
     bound: float
     timings: tuple[Timing, ...]
     failures: dict[str, str]
+    algorithm: str = ""
 
     @property
     def ours(self) -> Timing:
-        """The timing of convkit."""
-        return next(timing for timing in self.timings if timing.library == "convkit")
+        """The timing of convkit: of its fastest call, as of the peers."""
+        own = [timing for timing in self.timings if timing.library == "convkit"]
+        return min(own, key=lambda timing: timing.seconds)
 
     @property
     def best_peer(self) -> Timing | None:
@@ -71,6 +78,16 @@ class Outcome:
     def ratio(self) -> float | None:
         """How many times as fast as the best peer this library is."""
         return None if self.best_peer is None else self.best_peer.seconds / self.ours.seconds
+
+    @property
+    def flops(self) -> float:
+        """Operations of the definition per second; more than the machine can do where a faster way was found."""
+        return self.problem.flops / self.ours.seconds
+
+    @property
+    def bytes(self) -> float:
+        """Bytes per second, those counted that must be read and written at least once."""
+        return self.problem.bytes / self.ours.seconds
 
     @property
     def fraction(self) -> float:
@@ -98,7 +115,7 @@ def measure(
         for problem in problems:
             field, errors, failures = _checked(problem, entrants(problem))
             timings = _race(field, errors, rounds)
-            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures))
+            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures, algorithm_of(problem)))
             done(outcomes[-1])
     return outcomes
 
@@ -117,7 +134,7 @@ def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[Contende
                 raise
             failures[entrant.name] = str(failure).strip().split("\n")[0]
             continue
-        errors.append(check(problem, entrant.name, result, truth))
+        errors.append(check(problem, entrant.name, result, truth, entrant.allowance))
         field.append(entrant)
     return field, errors, failures
 

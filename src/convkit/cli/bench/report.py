@@ -15,14 +15,17 @@ from convkit.cli.bench.measurement import Outcome
 from convkit.cli.bench.peers import versions
 from convkit.planner.machine import Machine, cpu_name
 
-FORMAT = 1
+FORMAT = 2
 """The version of the document's form."""
+
+BEHIND = 0.9
+"""The ratio below which a problem is listed as lost."""
 
 
 def table(outcomes: list[Outcome]) -> Table:
-    """A row for each problem: our time, the best peer's, the ratio, and the part of the bound reached."""
+    """A row for each problem: our time and rates, the best peer's time, the ratio, the part of the bound reached."""
     shown = Table(title=say("bench.title"))
-    for column in ("problem", "ours", "best", "peer", "ratio", "fraction"):
+    for column in ("problem", "ours", "flops", "bytes", "best", "peer", "ratio", "fraction"):
         side = "left" if column in ("problem", "best") else "right"
         shown.add_column(say(f"bench.column.{column}"), justify=side, no_wrap=side == "right")
     suite = ""
@@ -40,11 +43,38 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.problem.name,
         duration(outcome.ours.seconds),
+        f"{outcome.flops / 1e9:.3g}",
+        f"{outcome.bytes / 1e9:.3g}",
         "-" if best is None else best.name,
         "-" if best is None else duration(best.seconds),
         "-" if ratio is None else f"[{colour}]{ratio:.2f}x[/]",
         f"{outcome.fraction:.0%}",
     )
+
+
+def losers(outcomes: list[Outcome]) -> list[str]:
+    """Sentences: the worst ratio, and the problems on which a peer is clearly ahead, worst first, and by what."""
+    known = sorted((outcome for outcome in outcomes if outcome.ratio is not None), key=lambda o: o.ratio or 0.0)
+    if not known:
+        return [say("bench.no-peer")]
+    behind = [outcome for outcome in known if (outcome.ratio or 0.0) < BEHIND]
+    worst = known[0]
+    lines = [
+        say(
+            "bench.worst", ratio=f"{worst.ratio:.2f}", problem=worst.problem.name, algorithm=worst.algorithm or "-",
+            count=len(behind), all=len(known), limit=BEHIND,
+        )
+    ]  # fmt: skip
+    for outcome in behind:
+        assert outcome.best_peer is not None
+        lines.append(
+            say(
+                "bench.loser", ratio=f"{outcome.ratio:.2f}", problem=outcome.problem.name,
+                algorithm=outcome.algorithm or "-", ours=duration(outcome.ours.seconds),
+                peer=outcome.best_peer.name, theirs=duration(outcome.best_peer.seconds),
+            )
+        )  # fmt: skip
+    return lines
 
 
 def duration(seconds: float) -> str:
@@ -84,7 +114,13 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "suite": outcome.problem.suite,
         "name": outcome.problem.name,
         "problem": asdict(outcome.problem),
+        "algorithm": outcome.algorithm,
         "bound_seconds": outcome.bound,
+        "flops": outcome.problem.flops,
+        "bytes": outcome.problem.bytes,
+        "flops_per_second": outcome.flops,
+        "bytes_per_second": outcome.bytes,
+        "ours": outcome.ours.name,
         "best_peer": None if best is None else best.name,
         "ratio": outcome.ratio,
         "fraction_of_bound": outcome.fraction,
