@@ -1,9 +1,7 @@
-"""From LLVM IR to machine code: checked, compiled to an object, loaded as a function."""
+"""From LLVM IR to machine code: checked, compiled to an object, loaded."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
 from typing import Any
 
 from convkit.codegen.target import Target, binding
@@ -47,20 +45,20 @@ _engines: list[Any] = []
 """Engines own the memory of what they loaded, so they stay."""
 
 
-def load(machine_code: bytes, name: str, target: Target, arguments: list[Any]) -> Callable[..., None]:
-    """The function ``name`` of an object file. Calling it releases Python's global lock.
+def load(machine_code: bytes, names: tuple[str, ...], target: Target) -> tuple[int, ...]:
+    """Where the functions ``names`` of an object file stand, once it is loaded.
 
     Raises
     ------
     RuntimeError
-        If the object cannot be loaded, or holds no such function.
+        If the object cannot be loaded, or lacks one of the functions.
     """
     llvm = binding()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
     engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
     engine.finalize_object()
-    address = engine.get_function_address(name)
-    if not address:
-        raise RuntimeError(f"the object holds no function {name}")
+    addresses = tuple(engine.get_function_address(name) for name in names)
+    if not all(addresses):
+        raise RuntimeError(f"the object lacks one of {', '.join(names)}")
     _engines.append(engine)
-    return ctypes.CFUNCTYPE(None, *arguments)(address)
+    return addresses

@@ -1,101 +1,239 @@
-"""Arrays meet a compiled kernel: weights in the order in which it reads them, strides as it steps."""
+"""Direct convolution: its loop nest as data, and the kernel that `_Nest` writes from it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from convkit.codegen.arithmetic import ARITHMETIC
+from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
+from convkit.codegen.step import SIGNATURE, Arguments
+from convkit.codegen.target import Target
 
-from convkit.codegen.library import Function, direct_kernel
-from convkit.codegen.schedule import ElementType
+LARGEST_BLOCK = 4
+"""Kernel rows taken at once at most."""
 
-Array = NDArray[Any]
-BEFORE = 2
-"""Axes before the convolved ones: batch and groups."""
+ARGUMENTS = Arguments.of(
+    "out x w taps",
+    "planes rows columns blocks last_blocks out_plane x_plane w_plane out_row x_row x_step",
+)
+"""``taps``: for each block of kernel rows how far from ``x`` its first samples lie, and how many columns it has.
+Strides and offsets are in bytes, of either sign; the rest are counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
-    """Direct convolution with given weights, for any block of samples.
+class Schedule:
+    """Which loops the kernel has, and how much of each is done at once.
+
+    ::
+
+        for plane: for each rows x (vectors * lanes) tile of outputs, held in registers:
+            for each block of `block` kernel rows, then for each of `last_block` kernel rows:
+                for each kernel column:
+                    load block weights; load rows + block - 1 rows of samples; rows * block * vectors multiply-adds
+
+    ``out[p, r, c] = sum_b sum_j sum_i x[p, offset[b] + (r + i)*x_row + c + j*x_step] * w[p, b, j, i]``, every output by
+    the same sequence of multiply-adds, whichever tile it stands in. Tiles at the lower and right ends are moved back to
+    end with the block, so that some outputs are written twice with the same bits; blocks narrower than a vector are read
+    and written under a mask. Nothing outside the block is touched.
+
+    A sample row, once loaded, meets every weight of the block: ``(rows + block - 1) / (rows * block)`` loads for each
+    multiply-add. Blocks and columns are counted when the kernel runs, so one kernel serves many sizes.
 
     Attributes
     ----------
-    function : callable
-        The compiled kernel.
-    weights : ndarray
-        For each group: block after block of kernel rows; within a block column after column; there row after row.
-    corners : ndarray of int
-        The kernel element that each block begins with, on all axes but the last.
-    blocks, last_blocks, columns : int
-        How many blocks of either size there are, and the kernel's columns.
+    arithmetic : str
+        What samples, weights and sums are: a name of `convkit.codegen.arithmetic`.
+    lanes : int
+        Numbers in a vector.
+    rows, vectors : int
+        The register tile; blocks of fewer rows are done one row at a time.
+    row_vectors : int
+        Vectors of the tile that is one row high: enough sums at once to hide the latency of one.
+    block, last_block : int
+        Kernel rows taken at once; the kernel's rows are cut into blocks of ``block`` and of ``last_block`` rows,
+        0 where all are equal.
     """
 
-    function: Function
-    weights: Array
-    corners: NDArray[np.int64]
-    blocks: int
-    last_blocks: int
-    columns: int
+    arithmetic: str
+    lanes: int
+    rows: int
+    vectors: int
+    row_vectors: int
+    block: int
+    last_block: int
 
-    @classmethod
-    def prepare(cls, kernel: Array, dtype: ElementType) -> Direct:
-        """Pack ``kernel``, of shape (groups, *kernel) with at least two axes after the first."""
-        schedule, function = direct_kernel(dtype, kernel.shape[-2])
-        leading = list(product(*(range(n) for n in kernel.shape[1:-2])))
-        rows = schedule.blocks(kernel.shape[-2])
-        last = [block for block in rows if len(block) < schedule.block]
-        full = rows[: len(rows) - len(last)]
-        order = [(*element, block) for part in (full, last) for element in leading for block in part]
-        packed = [
-            np.swapaxes(kernel[(slice(None), *element, slice(block.start, block.stop))], -1, -2)
-            for *element, block in order
-        ]
-        return cls(
-            function=function,
-            weights=np.concatenate([part.reshape(len(kernel), -1) for part in packed], axis=1, dtype=dtype),
-            corners=np.array([(*element, block.start) for *element, block in order], np.int64),
-            blocks=len(full) * len(leading),
-            last_blocks=len(last) * len(leading),
-            columns=kernel.shape[-1],
-        )
+    @property
+    def name(self) -> str:
+        """``direct_<arithmetic>_<lanes>l_<rows>x<vectors>_1x<row_vectors>_<block>[_<last_block>]``."""
+        last = f"_{self.last_block}" if self.last_block else ""
+        tile = f"{self.lanes}l_{self.rows}x{self.vectors}_1x{self.row_vectors}"
+        return f"direct_{self.arithmetic}_{tile}_{self.block}{last}"
 
-    def run(self, x: Array, out: Array, dilation: Sequence[int], first_group: int = 0) -> None:
-        """``out[b, g, i] = sum_j x[b, g, i + j*dilation] * w[first_group + g, j]`` for every output.
+    @property
+    def registers(self) -> int:
+        """Vector registers that the inner loop needs: sums, weights, and the samples of one row."""
+        tall = self.rows * self.vectors + self.block + self.vectors
+        return max(tall, self.row_vectors + self.block + 1)
 
-        ``x`` and ``out`` are (batch, groups, *space), of the weights' type; numbers along their last axis are
-        neighbours in memory, all other strides are free. ``x`` reaches as far as the windows of the outputs do.
+    def blocks(self, kernel_rows: int) -> list[range]:
+        """The kernel rows of each block, in the order in which they are summed."""
+        count = -(-kernel_rows // self.block)
+        short = count * self.block - kernel_rows
+        sizes = [self.block] * (count - short) + [self.last_block] * short
+        starts = [sum(sizes[:n]) for n in range(count)]
+        return [range(start, start + size) for start, size in zip(starts, sizes)]
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR.
+
+        Raises
+        ------
+        ValueError
+            If the tile does not fit the target's vector registers, or the last block is not one row shorter.
         """
-        if math.prod(out.shape) == 0:
-            return
-        size = out.itemsize
-        *lead, rows, columns = out.shape
-        # The longest leading axis is the kernel's own outer loop; the others are looped over here.
-        plane = max(range(len(lead)), key=lead.__getitem__)
-        others = [range(1 if axis == plane else n) for axis, n in enumerate(lead)]
-        group = self.weights.strides[0]
-        step = dilation[-2]
-        x_row, out_row = x.strides[-2], out.strides[-2]
-        strides = np.array([d * s for d, s in zip(dilation[:-1], x.strides[BEFORE:-1])], np.int64)
-        offsets = self.corners @ strides
-        at_out, at_x, at_weights, at_offsets = (_address(array) for array in (out, x, self.weights, offsets))
-        for index in product(*others):
-            out_at = at_out + sum(i * s for i, s in zip(index, out.strides))
-            x_at = at_x + sum(i * s for i, s in zip(index, x.strides))
-            w_at = at_weights + (first_group + index[1]) * group
-            # Rows a dilation apart form an image of their own, whose kernel rows are neighbours.
-            for phase in range(min(step, rows)):
-                self.function(
-                    out_at + phase * out_row, x_at + phase * x_row, w_at, at_offsets,
-                    lead[plane], -(-(rows - phase) // step), columns, self.blocks, self.last_blocks, self.columns,
-                    out.strides[plane], x.strides[plane], group if plane == 1 else 0,
-                    step * out_row, step * x_row, size * dilation[-1],
-                )  # fmt: skip
+        if self.registers > target.registers:
+            raise ValueError(f"{self.name} needs {self.registers} vector registers, the target has {target.registers}")
+        if self.last_block not in (0, self.block - 1):
+            raise ValueError(f"{self.name}: the last block is one row shorter, or there is none")
+        return _Nest(self).module()
 
 
-def _address(array: Array) -> int:
-    return array.__array_interface__["data"][0]
+def schedule_for(target: Target, arithmetic: str, *kernel_rows: int) -> Schedule:
+    """The loop nest for kernels of ``kernel_rows`` rows: few of them serve all, since blocks are of nearly equal size.
+
+    Strides take kernel rows apart into several groups, each with its own number of rows.
+
+    The tile needs ``rows + block - 1`` rows of samples at once. They are 8 at most, because rows a power of two apart
+    fall into the same set of the first-level cache, which has 8 ways or more: with 15 rows, images 2048 wide took twice
+    the time of images 2064 wide. With 32 registers a tile of 5 x 4 vectors leaves 12 for weights and samples; with 16,
+    one of 4 x 2 leaves 8.
+    """
+    rows, vectors = (5, 4) if target.registers >= 32 else (4, 2)
+    block = _block(kernel_rows)
+    return Schedule(
+        arithmetic=arithmetic,
+        lanes=target.vector_bytes // ITEM_BYTES[ARITHMETIC[arithmetic].sum],
+        rows=rows,
+        vectors=vectors,
+        row_vectors=8,
+        block=block,
+        last_block=0 if all(count % block == 0 for count in kernel_rows) else block - 1,
+    )
+
+
+def _block(kernel_rows: Sequence[int]) -> int:
+    """Rows of a block, such that each count is a sum of blocks and of blocks a row shorter, as few as can be."""
+    most = max(kernel_rows)
+    wished = -(-most // -(-most // LARGEST_BLOCK))
+    for block in (wished, *range(LARGEST_BLOCK, 1, -1)):
+        if all(-(-count // block) * (block - 1) <= count for count in kernel_rows):
+            return block
+    return 1
+
+
+class _Nest:
+    """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.s, self.w = schedule, Writer()
+        self.arithmetic = ARITHMETIC[schedule.arithmetic]
+        self.samples = Vector(schedule.lanes, self.arithmetic.sample)
+        self.weights = Vector(schedule.lanes, self.arithmetic.weight)
+        self.sums = Vector(schedule.lanes, self.arithmetic.sum)
+
+    def module(self) -> str:
+        w = self.w
+        self.a = a = ARGUMENTS.read(w)
+        planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("out", "x", "w")})
+        w.choose(a["rows"], [(self.s.rows, "tall"), (1, "single")], lambda rows: self.rows(planes, rows))
+        planes.close({name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("out", "x", "w")})
+        w.line("ret void")
+        return w.function(self.s.name, SIGNATURE)
+
+    def rows(self, planes: Loop, rows: int) -> None:
+        """All tiles of ``rows`` rows."""
+        w, s, a = self.w, self.s, self.a
+        loop = w.loop("row", a["rows"], step=rows)
+        row = self.moved_back(loop.index, a["rows"], rows)
+        out = w.offset(planes["out"], w.multiply(row, a["out_row"]))
+        x = w.offset(planes["x"], w.multiply(row, a["x_row"]))
+        wide = s.vectors if rows > 1 else s.row_vectors
+
+        def columns(vectors: int) -> None:
+            if vectors == 0:
+                self.tile(out, x, planes["w"], rows, 1, w.lanes_below(self.sums, a["columns"]))
+                return
+            along = w.loop("column", a["columns"], step=vectors * s.lanes)
+            column = self.moved_back(along.index, a["columns"], vectors * s.lanes)
+            self.tile(
+                w.element(out, column, self.sums.scalar), w.element(x, column, self.samples.scalar), planes["w"],
+                rows, vectors, None,
+            )  # fmt: skip
+            along.close()
+
+        w.choose(
+            a["columns"], [(wide * s.lanes, "wide"), (s.lanes, "narrow"), (0, "masked")],
+            lambda least: columns(least // s.lanes),
+        )  # fmt: skip
+        loop.close()
+
+    def tile(self, out: str, x: str, weights: str, rows: int, vectors: int, mask: str | None) -> None:
+        """One register tile: zero sums, every block of kernel rows, then the sums are stored."""
+        w, s = self.w, self.s
+        sums = ["zeroinitializer"] * (rows * vectors)
+        taps = self.a["taps"]
+        for block, count in ((s.block, "blocks"), (s.last_block, "last_blocks")):
+            if block:
+                sums, weights, taps = self.blocks(x, weights, taps, self.a[count], block, sums, rows, vectors, mask)
+        for r in range(rows):
+            for v in range(vectors):
+                w.store(self.sums, sums[r * vectors + v], w.offset(out, v * self.sums.bytes), mask)
+            out = w.offset(out, self.a["out_row"])
+
+    def blocks(
+        self, x: str, weights: str, taps: str, count: str, block: int, sums: Sequence[str], rows: int, vectors: int,
+        mask: str | None,
+    ) -> tuple[list[str], str, str]:  # fmt: skip
+        """All blocks of ``block`` kernel rows: what the sums, the weights and the taps are after them."""
+        w = self.w
+        names = [f"s{n}" for n in range(rows * vectors)]
+        carried = {"w": ("ptr", weights), "taps": ("ptr", taps), **self.carried(names, sums)}
+        chunks = w.loop("block", count, carried)
+        begin = w.offset(x, w.load_scalar("i64", chunks["taps"]))
+        columns = w.load_scalar("i64", w.element(chunks["taps"], 1, "i64"))
+        carried = {"x": ("ptr", begin), "w": ("ptr", chunks["w"])}
+        inner = w.loop("tap", columns, {**carried, **self.carried(names, [chunks[name] for name in names])})
+        current = self.taps(inner, names, block, rows, vectors, mask)
+        inner.close({
+            "x": w.offset(inner["x"], self.a["x_step"]),
+            "w": w.element(inner["w"], block, self.weights.scalar),
+            **dict(zip(names, current)),
+        })  # fmt: skip
+        chunks.close({
+            "w": inner["w"], "taps": w.element(chunks["taps"], 2, "i64"), **{name: inner[name] for name in names},
+        })  # fmt: skip
+        return [chunks[name] for name in names], chunks["w"], chunks["taps"]
+
+    def taps(self, inner: Loop, names: list[str], block: int, rows: int, vectors: int, mask: str | None) -> list[str]:
+        """One kernel column of a block: every sample row meets every weight it can."""
+        w, s = self.w, self.s
+        sums = [inner[name] for name in names]
+        weights = [w.splat(self.weights, w.element(inner["w"], i, self.weights.scalar)) for i in range(block)]
+        row = inner["x"]
+        for p in range(rows + block - 1):  # a row of samples meets weight i in the sums of row p - i
+            if p:
+                row = w.offset(row, self.a["x_row"])
+            for v in range(vectors):
+                samples = w.load(self.samples, w.offset(row, v * self.samples.bytes), mask)
+                for i in range(max(0, p - rows + 1), min(block, p + 1)):
+                    n = (p - i) * vectors + v
+                    sums[n] = self.arithmetic.multiply_add(w, s.lanes, samples, weights[i], sums[n])
+        return sums
+
+    def carried(self, names: Sequence[str], starts: Sequence[str]) -> dict[str, tuple[str, str]]:
+        return {name: (str(self.sums), start) for name, start in zip(names, starts)}
+
+    def moved_back(self, at: str, size: str, tile: int) -> str:
+        """Where a tile begins that would begin at ``at``, so that it ends with the block."""
+        return at if tile == 1 else self.w.smallest(at, self.w.subtract(size, tile))

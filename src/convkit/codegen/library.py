@@ -5,18 +5,29 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 
 from convkit.codegen import cache, target
 from convkit.codegen.compile import build, load
-from convkit.codegen.emit import ARGUMENTS, emit
-from convkit.codegen.schedule import ElementType, Schedule, schedule_for
 
 _PROOF = "define void @proof(ptr %p) { store i64 42, ptr %p ret void }"
 
-Function = Callable[..., None]
-_functions: dict[Schedule, Function] = {}
+
+class Kernel(Protocol):
+    """A kernel as data: hashable, with a name, and able to write itself for a target."""
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        ...
+
+    def module(self, target: target.Target) -> str:
+        """Its LLVM IR."""
+        ...
+
+
+_addresses: dict[Kernel, int] = {}
 _lock = threading.Lock()
 
 
@@ -42,15 +53,15 @@ def _fails() -> str | None:
         if host is None:
             return "no-vectors"
         answer = ctypes.c_int64()
-        proof = load(build(_PROOF, host), "proof", host, [ctypes.c_void_p])
-        proof(ctypes.addressof(answer))
+        (at,) = load(build(_PROOF, host), ("proof",), host)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(at)(ctypes.addressof(answer))
     except (ImportError, OSError, RuntimeError):  # a broken library, or no executable memory
         return "jit-fails"
     return None if answer.value == 42 else "jit-fails"
 
 
-def direct_kernel(dtype: ElementType, kernel_rows: int) -> tuple[Schedule, Function]:
-    """The kernel for convolution kernels of ``kernel_rows`` rows, and its loop nest.
+def this_machine() -> target.Target:
+    """The target that kernels are made for here.
 
     Raises
     ------
@@ -60,23 +71,34 @@ def direct_kernel(dtype: ElementType, kernel_rows: int) -> tuple[Schedule, Funct
     host = target.host()
     if host is None:
         raise RuntimeError("no kernel can be compiled for this processor")
-    schedule = schedule_for(host, dtype, kernel_rows)
-    function = _functions.get(schedule)
-    if function is None:
+    return host
+
+
+def address_of(kernel: Kernel) -> int:
+    """Where ``kernel`` stands in memory, compiled if it has not been.
+
+    Raises
+    ------
+    RuntimeError
+        If no kernel can be compiled here; `why_not` says so beforehand.
+    """
+    address = _addresses.get(kernel)
+    if address is None:
         with _lock:
-            function = _functions.get(schedule)
-            if function is None:
-                function = _functions[schedule] = _made(schedule, host)
-    return schedule, function
+            address = _addresses.get(kernel)
+            if address is None:
+                host = this_machine()
+                (address,) = functions(kernel.module(host), (kernel.name,), host)
+                _addresses[kernel] = address
+    return address
 
 
-def _made(schedule: Schedule, host: target.Target) -> Function:
-    ir = emit(schedule, host.registers)
-    arguments = [ctypes.c_void_p if kind.startswith("ptr") else ctypes.c_int64 for kind in ARGUMENTS]
+def functions(ir: str, names: tuple[str, ...], host: target.Target) -> tuple[int, ...]:
+    """Where the functions of a module stand, from the disk cache or compiled now."""
     key = cache.key_of(ir, host)
     kept = cache.fetch(key)
     if kept is not None:
-        return load(kept, schedule.name, host, arguments)
+        return load(kept, names, host)
     machine_code = build(ir, host)
     cache.keep(key, machine_code)
-    return load(machine_code, schedule.name, host, arguments)
+    return load(machine_code, names, host)

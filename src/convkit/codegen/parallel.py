@@ -1,0 +1,153 @@
+"""The loops that run programs, as LLVM IR: a task's steps in order, and tasks shared among threads.
+
+Whoever takes part claims the next task from a counter until none is left. A worker announces itself in ``inside`` and
+then looks again whether the job is still open; the caller closes the job and waits until nobody is inside, so that no
+worker can meet a job that is over. A worker that finds no job for a while returns to Python, where it sleeps.
+"""
+
+from __future__ import annotations
+
+from convkit.codegen.builder import Writer
+from convkit.codegen.step import BASES, WORDS
+
+LINE = 8
+"""Words of a cache line: what several threads write stands apart from what they read."""
+
+OPEN, INSIDE, NEXT, JOB = 0, LINE, 2 * LINE, 3 * LINE
+STEPS, STARTS, COUNT, SHARED, SCRATCH, SCRATCH_BYTES = range(JOB, JOB + 6)
+CONTEXT_WORDS = 5 * LINE
+"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself."""
+
+SPINS = 20_000
+"""Turns that the caller waits for workers before it lets Python yield the processor."""
+
+
+def module(pause: str) -> str:
+    """The functions ``execute``, ``launch``, ``wait`` and ``serve``; ``pause`` is the processor's hint in such loops."""
+    return "\n".join((_execute(), _take_part(), _launch(), _wait(pause), _serve(pause)))
+
+
+def pause_of(triple: str) -> str:
+    """The instruction by which a waiting loop leaves the core to others; none where it is not known."""
+    if triple.startswith(("x86_64", "amd64")):
+        return "call void @llvm.x86.sse2.pause()"
+    return "call void @llvm.aarch64.hint(i32 1)" if triple.startswith(("aarch64", "arm64")) else ""
+
+
+def _declaration(pause: str) -> str:
+    return pause.replace("call", "declare").replace("i32 1", "i32") if pause else ""
+
+
+def _steps(w: Writer, task: str, steps: str, starts: str, bases: str) -> None:
+    """All steps of one task."""
+    first = w.load_scalar("i64", w.element(starts, task, "i64"))
+    end = w.load_scalar("i64", w.element(starts, w.add(task, 1), "i64"))
+    loop = w.loop("step", w.subtract(end, first))
+    step = w.element(steps, w.multiply(w.add(first, loop.index), WORDS), "i64")
+    kernel = w.load_scalar("ptr", step)
+    w.line(f"call void {kernel}(ptr {bases}, ptr {w.element(step, 1, 'i64')})")
+    loop.close()
+
+
+def _execute() -> str:
+    """Every task, on this thread alone."""
+    w = Writer()
+    tasks = w.loop("task", "%count")
+    _steps(w, tasks.index, "%steps", "%starts", "%bases")
+    tasks.close()
+    w.line("ret void")
+    return w.function("execute", ("ptr %bases", "ptr %steps", "ptr %starts", "i64 %count"))
+
+
+def _take_part() -> str:
+    """Claim tasks until none is left; participant ``n`` has the ``n``-th part of the scratch memory."""
+    w = Writer()
+    bases = w.value(f"alloca [{BASES} x ptr]")
+    field = {name: w.load_scalar("i64", w.element("%context", at, "i64")) for name, at in
+             (("count", COUNT), ("scratch", SCRATCH), ("bytes", SCRATCH_BYTES))}  # fmt: skip
+    place = {name: w.load_scalar("ptr", w.element("%context", at, "i64")) for name, at in
+             (("steps", STEPS), ("starts", STARTS), ("shared", SHARED))}  # fmt: skip
+    w.call(
+        "void", "llvm.memcpy.p0.p0.i64", ("ptr", bases), ("ptr", place["shared"]), ("i64", str(8 * BASES)), ("i1", "0")
+    )
+    own = w.add(field["scratch"], w.multiply("%participant", field["bytes"]))
+    w.line(f"store i64 {own}, ptr {bases}")
+    w.line("br label %claim")
+    w.begin("claim")
+    task = w.value(f"atomicrmw add ptr {w.element('%context', NEXT, 'i64')}, i64 1 seq_cst")
+    left = w.value(f"icmp slt i64 {task}, {field['count']}")
+    w.line(f"br i1 {left}, label %claimed, label %none")
+    w.begin("claimed")
+    _steps(w, task, place["steps"], place["starts"], bases)
+    w.line("br label %claim")
+    w.begin("none")
+    w.line("ret void")
+    return w.function("take_part", ("ptr %context", "i64 %participant")).replace("define", "define internal", 1)
+
+
+def _launch() -> str:
+    """Open the job that stands in the context under ``number``, take part, close it."""
+    w = Writer()
+    w.line(f"store atomic i64 0, ptr {w.element('%context', NEXT, 'i64')} seq_cst, align 8")
+    w.line("store atomic i64 %number, ptr %context seq_cst, align 8")
+    w.line("call void @take_part(ptr %context, i64 0)")
+    w.line("store atomic i64 0, ptr %context seq_cst, align 8")
+    w.line(f"ret i64 {w.value('call i64 @wait(ptr %context)')}")
+    return w.function("launch", ("ptr %context", "i64 %number"), "i64")
+
+
+def _wait(pause: str) -> str:
+    """How many workers are still inside, after waiting a while for none to be."""
+    w = Writer()
+    w.line("br label %look")
+    w.begin("look")
+    at = len(w.lines)
+    inside = w.value(f"load atomic i64, ptr {w.element('%context', INSIDE, 'i64')} seq_cst, align 8")
+    waits = w.value(f"icmp sgt i64 {inside}, 0")
+    patient = w.value(f"icmp slt i64 %turn, {SPINS}")
+    w.line(f"br i1 {w.value(f'and i1 {waits}, {patient}')}, label %again, label %done")
+    w.begin("again")
+    if pause:
+        w.line(pause)
+    later = w.add("%turn", 1)
+    w.line("br label %look")
+    w.begin("done")
+    w.line(f"ret i64 {inside}")
+    w.lines.insert(at, f"  %turn = phi i64 [ 0, %entry ], [ {later}, %again ]")
+    return w.function("wait", ("ptr %context",), "i64") + _declaration(pause) + "\n"
+
+
+def _serve(pause: str) -> str:
+    """Take part in jobs as they come, each once, until none has come for ``patience`` turns; the last job's number."""
+    w = Writer()
+    inside = w.element("%context", INSIDE, "i64")
+    w.line("br label %look")
+    w.begin("look")
+    at = len(w.lines)
+    number = w.value("load atomic i64, ptr %context seq_cst, align 8")
+    is_open = w.value(f"icmp ne i64 {number}, 0")
+    is_new = w.value(f"icmp ne i64 {number}, %known")
+    w.line(f"br i1 {w.value(f'and i1 {is_open}, {is_new}')}, label %enter, label %idle")
+    w.begin("enter")
+    w.value(f"atomicrmw add ptr {inside}, i64 1 seq_cst")
+    again = w.value("load atomic i64, ptr %context seq_cst, align 8")
+    w.line(f"br i1 {w.value(f'icmp eq i64 {again}, {number}')}, label %work, label %leave")
+    w.begin("work")
+    w.line("call void @take_part(ptr %context, i64 %participant)")
+    w.line("br label %leave")
+    w.begin("leave")
+    met = w.value(f"phi i64 [ %known, %enter ], [ {number}, %work ]")
+    w.value(f"atomicrmw sub ptr {inside}, i64 1 seq_cst")
+    w.line("br label %look")
+    w.begin("idle")
+    if pause:
+        w.line(pause)
+    later = w.add("%turn", 1)
+    w.line(f"br i1 {w.value(f'icmp slt i64 {later}, %patience')}, label %look, label %done")
+    w.begin("done")
+    w.line("ret i64 %known")
+    w.lines[at:at] = [
+        f"  %turn = phi i64 [ 0, %entry ], [ 0, %leave ], [ {later}, %idle ]",
+        f"  %known = phi i64 [ %last, %entry ], [ {met}, %leave ], [ %known, %idle ]",
+    ]
+    return w.function("serve", ("ptr %context", "i64 %participant", "i64 %patience", "i64 %last"), "i64")

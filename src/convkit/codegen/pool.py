@@ -1,0 +1,188 @@
+"""The threads that run programs, and the one call that starts them."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convkit.codegen import library, parallel
+from convkit.codegen.program import Program
+from convkit.codegen.step import BASES
+
+PATIENCE = 1500
+"""Turns that a worker waits for the next job before it sleeps, some tens of microseconds."""
+
+KEPT_SCRATCH = 1 << 24
+"""Bytes of scratch memory for each thread that are kept from call to call at most."""
+
+_NAMES = ("execute", "launch", "wait", "serve")
+_word, _place = ctypes.c_int64, ctypes.c_void_p
+
+
+class _Native:
+    """The compiled loops of `convkit.codegen.parallel`."""
+
+    def __init__(self) -> None:
+        host = library.this_machine()
+        ir = parallel.module(parallel.pause_of(host.triple))
+        execute, launch, wait, serve = library.functions(ir, _NAMES, host)
+        self.execute = ctypes.CFUNCTYPE(None, _place, _place, _place, _word)(execute)
+        self.launch = ctypes.CFUNCTYPE(_word, _place, _word)(launch)
+        self.wait = ctypes.CFUNCTYPE(_word, _place)(wait)
+        self.serve = ctypes.CFUNCTYPE(_word, _place, _word, _word, _word)(serve)
+
+
+class _Worker(threading.Thread):
+    """A thread that serves the pool: awake for a while after each job, asleep otherwise."""
+
+    def __init__(self, pool: _Pool, number: int) -> None:
+        super().__init__(name=f"convkit-{number}", daemon=True)
+        self.pool, self.number = pool, number
+        self.bell = threading.Semaphore(0)
+        self.asleep = False
+
+    def run(self) -> None:
+        last = 0
+        while not self.pool.closed:
+            last = self.pool.native.serve(self.pool.context, self.number, PATIENCE, last)
+            self.asleep = True
+            self.bell.acquire()
+            self.asleep = False
+
+    def wake(self) -> None:
+        if self.asleep:
+            self.asleep = False
+            self.bell.release()
+
+
+class _Pool:
+    """The workers of this process. One job at a time has them; whoever comes meanwhile runs alone."""
+
+    def __init__(self) -> None:
+        self.native = _Native()
+        # Workers may look at it until the very end of the process, so it is never given back.
+        self._words = np.zeros(parallel.CONTEXT_WORDS + parallel.LINE, np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._words))
+        first = -(-self._words.ctypes.data // 64) * 8 - self._words.ctypes.data // 8
+        self._job = self._words[first:]
+        self.context = self._job.ctypes.data
+        self.lock = threading.Lock()
+        self.workers: list[_Worker] = []
+        self.closed = False
+        self._number = 0
+        self._scratch = _Scratch()
+
+    def run(self, program: Program, shared: Any, threads: int) -> None:
+        while len(self.workers) < threads - 1:
+            self.workers.append(_Worker(self, len(self.workers) + 1))
+            self.workers[-1].start()
+        self._number += 1
+        memory = self._scratch.take(program.scratch, len(self.workers) + 1)
+        self._job[parallel.JOB : parallel.JOB + 6] = (
+            program.steps.ctypes.data, program.starts.ctypes.data, program.tasks,
+            ctypes.addressof(shared), memory.at, memory.bytes,
+        )  # fmt: skip
+        for worker in self.workers[: threads - 1]:
+            worker.wake()
+        inside = self.native.launch(self.context, self._number)
+        while inside:
+            time.sleep(0)
+            inside = self.native.wait(self.context)
+
+    def close(self) -> None:
+        self.closed = True
+        for worker in self.workers:
+            worker.bell.release()
+        for worker in self.workers:
+            worker.join(0.2)
+
+
+class _Scratch:
+    """Memory for several participants, a part for each, kept as long as it is not large."""
+
+    def __init__(self) -> None:
+        self.at = self.bytes = self._parts = 0
+        self._memory: Any = None
+
+    def take(self, size: int, parts: int) -> _Scratch:
+        """At least ``size`` bytes for each of ``parts``: this, or a larger one that is not kept."""
+        if size <= self.bytes and parts <= self._parts:
+            return self
+        if size > KEPT_SCRATCH:
+            return _Scratch()._grow(size, parts)
+        return self._grow(max(size, self.bytes), max(parts, self._parts))
+
+    def _grow(self, size: int, parts: int) -> _Scratch:
+        # A page and a line apart, so that the same place in two parts does not fall into the same set of a cache.
+        self.bytes, self._parts = -(-size // 4096) * 4096 + 4096 + 64, parts
+        self._memory = np.empty(self.bytes * parts + 64, np.uint8)
+        self.at = -(-self._memory.ctypes.data // 64) * 64
+        return self
+
+
+_pool: _Pool | None = None
+_making = threading.Lock()
+_alone = threading.local()
+
+
+def _forget() -> None:
+    """In the child of a fork the workers do not exist, and locks may be held by threads that do not either."""
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@atexit.register
+def _close() -> None:
+    if _pool is not None:
+        _pool.close()
+
+
+def _get() -> _Pool:
+    global _pool
+    if _pool is None:
+        with _making:
+            if _pool is None:
+                _pool = _Pool()
+    return _pool
+
+
+def run(program: Program, bases: Sequence[int], threads: int = 1) -> None:
+    """Run every task of ``program``; return when all are done.
+
+    Tasks are the same whatever the number of threads is, so results do not depend on it. The caller's thread takes
+    part. Where another call has the threads, this one runs alone.
+
+    Parameters
+    ----------
+    program : Program
+        What is to be done.
+    bases : sequence of int
+        Addresses of the result, the input, the prepared kernel and what else the program points to, in the order of
+        `convkit.codegen.step`, from ``OUT`` on; tables and scratch memory are put in here.
+    threads : int
+        How many threads may take part.
+    """
+    pool = _get()
+    shared = (ctypes.c_int64 * BASES)(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
+    if threads > 1 and program.tasks > 1 and pool.lock.acquire(blocking=False):
+        try:
+            pool.run(program, shared, min(threads, program.tasks))
+        finally:
+            pool.lock.release()
+        return
+    if not hasattr(_alone, "scratch"):
+        _alone.scratch = _Scratch()
+    memory = _alone.scratch.take(program.scratch, 1)
+    shared[0] = memory.at
+    pool.native.execute(ctypes.addressof(shared), program.steps.ctypes.data, program.starts.ctypes.data, program.tasks)
