@@ -20,6 +20,7 @@ from convkit.catalogue import language, set_language, texts
 from convkit.cli import bench
 from convkit.cli.bench import peers, report, truth
 from convkit.cli.bench.bound import bound
+from convkit.cli.bench.command import Suite
 from convkit.cli.bench.measurement import Outcome, Timing, measure
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.random_problems import random_problems
@@ -151,6 +152,7 @@ def test_threads_are_given_back() -> None:
 
 
 def test_suites() -> None:
+    assert set(Suite) == {*bench.SUITES, *TOGETHER, "choice"}
     assert {problem.suite for problem in bench.suites(["all"])} == {"filters", "layers", "overhead"}
     assert {problem.suite for problem in bench.suites(["filters-full"])} == set(TOGETHER["filters-full"])
     assert bench.suites(["overhead", "all", "overhead"])[0].shape == (100,)

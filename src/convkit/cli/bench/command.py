@@ -11,16 +11,31 @@ import typer
 
 from convkit.cli.bench.measurement import Outcome, measure
 from convkit.cli.bench.problems import Problem
-from convkit.cli.bench.suites import SUITES, TOGETHER, suites
+from convkit.cli.bench.suites import SUITES, suites
 from convkit.cli.options import Lang
 
-Suite = StrEnum("Suite", {name: name for name in (*SUITES, *TOGETHER)})
-Race = StrEnum("Race", {name: name for name in (*SUITES, *TOGETHER, "choice")})
+
+class Suite(StrEnum):
+    """The words that say what is measured: suites, names for several of them, and the race of the algorithms."""
+
+    filters = "filters"
+    layers = "layers"
+    overhead = "overhead"
+    all = "all"
+    filters_images = "filters-images"
+    filters_signals = "filters-signals"
+    filters_volumes = "filters-volumes"
+    filters_smoothing = "filters-smoothing"
+    filters_small = "filters-small"
+    filters_kinds = "filters-kinds"
+    filters_full = "filters-full"
+    random = "random"
+    choice = "choice"
 
 
 def bench_command(
-    names: Annotated[list[Race] | None, typer.Argument(metavar="[SUITE]...", help="bench.help.suites")] = None,
-    suite: Annotated[list[Suite] | None, typer.Option("--suite", help="bench.help.suite")] = None,
+    names: Annotated[list[Suite] | None, typer.Argument(metavar="[SUITE]...", help="bench.help.suites")] = None,
+    suite: Annotated[list[Suite] | None, typer.Option("--suite", metavar="SUITE", help="bench.help.suite")] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="bench.help.rounds")] = 15,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="bench.help.threads")] = None,
     only: Annotated[str, typer.Option("--only", "--match", help="bench.help.match")] = "",

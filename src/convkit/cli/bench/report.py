@@ -11,6 +11,7 @@ from rich.table import Table
 
 import convkit
 from convkit.catalogue import say
+from convkit.cli.bench.choice import NEAR, Judgement
 from convkit.cli.bench.measurement import Outcome
 from convkit.cli.bench.peers import versions
 from convkit.planner.machine import Machine, cpu_name
@@ -91,8 +92,32 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns"
 
 
+def losses(judgements: list[Judgement]) -> Table:
+    """A row for each problem whose choice was not within a tenth of the fastest: predicted and measured, worst first."""
+    shown = Table(title=say("bench.choice.title"))
+    for column in ("problem", "ratio", "chosen", "fastest"):
+        shown.add_column(say(f"bench.choice.{column}"), justify="right" if column == "ratio" else "left")
+    for one in sorted(judgements, key=lambda judgement: -judgement.regret):
+        if one.regret > NEAR:
+            shown.add_row(
+                one.problem.name, f"{one.regret:.2f}x", *(_predicted(one, name) for name in (one.choice, one.best))
+            )
+    return shown
+
+
+def _predicted(judgement: Judgement, name: str) -> str:
+    run = judgement.runs[name]
+    times = duration(run.predicted), duration(run.measured)
+    return say("bench.choice.times", algorithm=name, predicted=times[0], measured=times[1])
+
+
 def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
     """Everything measured, and what it was measured with, ready for JSON."""
+    return {**surroundings(rounds, threads, machine), "results": [_result(outcome) for outcome in outcomes]}
+
+
+def surroundings(rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
+    """What is measured with: versions, the processor, its rates."""
     return {
         "format": FORMAT,
         "convkit": convkit.__version__,
@@ -104,7 +129,6 @@ def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machin
         "rounds": rounds,
         "versions": versions(),
         "machine": asdict(machine),
-        "results": [_result(outcome) for outcome in outcomes],
     }
 
 

@@ -40,7 +40,7 @@ def _images(problem: Problem, x: np.ndarray, reach: Reach) -> Iterator[Way]:
     if work * problem.stride ** len(problem.taps) > NDIMAGE_LIMIT:
         return
     options: dict[str, Any] = {"mode": MODES[problem.boundary]}
-    origin = [gone - size // 2 for gone, size in zip(reach.before, reach.kernel.shape, strict=True)]
+    origin: Any = [gone - size // 2 for gone, size in zip(reach.before, reach.kernel.shape, strict=True)]
     # ndimage has no half floats, and cuts the fractions of bytes off: both get a wider type, and are rounded after it.
     half, byte = problem.dtype == "float16", problem.dtype == problem.out_dtype == "uint8"
     between = np.float32 if half or byte else problem.out_dtype
@@ -73,9 +73,10 @@ def _images(problem: Problem, x: np.ndarray, reach: Reach) -> Iterator[Way]:
             lambda v, output: ndimage.gaussian_filter(v, problem.sigma, output=output, radius=radius, **options),
         )
     elif problem.values == "box":
+        size: Any = problem.taps
         yield from both(
             "ndimage.uniform_filter",
-            lambda v, output: ndimage.uniform_filter(v, problem.taps, output=output, **options),
+            lambda v, output: ndimage.uniform_filter(v, size, output=output, **options),
         )
     elif problem.values == "derivative":
         yield from both("ndimage.sobel", lambda v, output: ndimage.sobel(v, -1, output=output, **options))
