@@ -105,6 +105,10 @@ class Compiled:
         """The loop nest."""
         return _order(problem).schedule.name
 
+    def kernels(self, problem: Problem) -> tuple[codegen.Schedule, ...]:
+        """The one kernel whose loops do the work."""
+        return (_order(problem).schedule,)
+
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[:, 0, 0]
         order, real = _order(problem), _REAL[problem.compute_dtype]

@@ -21,6 +21,9 @@ SAMPLE = 0.002
 PATIENCE = 20.0
 """How many times slower than the fastest a contender may be and still take part in every round."""
 
+SLOW = 0.2
+"""Seconds of a first run from which a contender that is far behind is not run again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -113,44 +116,60 @@ def measure(
     outcomes: list[Outcome] = []
     with threads(count):
         for problem in problems:
-            field, errors, failures = _checked(problem, entrants(problem))
-            timings = _race(field, errors, rounds)
+            checked, failures = _checked(problem, entrants(problem))
+            timings = _race(checked, rounds)
             outcomes.append(Outcome(problem, bound(problem, machine), timings, failures, algorithm_of(problem)))
             done(outcomes[-1])
     return outcomes
 
 
-def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[Contender], list[float], dict[str, str]]:
-    """Those whose result is right, their errors, and the peers that could not do the problem, with their own words."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A contender whose result is right: its error, and the seconds of this first run."""
+
+    entrant: Contender
+    error: float
+    seconds: float
+
+
+def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked], dict[str, str]]:
+    """Those whose result is right, and the peers that could not do the problem, with their own words."""
     truth = expected(problem)
-    field: list[Contender] = []
-    errors: list[float] = []
+    field: list[_Checked] = []
     failures: dict[str, str] = {}
     for entrant in entrants:
+        start = time.perf_counter()
         try:
-            result = entrant.read(entrant.run())
+            value = entrant.run()
+            seconds = time.perf_counter() - start
+            result = entrant.read(value)
         except Exception as failure:  # a peer may run out of memory, or refuse a size
             if entrant.library == "convkit":
                 raise
             failures[entrant.name] = str(failure).strip().split("\n")[0]
             continue
-        errors.append(check(problem, entrant.name, result, truth, entrant.allowance))
-        field.append(entrant)
-    return field, errors, failures
+        error = check(problem, entrant.name, result, truth, entrant.allowance)
+        field.append(_Checked(entrant, error, seconds))
+    return field, failures
 
 
-def _race(field: list[Contender], errors: list[float], rounds: int) -> tuple[Timing, ...]:
-    # The run for the check has warmed everything up, so that this one says how often each fits into a sample.
-    first = [_seconds(entrant.run, 1) for entrant in field]
+def _race(field: list[_Checked], rounds: int) -> tuple[Timing, ...]:
+    # The run for the check has warmed everything up, so that this one says how often each fits into a sample. Who was
+    # slow and far behind even so is not run again.
+    least = min(one.seconds for one in field)
+    first = [
+        one.seconds if one.seconds > max(SLOW, PATIENCE * least) else _seconds(one.entrant.run, 1) for one in field
+    ]
+    limit = PATIENCE * min(first)
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
-    racing = [i for i, seconds in enumerate(first) if seconds <= PATIENCE * min(first) or field[i].library == "convkit"]
+    racing = [i for i, one in enumerate(field) if first[i] <= limit or one.entrant.library == "convkit"]
     samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
     for turn in range(rounds):
         # Starting with another one each round, nobody always runs behind the same neighbour.
         start = turn % len(racing)
         for i in racing[start:] + racing[:start]:
-            samples[i].append(_seconds(field[i].run, repeats[i]))
-    return tuple(map(_timing, field, samples, errors))
+            samples[i].append(_seconds(field[i].entrant.run, repeats[i]))
+    return tuple(map(_timing, field, samples))
 
 
 def _seconds(run: Run, repeats: int) -> float:
@@ -160,6 +179,7 @@ def _seconds(run: Run, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _timing(entrant: Contender, samples: list[float], error: float) -> Timing:
+def _timing(checked: _Checked, samples: list[float]) -> Timing:
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
-    return Timing(entrant.library, entrant.name, middle, low, high, len(samples), error)
+    entrant = checked.entrant
+    return Timing(entrant.library, entrant.name, middle, low, high, len(samples), checked.error)

@@ -93,7 +93,7 @@ def duration(seconds: float) -> str:
 
 
 def losses(judgements: list[Judgement]) -> Table:
-    """A row for each problem whose choice was not within a tenth of the fastest: predicted and measured, worst first."""
+    """A row for each problem whose choice was not within a tenth of the fastest: predicted, measured, worst first."""
     shown = Table(title=say("bench.choice.title"))
     for column in ("problem", "ratio", "chosen", "fastest"):
         shown.add_column(say(f"bench.choice.{column}"), justify="right" if column == "ratio" else "left")

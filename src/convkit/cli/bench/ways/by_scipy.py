@@ -13,7 +13,7 @@ from convkit.cli.bench.ways.way import Reach, Way, bytes_of, thinned
 NDIMAGE_LIMIT = 1.5e9
 """Operations up to which ndimage's loops take part; beyond it they need seconds, others milliseconds."""
 
-DIRECT_LIMIT = 3e8
+DIRECT_LIMIT = 1e8
 """The same for signal's loops, which are slower still."""
 
 MODES = {"zero": "constant", "edge": "nearest", "reflect": "mirror", "symmetric": "reflect", "wrap": "grid-wrap"}

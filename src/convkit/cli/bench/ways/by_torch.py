@@ -10,8 +10,11 @@ import numpy as np
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.ways.way import Results, Way
 
-FILTER_LIMIT = 1.5e11
+FILTER_LIMIT = 1e10
 """Operations up to which filters take part; beyond it torch needs seconds, transforms milliseconds."""
+
+TAPS_LIMIT = 2500
+"""Kernel elements up to which filters take part: torch is made for small ones, and needs half a minute for 63 x 63."""
 
 UNFOLDED_LIMIT = 2e9
 """Bytes up to which windows may be laid out: torch does that for every type but float32."""
@@ -51,7 +54,7 @@ def ways(problem: Problem) -> Iterator[Way]:
 def _possible(problem: Problem, flops: float, taps: float) -> bool:
     size = np.dtype(problem.dtype).itemsize
     unfolded = 0.0 if problem.dtype == "float32" else size * taps * float(np.prod(problem.output))
-    return flops <= FILTER_LIMIT and unfolded <= UNFOLDED_LIMIT
+    return flops <= FILTER_LIMIT and taps <= TAPS_LIMIT and unfolded <= UNFOLDED_LIMIT
 
 
 def _filter(problem: Problem, name: str, call: Callable[..., Any], layout: Any, kernels: list[np.ndarray]) -> Way:
