@@ -204,5 +204,5 @@ def restored(fields: dict[str, Any]) -> Lowered:
     """The problem that was written as ``lowered``."""
     from convkit.spec.window import Window
 
-    windows = tuple(Window(**window) for window in fields["windows"])
+    windows = tuple(Window(**{**window, "sides": tuple(window["sides"])}) for window in fields["windows"])
     return Lowered(**{**fields, "windows": windows, "fill": complex(fields["fill"])})
