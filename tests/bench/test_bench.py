@@ -59,6 +59,9 @@ def test_everybody_passes_the_gate_and_the_document_is_complete(problem: Problem
     assert result["best_peer"] in {timing["name"] for timing in result["timings"]}
     assert result["bound_seconds"] > 0
     assert result["ours"].startswith("convkit")
+    assert min(result["ratios"].values()) == result["ratio"] == outcome.ratio
+    assert set(result["ratios"]) == libraries - {"convkit"}
+    assert Problem(**result["problem"]).name == problem.name
     assert result["algorithm"] in {algorithm.name for algorithm in registry.algorithms()} or problem.kind == "layer"
     ours = min(timing["seconds"] for timing in result["timings"] if timing["library"] == "convkit")
     assert result["flops_per_second"] * ours == pytest.approx(problem.flops)

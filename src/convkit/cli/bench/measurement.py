@@ -83,6 +83,15 @@ class Outcome:
         return None if self.best_peer is None else self.best_peer.seconds / self.ours.seconds
 
     @property
+    def ratios(self) -> dict[str, float]:
+        """The same for each library's own best."""
+        best: dict[str, float] = {}
+        for timing in self.timings:
+            if timing.library != "convkit":
+                best[timing.library] = min(best.get(timing.library, timing.seconds), timing.seconds)
+        return {library: seconds / self.ours.seconds for library, seconds in best.items()}
+
+    @property
     def flops(self) -> float:
         """Operations of the definition per second; more than the machine can do where a faster way was found."""
         return self.problem.flops / self.ours.seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from rich.table import Table
@@ -14,6 +14,7 @@ from convkit.catalogue import say
 from convkit.cli.bench.choice import NEAR, Judgement
 from convkit.cli.bench.measurement import Outcome
 from convkit.cli.bench.peers import versions
+from convkit.cli.bench.problems import Problem
 from convkit.planner.machine import Machine, cpu_name
 
 FORMAT = 2
@@ -137,7 +138,7 @@ def _result(outcome: Outcome) -> dict[str, Any]:
     return {
         "suite": outcome.problem.suite,
         "name": outcome.problem.name,
-        "problem": asdict(outcome.problem),
+        "problem": _said(outcome.problem),
         "algorithm": outcome.algorithm,
         "bound_seconds": outcome.bound,
         "flops": outcome.problem.flops,
@@ -147,7 +148,17 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "ours": outcome.ours.name,
         "best_peer": None if best is None else best.name,
         "ratio": outcome.ratio,
+        "ratios": outcome.ratios,
         "fraction_of_bound": outcome.fraction,
         "could_not": outcome.failures,
         "timings": [asdict(timing) for timing in outcome.timings],
+    }
+
+
+def _said(problem: Problem) -> dict[str, Any]:
+    """The fields of a problem that are not what they are unless somebody says so."""
+    return {
+        field.name: getattr(problem, field.name)
+        for field in fields(problem)
+        if getattr(problem, field.name) != field.default
     }
