@@ -140,17 +140,15 @@ def _judged(problem: Problem, rounds: int) -> Judgement:
     }
     limit = HOPELESS * min(predicted.values())
     names = [name for name, seconds in predicted.items() if seconds <= limit or name == plan.choice]
-    x, kernel, out = arrays_of(problem, lowered)
-    plans = {name: Plan(lowered, registry.algorithm(name), Reason("asked"), name, {}) for name in names}
-    ready = {name: plans[name].prepare(kernel) for name in names}
-    calls: dict[str, Callable[[], None]] = {
-        name: lambda name=name: plans[name].run(ready[name], x, out) for name in names
+    x, kernel = arrays_of(problem, lowered)
+    calls: dict[str, Callable[[], object]] = {
+        name: whole_run(Plan(lowered, registry.algorithm(name), Reason("asked"), name, {}), kernel, x) for name in names
     }
     best = _fastest(calls, rounds)
     return Judgement(problem, lowered, plan.choice, {name: Run(predicted[name], best[name]) for name in names})
 
 
-def _fastest(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def _fastest(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """The least seconds of each, taken in turn: on a busy machine the least is what says most about the algorithm."""
     for call in calls.values():
         call()
@@ -170,21 +168,36 @@ def _fastest(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, flo
     return best
 
 
-def _seconds(call: Callable[[], None], repeats: int) -> float:
+def _seconds(call: Callable[[], object], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         call()
     return (time.perf_counter() - start) / repeats
 
 
-def arrays_of(problem: Problem, lowered: Lowered) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Input, kernel and room for the result, laid out as algorithms take them."""
+def whole_run(plan: Plan, kernel: np.ndarray, x: np.ndarray) -> Callable[[], np.ndarray]:
+    """A plan as a function: from the samples to the result's own type, whoever brings it there; the kernel is ready."""
+    from convkit.verbs.dtypes import finish
+
+    problem = plan.problem
+    prepared = plan.prepare(kernel)
+    sums = np.empty(problem.output_shape, prepared.plan.stored)
+    result = problem.result_dtype or problem.compute_dtype
+
+    def run() -> np.ndarray:
+        plan.run(prepared, x, sums)
+        return finish(sums, result, problem.overflow)
+
+    return run
+
+
+def arrays_of(problem: Problem, lowered: Lowered) -> tuple[np.ndarray, np.ndarray]:
+    """Input and kernel, laid out as algorithms take them."""
     x, kernel = problem.arrays()
     if problem.axes:
         x = np.moveaxis(x, problem.axes, range(-len(problem.axes), 0))
     laid = kernel.conj().astype(lowered.kernel_dtype, copy=False).reshape(lowered.kernel_shape)
-    source = x.astype(lowered.input_dtype, copy=False).reshape(lowered.input_shape)
-    return source, laid, np.empty(lowered.output_shape, lowered.compute_dtype)
+    return x.astype(lowered.input_dtype, copy=False).reshape(lowered.input_shape), laid
 
 
 def _stored(judgement: Judgement) -> dict[str, Any]:
