@@ -78,8 +78,8 @@ def _special(
         return
     down, along = (factor.astype(kernel_kind) for factor in factors)
     size = (problem.taps[1], problem.taps[0])
-    # Bytes are smoothed by OpenCV with weights of eight bits, and one level off is what that gives.
-    coarse = 1.0 if problem.dtype == "uint8" else 0.0
+    # Bytes are smoothed by OpenCV with weights of eight bits; with long kernels that gives up to two levels.
+    coarse = 2.0 if problem.dtype == "uint8" else 0.0
     yield from both(
         "sepFilter2D",
         lambda v, **dst: cv2.sepFilter2D(v, depth, along, down, borderType=border, **dst),
