@@ -86,7 +86,7 @@ class Compiled:
 
     def kernels(self, problem: Problem) -> tuple[codegen.Schedule, ...]:
         """The one kernel whose loops do the work."""
-        return (_order(problem).schedule,)
+        return (order_of(problem).schedule,)
 
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""

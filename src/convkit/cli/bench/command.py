@@ -84,13 +84,14 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
 
     import convkit.algorithms  # noqa: F401 - registers the transform that machine.measure times
     from convkit.catalogue import say
+    from convkit.cli.bench.bound import steady_rates
     from convkit.cli.bench.report import document, losers, table
     from convkit.planner import machine
 
     console = Console()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(say("bench.measuring"), total=len(problems))
-        rates = machine.measure()
+        rates = steady_rates()
 
         def done(outcome: Outcome) -> None:
             progress.advance(task)
