@@ -196,6 +196,7 @@ FILTERS = [
     Problem("tiny", "filter", (30, 26), (5, 7), "uint8", values="box", boundary="symmetric"),
     Problem("tiny", "filter", (30, 26), (5, 4), "float64", values="separable", boundary="wrap"),
     Problem("tiny", "filter", (9, 8, 7), (3, 2, 5), "float32", values="separable"),
+    Problem("tiny", "filter", (9, 8, 17), (4, 1, 6), "float32", values="separable", stride=2, dilation=2),
     Problem("tiny", "filter", (200,), (31,), "int64", span=1 << 24),
     Problem("tiny", "filter", (201,), (8,), "int16", result="int64", boundary="edge"),
     Problem("tiny", "filter", (200,), (30,), "complex64"),

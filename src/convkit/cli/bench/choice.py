@@ -69,11 +69,11 @@ def race(only: str, count: int | None, seed: int | None, rounds: int, threads: i
 
     import convkit.algorithms  # noqa: F401 - they register themselves
     from convkit.catalogue import say
-    from convkit.cli.bench.bound import steady_rates
     from convkit.cli.bench.choice_grid import drawn
     from convkit.cli.bench.command import write
     from convkit.cli.bench.report import losses, surroundings
     from convkit.errors import OptionError
+    from convkit.planner import machine
     from convkit.planner.plan import forget_plans
 
     problems = [problem for problem in drawn(count, seed) if only in problem.name]
@@ -82,7 +82,7 @@ def race(only: str, count: int | None, seed: int | None, rounds: int, threads: i
     console = Console()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(say("bench.measuring"), total=len(problems))
-        rates = steady_rates()
+        rates = machine.measure()
         forget_plans()
         judgements = judge(problems, rounds, threads, lambda _: progress.advance(task))
     table = losses(judgements)

@@ -73,11 +73,11 @@ def _filter(problem: Problem, name: str, call: Callable[..., Any], layout: Any, 
             v = ready
             if v is None:
                 v = torch.from_numpy(np.ascontiguousarray(x)).contiguous(memory_format=layout)
-            for k in weights:
+            for turn, k in enumerate(weights):
                 sizes = list(k.shape[2:])
                 before = [(taps // 2) * step for taps in sizes]
                 after = [(taps - 1) * step - gone for taps, gone in zip(sizes, before)]
-                stride = [problem.stride if taps > 1 or len(weights) == 1 else 1 for taps in sizes]
+                stride = [problem.stride if len(weights) == 1 or axis == turn else 1 for axis in range(len(sizes))]
                 padding: list[int] = before
                 if problem.boundary != "zero" or before != after:
                     sides = [side for pair in zip(reversed(before), reversed(after)) for side in pair]
