@@ -9,9 +9,11 @@ from convkit.algorithms import (
     fft,
     gemm,
     overlap_save,
+    partitioned,
     polyphase,
     rows,
     separable,
+    swapped,
 )
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "fft",
     "gemm",
     "overlap_save",
+    "partitioned",
     "polyphase",
     "rows",
     "separable",
+    "swapped",
 ]

@@ -16,7 +16,9 @@ from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
 
-Quick = Callable[[Array, Array], Array | None]
+Quick = Callable[[Array, Array, Array | None], Array | None]
+"""From samples, kernel and, if there is one, the array for the result, to the result."""
+
 MEASURED_CANDIDATES = 4
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096
@@ -130,7 +132,9 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
         if not bound.meets(problem.accuracy):
             why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
         cost = algorithm.cost(problem, model)
-        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name)))
+        describe: Callable[[Problem], str | None] | None = getattr(algorithm, "describe", None)
+        schedule = None if describe is None else describe(problem)
+        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name), schedule))
     return rows
 
 
