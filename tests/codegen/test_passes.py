@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import convkit as ck
 from convkit.algorithms import box, rows
-from convkit.algorithms.support import passes
+from convkit.algorithms.support import pass_programs, passes
 from convkit.codegen.arithmetic import CONVERTED
 from convkit.codegen.direct import schedule_for
 from convkit.errors import AccuracyError
@@ -32,7 +32,7 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = ck.num_threads()
     yield
     ck.set_num_threads(before)
-    passes.program.cache_clear()
+    pass_programs.program.cache_clear()
 
 
 def product(shape: tuple[int, ...], dtype: str, uniform: tuple[int, ...] = ()) -> np.ndarray:
@@ -47,7 +47,7 @@ def product(shape: tuple[int, ...], dtype: str, uniform: tuple[int, ...] = ()) -
 def small_tiles(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(passes, "BLOCK", block)
     monkeypatch.setattr(passes, "SMALL_IMAGE", 0)
-    passes.program.cache_clear()
+    pass_programs.program.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -111,7 +111,7 @@ def test_tiles_change_no_bit(method: str, uniform: tuple[int, ...], dtype: str) 
         for block in (64, 300, 5000):
             small_tiles(patch, block)
             assert ck.convolve(image, k, boundary="reflect", method=method).tobytes() == reference.tobytes()
-    passes.program.cache_clear()
+    pass_programs.program.cache_clear()
     for threads in (1, 2, 3):
         ck.set_num_threads(threads)
         assert ck.convolve(image, k, boundary="reflect", method=method).tobytes() == reference.tobytes()
@@ -156,7 +156,7 @@ def test_a_uint8_image_is_never_held_as_floats(monkeypatch: pytest.MonkeyPatch) 
     image = np.random.default_rng(5).integers(0, 255, (600, 500)).astype(np.uint8)
     convolver = ck.Convolver(product((7, 7), "float32"), mode="same", method="separable", dtype="uint8")
     written: list[str] = []
-    run = passes.run_passes
+    run = pass_programs.run_passes
     monkeypatch.setattr(
         "convkit.algorithms.separable.run_passes", lambda *args: (written.append(args[-1].dtype.name), run(*args))[1]
     )
@@ -234,3 +234,29 @@ def test_converted_samples_stay_in_registers(isa: str) -> None:
             text, spilled = written(schedule_for(target, f"{source}_float32", rows_of_kernel), isa)
             assert spilled == [], source
             assert len(text) < 1 << 17
+
+
+@pytest.mark.parametrize("boundary", ["zero", "reflect", "wrap"])
+@pytest.mark.parametrize(("method", "uniform"), [("separable", ()), ("box", (0, 1))])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_channels_side_by_side(dtype: str, method: str, uniform: tuple[int, ...], boundary: str) -> None:
+    """All channels of an image at once; their bits are those of each channel alone."""
+    image = np.random.default_rng(6).integers(0, 255, (130, 141, 3)).astype(dtype)
+    k = product((7, 8), "float32", uniform) / 50
+    together = ck.convolve(image, k, "same", boundary=boundary, axes=(0, 1), method=method, dtype=dtype)
+    for channel in range(3):
+        plane = np.ascontiguousarray(image[..., channel])
+        alone = ck.convolve(plane, k, "same", boundary=boundary, method=method, dtype=dtype)
+        assert together[..., channel].tobytes() == alone.tobytes()
+
+
+def test_many_small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_array((40, 12, 13), "float32", 8)
+    k = product((3, 4), "float32")
+    whole = ck.convolve(images, k, axes=(1, 2), method="separable")
+    monkeypatch.setattr(pass_programs, "PROGRAM_STEPS", 64)
+    pass_programs._samples_at_once.cache_clear()
+    parts = ck.convolve(images, k, axes=(1, 2), method="separable")
+    pass_programs._samples_at_once.cache_clear()
+    assert parts.tobytes() == whole.tobytes()
+    assert parts[7].tobytes() == ck.convolve(images[7], k, method="separable").tobytes()

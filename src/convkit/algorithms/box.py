@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of, stored_type
+from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
 from convkit.codegen.boxes import additions
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry

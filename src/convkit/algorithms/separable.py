@@ -9,7 +9,8 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support.blocks import Range, block_size, extended, needed, tap_slices, tile_lengths, tiles
-from convkit.algorithms.support.passes import Passes, can_be_compiled, run_passes, scratch, seconds_of, stored_type
+from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
