@@ -7,7 +7,8 @@ together from two neighbours in registers; the rest is loaded, so that both ways
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from convkit.codegen.arithmetic import ElementType
@@ -17,9 +18,12 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("out x w", "rows columns chunks taps out_row x_row x_step lead")
-"""``chunks``: how often ``lanes`` taps are taken together; ``taps``: how many the nest without shifts takes one by one.
-Strides are in bytes, of either sign; ``x_step``, from tap to tap, is one number's bytes where taps are shifted.
+"""``chunks``: how often a chunk of taps is taken together; ``taps``: how many the nest without shifts takes one by one.
+Strides, and ``x_step`` from tap to tap, are in bytes, of either sign.
 ``lead``: columns before the first that begins a line of the cache; only streamed results need it."""
+
+WIDEST_STEP = 4
+"""Samples from tap to tap up to which vectors are shifted: the channels of a pixel."""
 
 SCALARS = {"float32": "float", "float64": "double"}
 
@@ -31,7 +35,7 @@ class RowSchedule:
     ::
 
         for row: for each tile of `vectors` vectors of outputs, held in registers:
-            for each chunk of `lanes` taps: load vectors + 1 vectors of samples;
+            for each chunk of taps: load vectors + step vectors of samples;
                 for each tap: shift or load `vectors` vectors; `vectors` multiply-adds
             the same for the `rest` taps that are left
 
@@ -53,6 +57,8 @@ class RowSchedule:
         What the sums are stored as, by NumPy's name, rounded once and saturated; the type of the sums if empty.
     results : {"cached", "streamed"}
         Streamed results are written past the caches, so that memory need not be read before it is written.
+    step : int
+        How many samples lie from one shifted tap to the next.
     """
 
     dtype: ElementType
@@ -61,18 +67,28 @@ class RowSchedule:
     rest: int | None
     stored: str = ""
     results: Literal["cached", "streamed"] = "cached"
+    step: int = 1
 
     @property
     def name(self) -> str:
-        """``row_<type>_<lanes>l_<vectors>_<rest>[_<stored>][_streamed]``, or ``..._taps...``."""
+        """``row_<type>_<lanes>l_<vectors>_<rest>[_by<step>][_<stored>][_streamed]``, or ``..._taps...``."""
         kind = {"float32": "f32", "float64": "f64"}[self.dtype]
-        ending = ("_" + self.stored) * bool(self.stored) + "_streamed" * (self.results == "streamed")
+        ending = (
+            f"_by{self.step}" * (self.step > 1)
+            + ("_" + self.stored) * bool(self.stored)
+            + "_streamed" * (self.results == "streamed")
+        )
         return f"row_{kind}_{self.lanes}l_{self.vectors}_{'taps' if self.rest is None else self.rest}{ending}"
 
     @property
     def registers(self) -> int:
         """Vector registers that the inner loop needs: sums, a weight, the vectors of samples and a shifted one."""
-        return self.vectors + 1 + (1 if self.rest is None else self.vectors + 2)
+        return self.vectors + 1 + (1 if self.rest is None else self.vectors + self.step + 1)
+
+    @property
+    def chunk(self) -> int:
+        """Taps taken together: as many as all move lanes differently, so that no shifted vector has to be kept."""
+        return self.lanes // math.gcd(self.step, self.lanes)
 
     def counts(self, kernel: int) -> dict[str, int]:
         """The arguments ``chunks`` and ``taps`` for a kernel of so many elements.
@@ -84,9 +100,9 @@ class RowSchedule:
         """
         if self.rest is None:
             return {"chunks": 0, "taps": kernel}
-        if kernel % self.lanes != self.rest:
+        if kernel % self.chunk != self.rest:
             raise ValueError(f"{self.name} has not the taps for a kernel of {kernel}")
-        return {"chunks": kernel // self.lanes, "taps": 0}
+        return {"chunks": kernel // self.chunk, "taps": 0}
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR.
@@ -105,8 +121,12 @@ def row_schedule_for(target: Target, dtype: ElementType, kernel: int, step: int 
     """The loop nest for ``kernel`` taps that stand ``step`` samples apart; what the sums are ``stored`` as."""
     scalar = SCALARS[dtype]
     lanes = target.vector_bytes // ITEM_BYTES[scalar]
-    shifts = target.vector_bytes == 64 and step == 1
-    return RowSchedule(dtype, lanes, 8, kernel % lanes if shifts else None, "" if stored == dtype else stored)
+    shifts = target.vector_bytes == 64 and step <= WIDEST_STEP
+    schedule = RowSchedule(dtype, lanes, 8, None, "" if stored == dtype else stored)
+    if not shifts:
+        return schedule
+    schedule = replace(schedule, step=step)
+    return replace(schedule, rest=kernel % schedule.chunk)
 
 
 class _Nest:
@@ -163,7 +183,7 @@ class _Nest:
         if s.rest is None:
             sums, x, weights = self.one_by_one(x, weights, sums, self.a["taps"], mask)
         elif vectors == 1:
-            count = w.add(w.multiply(self.a["chunks"], s.lanes), s.rest)
+            count = w.add(w.multiply(self.a["chunks"], s.chunk), s.rest)
             sums, x, weights = self.one_by_one(x, weights, sums, count, mask)
         else:
             sums, x, weights = self.chunks(x, weights, sums)
@@ -180,9 +200,10 @@ class _Nest:
         """All whole chunks of taps: what the sums are after them, and where samples and weights go on."""
         w, s = self.w, self.s
         loop, names = self.carrying("chunk", self.a["chunks"], x, weights, sums)
-        later = self.shifted(loop["x"], loop["w"], [loop[name] for name in names], s.lanes)
+        later = self.shifted(loop["x"], loop["w"], [loop[name] for name in names], s.chunk)
         loop.close({
-            "x": w.offset(loop["x"], self.kind.bytes), "w": w.offset(loop["w"], self.kind.bytes),
+            "x": w.element(loop["x"], s.chunk * s.step, self.kind.scalar),
+            "w": w.element(loop["w"], s.chunk, self.kind.scalar),
             **dict(zip(names, later)),
         })  # fmt: skip
         return [loop[name] for name in names], loop["x"], loop["w"]
@@ -192,24 +213,28 @@ class _Nest:
         w, s, count = self.w, self.s, len(sums)
         if taps == 0:
             return sums
-        # As integers: LLVM shifts their lanes by one instruction, where it permutes floating-point numbers by tables.
-        samples = [w.load(self.whole, w.offset(x, v * self.kind.bytes)) for v in range(count)]
-        if taps > 1:  # of the last vector only the lanes that a tap reaches are read
-            reached = ", ".join(f"i1 {int(lane < taps - 1)}" for lane in range(s.lanes))
-            samples.append(w.load(self.whole, w.offset(x, count * self.kind.bytes), f"<{reached}>"))
+        reached = count * s.lanes + (taps - 1) * s.step
+        samples = []
+        for v in range(-(-reached // s.lanes)):
+            # As integers: LLVM shifts their lanes by one instruction, where it permutes other numbers by tables.
+            # Of the last vector only the lanes that a tap reaches are read.
+            held = min(s.lanes, reached - v * s.lanes)
+            mask = None if held == s.lanes else f"<{', '.join(f'i1 {int(lane < held)}' for lane in range(s.lanes))}>"
+            samples.append(w.load(self.whole, w.offset(x, v * self.kind.bytes), mask))
         for j in range(taps):
             weight = w.splat(self.kind, w.element(weights, j, self.kind.scalar))
-            picked = range(j, j + s.lanes)
+            whole, lane = divmod(j * s.step, s.lanes)
+            picked = range(lane, lane + s.lanes)
             loads = loaded(j)
-            at = w.element(x, j, self.kind.scalar)
+            at = w.element(x, j * s.step, self.kind.scalar)
             following = []
             for v in range(count):
-                if j == 0:
-                    value = self.as_numbers(samples[v])
+                if lane == 0:
+                    value = self.as_numbers(samples[v + whole])
                 elif loads:
                     value = w.load(self.kind, w.offset(at, v * self.kind.bytes))
                 else:
-                    value = self.as_numbers(w.shuffle(self.whole, samples[v], samples[v + 1], picked))
+                    value = self.as_numbers(w.shuffle(self.whole, samples[v + whole], samples[v + whole + 1], picked))
                 following.append(w.fma(self.kind, value, weight, sums[v]))
             sums = following
         return sums
