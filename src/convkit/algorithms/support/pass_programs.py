@@ -37,7 +37,7 @@ from convkit.planner.algorithm import Array
 from convkit.planner.machine import DEFAULT
 from convkit.planner.problem import Problem
 
-STREAMED = 1 << 23
+STREAMED = 1 << 25
 """Bytes of a result that does not stay in any cache: it is written past them."""
 
 PROGRAM_STEPS = 1 << 13
