@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
@@ -138,12 +139,15 @@ class Compiled:
         return call
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        samples, seconds = samples_at_once(problem), _one_thread(problem)
+        samples, seconds, pixel = samples_at_once(problem), _one_thread(problem), 1
         line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
+        if _interleaved(problem, x, out):
+            # All channels of an image at once: its rows are rows of numbers, whose kernel stands apart by a pixel.
+            pixel, problem, x, out, samples = problem.batch, _folded(problem), x[:1], out[:1], 1
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = direct_tiles.program(part, x.strides, out.strides, out.dtype.name, line)
+            program = direct_tiles.program(part, x.strides, out.strides, out.dtype.name, line, pixel)
             bases = (
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
@@ -153,6 +157,28 @@ class Compiled:
 def _one_thread(problem: Problem) -> float:
     """Seconds that the arithmetic takes one thread, roughly."""
     return 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+
+
+def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
+    """Whether the samples of the batch are the channels of an image, side by side in every pixel."""
+    channels = problem.batch
+    return (
+        channels > 1
+        and problem.groups == problem.windows[-1].stride == 1
+        and problem.compute_dtype in ("float32", "float64")
+        and all((a.strides[0], a.strides[-1]) == (a.itemsize, channels * a.itemsize) for a in (x, out))
+    )
+
+
+def _folded(problem: Problem) -> Problem:
+    """The batch as part of the last axis."""
+    *windows, last = problem.windows
+    channels = problem.batch
+    wide = replace(
+        last, size=last.size * channels, count=last.count * channels, start=last.start * channels,
+        dilation=last.dilation * channels,
+    )  # fmt: skip
+    return problem.derive(batch=1, windows=(*windows, wide))
 
 
 def _fused_rate(timer: probes.Timer) -> float | None:

@@ -99,12 +99,18 @@ def scratch(problem: Problem, last_stride: int | None = None) -> int:
 
 @lru_cache(maxsize=256)
 def program(
-    problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str, line: int | None = None
+    problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str, line: int | None = None, pixel: int = 1
 ) -> Program:
-    """Everything about a call but its arrays; ``line`` says where in a line of the cache streamed results begin."""
+    """Everything about a call but its arrays.
+
+    ``line`` says where in a line of the cache streamed results begin, ``pixel`` how many numbers of the last axis make
+    one sample.
+    """
+    if pixel > 1:
+        x_strides, out_strides = ((*s[:-1], s[-1] // pixel) for s in (x_strides, out_strides))
     tables = Tables()
     pieces = [
-        _Tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line).steps()
+        _Tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line, pixel).steps()
         for tile, packed in tiles(problem, x_strides[-1])
     ]
     return join(pieces, tables.array(), scratch(problem, x_strides[-1]))
@@ -192,9 +198,10 @@ class _Tile:
 
     def __init__(
         self, problem: Problem, tables: Tables, outputs: Box, is_packed: bool, x_strides: Strides, out_strides: Strides,
-        out_dtype: str, line: int | None,
+        out_dtype: str, line: int | None, pixel: int,
     ) -> None:  # fmt: skip
-        self.problem, self.tables, self.is_packed, self.out_dtype = problem, tables, is_packed, out_dtype
+        self.problem, self.tables = problem, tables
+        self.is_packed, self.pixel, self.out_dtype = is_packed, pixel, out_dtype
         self.real = REAL[problem.compute_dtype]
         self.item = item_bytes(self.real)
         self.order = order_of(problem)
@@ -233,7 +240,7 @@ class _Tile:
     def pack(self) -> list[Steps]:
         """Lay down the input with what stands outside."""
         dtype = REAL.get(self.problem.input_dtype, self.problem.input_dtype)
-        source = Source(dtype, self.x_strides, item_bytes(dtype))
+        source = Source(dtype, self.x_strides, item_bytes(dtype), self.pixel)
         positions = [touched(window, along) for window, along in zip(self.windows, self.outputs, strict=True)]
         return packing(
             self.tables, self.windows, positions, source, self.packed, self.real, self.problem.fill, self.x_at

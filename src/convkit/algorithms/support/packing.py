@@ -116,8 +116,11 @@ def touched_elements(window: Window) -> range:
     return range(0, reach, window.dilation // spacing)
 
 
-def _sources(window: Window, positions: Offsets, stride: int) -> Offsets:
-    """Where the samples at ascending positions lie along one axis, in bytes; marks where there are none."""
+def _sources(window: Window, positions: Offsets, stride: int, pixel: int = 1) -> Offsets:
+    """Where the samples at ascending positions lie along one axis, in bytes; marks where there are none.
+
+    Positions come in pixels of several numbers, and boundaries repeat whole pixels.
+    """
     found = positions * stride
     first, last = _inside(positions, window.size)
     for part, name in ((slice(0, first), window.sides[0]), (slice(last, None), window.sides[1])):
@@ -127,9 +130,10 @@ def _sources(window: Window, positions: Offsets, stride: int) -> Offsets:
         if name in ("zero", "constant") or window.size == 0:
             found[part] = pack.FILL if name == "constant" else pack.ZEROS
         else:
-            begin, end = int(outside[0]), int(outside[-1]) + 1
-            sources = np.array(index_map(begin, end - begin, window.size, window.sides), np.int64)
-            found[part] = sources[outside - begin] * stride
+            begin, end = int(outside[0]) // pixel, int(outside[-1]) // pixel + 1
+            pixels = np.array(index_map(begin, end - begin, window.size // pixel, window.sides), np.int64)
+            numbers = np.add.outer(pixels * pixel, np.arange(pixel)).ravel()
+            found[part] = numbers[outside - begin * pixel] * stride
     return found
 
 
@@ -161,11 +165,14 @@ class Source:
         Bytes from sample to sample along each convolved axis.
     item : int
         Bytes of one part.
+    pixel : int
+        Numbers side by side along the last axis that make one sample of it.
     """
 
     dtype: str
     strides: tuple[int, ...]
     item: int
+    pixel: int = 1
 
 
 def packing(
@@ -181,7 +188,7 @@ def packing(
     positions = [np.arange(*span, dtype=np.int64) if isinstance(span, tuple) else span for span in spans]
     rows = tables.add(_rows(windows[:-1], positions[:-1], source.strides[:-1]))
     row_count = math.prod(packed.shape[:-1])
-    columns = _sources(windows[-1], positions[-1], source.strides[-1])
+    columns = _sources(windows[-1], positions[-1], source.strides[-1], source.pixel)
     groups: list[Steps] = []
     for part in range(packed.parts):
         number = fill.imag if part else fill.real
@@ -190,7 +197,7 @@ def packing(
             mine, along = columns[phase :: packed.stride], positions[-1][phase :: packed.stride]
             first, last = _inside(along, windows[-1].size)
             step = int(along[1] - along[0]) * source.strides[-1] if len(along) > 1 else source.item
-            apart = step // source.item if step in (source.item, 2 * source.item) else 0
+            apart = step // source.item if step in [n * source.item for n in (-1, 1, 2)] else 0
             kernel = pack.Pack(source.dtype, target, apart)
             groups.append(
                 pack.ARGUMENTS.steps(
