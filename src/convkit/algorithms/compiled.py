@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from math import isfinite
 
 import numpy as np
@@ -139,24 +140,21 @@ class Compiled:
         return call
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        samples, seconds, pixel = samples_at_once(problem), _one_thread(problem), 1
-        line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
+        pixel = 1
         if _interleaved(problem, x, out):
-            # All channels of an image at once: its rows are rows of numbers, whose kernel stands apart by a pixel.
-            pixel, problem, x, out, samples = problem.batch, _folded(problem), x[:1], out[:1], 1
+            # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
+            pixel, problem = problem.batch, _folded(problem)
+        x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
+        samples, seconds = samples_at_once(problem), _one_thread(problem)
+        line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = direct_tiles.program(part, x.strides, out.strides, out.dtype.name, line, pixel)
+            program = direct_tiles.program(part, x_strides, out_strides, out.dtype.name, line, pixel)
             bases = (
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
-
-
-def _one_thread(problem: Problem) -> float:
-    """Seconds that the arithmetic takes one thread, roughly."""
-    return 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
 
 
 def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
@@ -170,6 +168,7 @@ def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
     )
 
 
+@lru_cache(maxsize=256)
 def _folded(problem: Problem) -> Problem:
     """The batch as part of the last axis."""
     *windows, last = problem.windows
@@ -179,6 +178,11 @@ def _folded(problem: Problem) -> Problem:
         dilation=last.dilation * channels,
     )  # fmt: skip
     return problem.derive(batch=1, windows=(*windows, wide))
+
+
+def _one_thread(problem: Problem) -> float:
+    """Seconds that the arithmetic takes one thread, roughly."""
+    return 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
 
 
 def _fused_rate(timer: probes.Timer) -> float | None:

@@ -95,6 +95,8 @@ def narrow(w: Writer, value: str, lanes: int, source: Element, target: Element) 
     if source.whole:
         return _whole(w, value, lanes, source, target)
     if not target.whole:
+        if (source.name, target.name) == ("float64", "float16"):
+            value, have = _odd(w, value, lanes), Vector(lanes, "float")
         return w.value(f"{'fpext' if have.bytes < want.bytes else 'fptrunc'} {have} {value} to {want}")
     if target.bytes < 4:  # wider limits are not numbers that the type of the sums holds
         low, high = limits(target)
@@ -149,3 +151,23 @@ def _bfloat(w: Writer, value: str, lanes: int) -> str:
     is_nan = w.value(f"fcmp uno {kind} {value}, {value}")
     chosen = w.value(f"select {kind.mask} {is_nan}, {whole} {quiet}, {whole} {shifted}")
     return w.value(f"trunc {whole} {chosen} to {half}")
+
+
+def _odd(w: Writer, value: str, lanes: int) -> str:
+    """float64 as float32, of whose two neighbours the odd one stands for what lies between.
+
+    Rounded further, that gives what rounding at once would; not all processors go from float64 to float16 in one step.
+    """
+    double, single, whole = (Vector(lanes, scalar) for scalar in ("double", "float", "i32"))
+    near = w.value(f"fptrunc {double} {value} to {single}")
+    back = w.value(f"fpext {single} {near} to {double}")
+    bits = w.value(f"bitcast {single} {near} to {whole}")
+    magnitudes = [w.call(str(double), f"llvm.fabs.{double.suffix}", (str(double), number)) for number in (value, back)]
+    over = w.value(f"fcmp ogt {double} {magnitudes[0]}, {magnitudes[1]}")
+    other = w.value(f"select {whole.mask} {over}, {whole} {w.fill(whole, '1')}, {whole} {w.fill(whole, '-1')}")
+    low = w.value(f"and {whole} {bits}, {w.fill(whole, '1')}")
+    even = w.value(f"icmp eq {whole} {low}, zeroinitializer")
+    between = w.value(f"fcmp one {double} {value}, {back}")
+    moves = w.value(f"and {whole.mask} {even}, {between}")
+    moved = w.value(f"select {whole.mask} {moves}, {whole} {other}, {whole} zeroinitializer")
+    return w.value(f"bitcast {whole} {w.value(f'add {whole} {bits}, {moved}')} to {single}")

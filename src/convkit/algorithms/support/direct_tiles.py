@@ -104,10 +104,8 @@ def program(
     """Everything about a call but its arrays.
 
     ``line`` says where in a line of the cache streamed results begin, ``pixel`` how many numbers of the last axis make
-    one sample.
+    one sample of it.
     """
-    if pixel > 1:
-        x_strides, out_strides = ((*s[:-1], s[-1] // pixel) for s in (x_strides, out_strides))
     tables = Tables()
     pieces = [
         _Tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line, pixel).steps()
@@ -200,8 +198,8 @@ class _Tile:
         self, problem: Problem, tables: Tables, outputs: Box, is_packed: bool, x_strides: Strides, out_strides: Strides,
         out_dtype: str, line: int | None, pixel: int,
     ) -> None:  # fmt: skip
-        self.problem, self.tables = problem, tables
-        self.is_packed, self.pixel, self.out_dtype = is_packed, pixel, out_dtype
+        self.pixel = pixel
+        self.problem, self.tables, self.is_packed, self.out_dtype = problem, tables, is_packed, out_dtype
         self.real = REAL[problem.compute_dtype]
         self.item = item_bytes(self.real)
         self.order = order_of(problem)

@@ -119,7 +119,7 @@ def touched_elements(window: Window) -> range:
 def _sources(window: Window, positions: Offsets, stride: int, pixel: int = 1) -> Offsets:
     """Where the samples at ascending positions lie along one axis, in bytes; marks where there are none.
 
-    Positions come in pixels of several numbers, and boundaries repeat whole pixels.
+    Several numbers side by side may make a pixel; boundaries repeat whole pixels.
     """
     found = positions * stride
     first, last = _inside(positions, window.size)
@@ -132,8 +132,7 @@ def _sources(window: Window, positions: Offsets, stride: int, pixel: int = 1) ->
         else:
             begin, end = int(outside[0]) // pixel, int(outside[-1]) // pixel + 1
             pixels = np.array(index_map(begin, end - begin, window.size // pixel, window.sides), np.int64)
-            numbers = np.add.outer(pixels * pixel, np.arange(pixel)).ravel()
-            found[part] = numbers[outside - begin * pixel] * stride
+            found[part] = (pixels[outside // pixel - begin] * pixel + outside % pixel) * stride
     return found
 
 
