@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from convkit.codegen import library, pack, unpack
+from convkit.codegen import direct, library, pack, unpack
 from convkit.codegen.library import Kernel
 from convkit.codegen.step import BASES, Arguments
 from convkit.codegen.target import Target, host, of_features
@@ -75,3 +76,18 @@ def lay_down(source: str, target: str, numbers: np.ndarray, machine: Target) -> 
     return to
 
 
+def convolve(
+    x: np.ndarray, w: np.ndarray, out: np.ndarray, machine: Target, results: str = "cached", dilation: int = 1
+) -> None:
+    """``out[r, c] = sum_ij x[r + i, c + j*dilation] w[i, j]`` by the kernel for direct convolution; any row strides."""
+    schedule = replace(direct.schedule_for(machine, x.dtype.name, len(w)), results=results)
+    blocks = schedule.blocks(len(w))
+    weights = np.concatenate([w[block.start : block.stop].T.ravel() for block in blocks])
+    taps = np.array([[block.start * x.strides[0], w.shape[1]] for block in blocks], np.int64)
+    full = sum(len(block) == schedule.block for block in blocks)
+    call(
+        schedule, direct.ARGUMENTS, machine, out=out, x=x, w=weights, taps=taps, planes=1, rows=out.shape[0],
+        columns=out.shape[1], blocks=full, last_blocks=len(blocks) - full, out_plane=0, x_plane=0, w_plane=0,
+        out_row=out.strides[0], x_row=x.strides[0], x_step=dilation * x.itemsize,
+        lead=-out.ctypes.data % 64 // out.itemsize,
+    )  # fmt: skip
