@@ -87,8 +87,6 @@ class Compiled:
         result = problem.result_dtype
         if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
-        if (problem.compute_dtype, result) == ("float64", "float16"):
-            return problem.compute_dtype  # processors round it by way of float32, which rounds twice
         whole = np.dtype(result).kind in "iu"
         return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
 
