@@ -141,6 +141,8 @@ class Compiled:
         return call
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        if x.dtype != problem.input_dtype:  # kernels read memory as they are told
+            raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
         pixel = 1
         if _interleaved(problem, x, out):
             # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
