@@ -18,6 +18,7 @@ from convkit.algorithms.support.packing import (
     item_bytes,
     packing,
     touched,
+    touched_count,
     touched_elements,
     touched_stride,
     unpacking,
@@ -181,7 +182,7 @@ def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:
 def _packed(problem: Problem, outputs: Box) -> Packed:
     """How the input of a tile lies in scratch memory, at whose beginning it stands."""
     windows = problem.windows
-    shape = tuple(len(touched(window, along)) for window, along in zip(windows, outputs, strict=True))
+    shape = tuple(touched_count(window, hi - lo) for window, (lo, hi) in zip(windows, outputs, strict=True))
     parts = 2 if _is_complex(problem.input_dtype) else 1
     return Packed(0, shape, touched_stride(windows[-1]), item_bytes(REAL[problem.compute_dtype]), parts)
 
