@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -122,11 +124,21 @@ def test_a_folder_that_cannot_be_written_does_no_harm(folder: Path) -> None:
     assert folder.read_text() == "in the way"
 
 
-def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("module", "function", "error"),
+    [
+        (os, "replace", OSError(28, "No space left on device")),
+        (os, "fdopen", OSError(28, "No space left on device")),
+        (tempfile, "mkstemp", PermissionError(13, "Permission denied")),
+    ],
+)
+def test_a_full_or_read_only_folder_is_left_as_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, function: str, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(module, function, fail)
     compute()
     assert list(folder.iterdir()) == []
 

@@ -181,6 +181,21 @@ def test_large_results_wherever_they_begin() -> None:
         assert (memory[first + whole.nbytes :] == 7).all()
 
 
+@pytest.mark.parametrize(
+    ("width", "begin", "streamed"), [(1040, 0, True), (1040, 4, True), (1040, 2, False), (1042, 0, False)]
+)
+def test_which_results_are_streamed(width: int, begin: int, streamed: bool) -> None:
+    """Rows that begin at the same place in a line of the cache, numbers aligned; channels side by side too."""
+    window, across = Window(1000, 3, 1000, start=-1), Window(width, 3, width, start=-1)
+    one = Problem((window, across), input_dtype="float32", kernel_dtype="float32", compute_dtype="float32")
+    three = compiled._folded(one.derive(batch=3))
+    streaming = direct_tiles.order_of(one).streaming
+    for problem, batch_stride, pixel in ((one, 4000 * width, 1), (three, 4, 3)):
+        strides = (batch_stride, 4, 4, 4 * pixel * width, 4)
+        made = direct_tiles.program(problem, strides, strides, "float32", begin, pixel)
+        assert bool((made.steps[:, 0] == streaming).any()) == streamed
+
+
 def test_samples_beyond_two_gibibytes() -> None:
     """Untouched memory costs nothing: a few samples of an array of three gibibytes, some beyond what 32 bits reach."""
     x = np.zeros(3 << 30, np.uint8)

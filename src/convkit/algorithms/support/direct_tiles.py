@@ -228,7 +228,9 @@ class _Tile:
         self.stored_at_once = out_dtype == self.real and side_by_side
         self.line = None if is_packed or not self.stored_at_once else line
         if self.line is not None:
-            aligned = all(stride % LINE == 0 for stride in (*out_strides[:2], *self.out_strides[:-1]))
+            strides = (*out_strides[:2], *self.out_strides[:-1])
+            sizes = (problem.batch, problem.groups, *self.counts[:-1])
+            aligned = all(stride % LINE == 0 for stride, size in zip(strides, sizes, strict=True) if size > 1)
             self.line = (self.line + int(self.out_at[0])) % LINE if aligned and self.line % self.item == 0 else None
 
     def steps(self) -> list[Steps]:
