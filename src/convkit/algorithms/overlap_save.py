@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from convkit import threads
-from convkit.algorithms.support import spectra
+from convkit.algorithms.support import fourier_blocks, spectra
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
@@ -48,13 +48,17 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
 
 
 class OverlapSave:
-    """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped."""
+    """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped.
+
+    Blocks that a cache holds are transformed by compiled kernels, two real blocks at a time (`support.fourier_blocks`);
+    all others by ducc0.
+    """
 
     name = "overlap-save"
 
     def applies(self, problem: Problem) -> Reason | None:
         reason = spectra.why_not(problem)
-        if reason is not None:
+        if reason is not None or fourier_blocks.blocks_of(problem) is not None:
             return reason
         _, counts = block_of(problem)
         if all(count >= window.count for count, window in zip(counts, problem.windows, strict=True)):
@@ -62,6 +66,9 @@ class OverlapSave:
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_blocks.cost_of(problem, compiled, machine)
         transform, counts = block_of(problem)
         blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
         one = transform.bytes(problem.compute_dtype)
@@ -72,12 +79,28 @@ class OverlapSave:
         return Cost(cost.flops, cost.bytes, cost.seconds / (1.5 if blocks > 1 else 1.0), workspace)
 
     def bound(self, problem: Problem) -> ErrorBound:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_blocks.bound_of(problem, compiled)
         return spectra.transform_bound(problem, block_of(problem)[0])
 
+    def describe(self, problem: Problem) -> str:
+        """The length of a block, and how it is transformed."""
+        compiled = fourier_blocks.blocks_of(problem)
+        lengths = compiled.lengths if compiled is not None else block_of(problem)[0].lengths
+        return f"{'fourier' if compiled is not None else 'ducc0'} {'x'.join(map(str, lengths))}"
+
     def prepare(self, problem: Problem, kernel: Array) -> Array:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_blocks.kernel_spectra(problem, compiled, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
 
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            fourier_blocks.run(problem, compiled, prepared, x, out)
+            return
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
         threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
