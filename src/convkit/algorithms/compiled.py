@@ -44,9 +44,6 @@ PACKED_SHARE = 4
 SMALL_IMAGE = 1 << 14
 """Outputs of an image whose tiles are all packed: its border is a large part of it."""
 
-FOR_THREADS = 3e-5
-"""Seconds of work below which a second thread is not worth waking."""
-
 _REAL = {"float32": "float32", "float64": "float64", "complex64": "float32", "complex128": "float64"}
 """What the sums of each compute type are formed in."""
 
@@ -130,8 +127,7 @@ class Compiled:
             return
         program = _program(problem, x.strides, out.strides, out.dtype.name)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        count = threads.num_threads() if seconds > FOR_THREADS else 1
-        pool.run(program, (out.ctypes.data, x.ctypes.data, prepared.ctypes.data), count)
+        pool.run(program, (out.ctypes.data, x.ctypes.data, prepared.ctypes.data), threads.num_threads(), seconds)
 
 
 def _order(problem: Problem) -> Order:

@@ -34,6 +34,7 @@ class Floating:
         self.sample = self.weight = self.sum = scalar
 
     def multiply_add(self, w: Writer, lanes: int, samples: str, weights: str, sums: str) -> str:
+        """``sums + samples * weights``, rounded once."""
         return w.fma(Vector(lanes, self.sum), samples, weights, sums)
 
 

@@ -34,8 +34,8 @@ class Schedule:
 
     ``out[p, r, c] = sum_b sum_j sum_i x[p, offset[b] + (r + i)*x_row + c + j*x_step] * w[p, b, j, i]``, every output by
     the same sequence of multiply-adds, whichever tile it stands in. Tiles at the lower and right ends are moved back to
-    end with the block, so that some outputs are written twice with the same bits; blocks narrower than a vector are read
-    and written under a mask. Nothing outside the block is touched.
+    end with the block, so that some outputs are written twice with the same bits; blocks narrower than a vector are
+    read and written under a mask. Nothing outside the block is touched.
 
     A sample row, once loaded, meets every weight of the block: ``(rows + block - 1) / (rows * block)`` loads for each
     multiply-add. Blocks and columns are counted when the kernel runs, so one kernel serves many sizes.

@@ -1,4 +1,4 @@
-"""Numbers of one type become numbers of another, vector by vector: how memory is read into sums, and sums into memory."""
+"""Numbers of one type become numbers of another, vector by vector: from memory to sums, and from sums to memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Element:
 
 
 def widen(w: Writer, value: str, lanes: int, source: Element, target: Element) -> str:
-    """``value``, ``lanes`` numbers as they lie in memory, as numbers that sums are formed of; exact wherever it can be."""
+    """``value``, numbers as they lie in memory, as numbers that sums are formed of; exact wherever it can be."""
     have, want = Vector(lanes, source.stored), Vector(lanes, target.stored)
     if source.name == "bfloat16":
         whole = Vector(lanes, "i32")

@@ -166,7 +166,7 @@ class _Nest:
         return w.shuffle(read, first, second, range(0, 2 * self.lanes, 2))
 
     def half_mask(self, at: str, before: int) -> str:
-        """Of the numbers that lie under columns from ``at`` on, without the first ``before``, those up to the last column."""
+        """Of the numbers from column ``at`` on, without the first ``before``, those up to the last column."""
         w = self.w
         left = w.multiply(w.subtract(self.a["middle"], at), 2)
         return w.lanes_below(Vector(self.lanes, "i32"), w.subtract(left, 1 + before))

@@ -2,7 +2,9 @@
 
 Whoever takes part claims the next task from a counter until none is left. A worker announces itself in ``inside`` and
 then looks again whether the job is still open; the caller closes the job and waits until nobody is inside, so that no
-worker can meet a job that is over. A worker that finds no job for a while returns to Python, where it sleeps.
+worker can meet a job that is over. A worker that finds no job for a while says that it is no longer awake, looks once
+more, and returns to Python, where it sleeps; the caller opens the job first and then wakes whoever is not awake, so
+that nobody misses it.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ LINE = 8
 
 OPEN, INSIDE, NEXT, JOB = 0, LINE, 2 * LINE, 3 * LINE
 STEPS, STARTS, COUNT, SHARED, SCRATCH, SCRATCH_BYTES = range(JOB, JOB + 6)
-CONTEXT_WORDS = 5 * LINE
-"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself."""
+AWAKE = 4 * LINE
+MOST_WORKERS = 255
+CONTEXT_WORDS = AWAKE + (MOST_WORKERS + 1) * LINE
+"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself; and, a
+line for each, whether workers are awake."""
 
 SPINS = 20_000
 """Turns that the caller waits for workers before it lets Python yield the processor."""
 
 
 def module(pause: str) -> str:
-    """The functions ``execute``, ``launch``, ``wait`` and ``serve``; ``pause`` is the processor's hint in such loops."""
-    return "\n".join((_execute(), _take_part(), _launch(), _wait(pause), _serve(pause)))
+    """``execute``, ``open_job``, ``work``, ``wait`` and ``serve``; ``pause`` is the hint of waiting loops."""
+    return "\n".join((_execute(), _take_part(), _open(), _work(), _wait(pause), _serve(pause)))
 
 
 def pause_of(triple: str) -> str:
@@ -85,15 +90,22 @@ def _take_part() -> str:
     return w.function("take_part", ("ptr %context", "i64 %participant")).replace("define", "define internal", 1)
 
 
-def _launch() -> str:
-    """Open the job that stands in the context under ``number``, take part, close it."""
+def _open() -> str:
+    """Open the job that stands in the context under ``number``."""
     w = Writer()
     w.line(f"store atomic i64 0, ptr {w.element('%context', NEXT, 'i64')} seq_cst, align 8")
     w.line("store atomic i64 %number, ptr %context seq_cst, align 8")
+    w.line("ret void")
+    return w.function("open_job", ("ptr %context", "i64 %number"))
+
+
+def _work() -> str:
+    """Take part in the open job, close it, and give back how many workers are still inside."""
+    w = Writer()
     w.line("call void @take_part(ptr %context, i64 0)")
     w.line("store atomic i64 0, ptr %context seq_cst, align 8")
     w.line(f"ret i64 {w.value('call i64 @wait(ptr %context)')}")
-    return w.function("launch", ("ptr %context", "i64 %number"), "i64")
+    return w.function("work", ("ptr %context",), "i64")
 
 
 def _wait(pause: str) -> str:
@@ -121,13 +133,16 @@ def _serve(pause: str) -> str:
     """Take part in jobs as they come, each once, until none has come for ``patience`` turns; the last job's number."""
     w = Writer()
     inside = w.element("%context", INSIDE, "i64")
+    awake = w.element("%context", w.add(w.multiply("%participant", LINE), AWAKE), "i64")
+    w.line("br label %wake")
+    w.begin("wake")
+    woken = len(w.lines)
+    w.line(f"store atomic i64 1, ptr {awake} seq_cst, align 8")
     w.line("br label %look")
     w.begin("look")
     at = len(w.lines)
     number = w.value("load atomic i64, ptr %context seq_cst, align 8")
-    is_open = w.value(f"icmp ne i64 {number}, 0")
-    is_new = w.value(f"icmp ne i64 {number}, %known")
-    w.line(f"br i1 {w.value(f'and i1 {is_open}, {is_new}')}, label %enter, label %idle")
+    w.line(f"br i1 {_is_new(w, number, '%known')}, label %enter, label %idle")
     w.begin("enter")
     w.value(f"atomicrmw add ptr {inside}, i64 1 seq_cst")
     again = w.value("load atomic i64, ptr %context seq_cst, align 8")
@@ -143,11 +158,22 @@ def _serve(pause: str) -> str:
     if pause:
         w.line(pause)
     later = w.add("%turn", 1)
-    w.line(f"br i1 {w.value(f'icmp slt i64 {later}, %patience')}, label %look, label %done")
+    w.line(f"br i1 {w.value(f'icmp slt i64 {later}, %patience')}, label %look, label %retire")
+    w.begin("retire")
+    w.line(f"store atomic i64 0, ptr {awake} seq_cst, align 8")
+    last = w.value("load atomic i64, ptr %context seq_cst, align 8")
+    w.line(f"br i1 {_is_new(w, last, '%known')}, label %wake, label %done")
     w.begin("done")
     w.line("ret i64 %known")
     w.lines[at:at] = [
-        f"  %turn = phi i64 [ 0, %entry ], [ 0, %leave ], [ {later}, %idle ]",
-        f"  %known = phi i64 [ %last, %entry ], [ {met}, %leave ], [ %known, %idle ]",
+        f"  %turn = phi i64 [ 0, %wake ], [ 0, %leave ], [ {later}, %idle ]",
+        f"  %known = phi i64 [ %before, %wake ], [ {met}, %leave ], [ %known, %idle ]",
     ]
+    w.lines.insert(woken, "  %before = phi i64 [ %last, %entry ], [ %known, %retire ]")
     return w.function("serve", ("ptr %context", "i64 %participant", "i64 %patience", "i64 %last"), "i64")
+
+
+def _is_new(w: Writer, number: str, known: str) -> str:
+    """Whether a job is open, and another than the one known."""
+    is_open = w.value(f"icmp ne i64 {number}, 0")
+    return w.value(f"and i1 {is_open}, {w.value(f'icmp ne i64 {number}, {known}')}")

@@ -16,14 +16,18 @@ from convkit.codegen import library, parallel
 from convkit.codegen.program import Program
 from convkit.codegen.step import BASES
 
-PATIENCE = 1500
-"""Turns that a worker waits for the next job before it sleeps, some tens of microseconds."""
+PATIENCE = 6000
+"""Turns that a worker waits for the next job before it sleeps, a tenth of a millisecond or two."""
+
+SHARED, WAKING = 1e-5, 1e-4
+"""Seconds of work from which it is shared with workers that are awake, and from which workers are woken."""
 
 KEPT_SCRATCH = 1 << 24
 """Bytes of scratch memory for each thread that are kept from call to call at most."""
 
-_NAMES = ("execute", "launch", "wait", "serve")
+_NAMES = ("execute", "open_job", "work", "wait", "serve")
 _word, _place = ctypes.c_int64, ctypes.c_void_p
+_Bases = ctypes.c_int64 * BASES
 
 
 class _Native:
@@ -32,9 +36,10 @@ class _Native:
     def __init__(self) -> None:
         host = library.this_machine()
         ir = parallel.module(parallel.pause_of(host.triple))
-        execute, launch, wait, serve = library.functions(ir, _NAMES, host)
+        execute, open_job, work, wait, serve = library.functions(ir, _NAMES, host)
         self.execute = ctypes.CFUNCTYPE(None, _place, _place, _place, _word)(execute)
-        self.launch = ctypes.CFUNCTYPE(_word, _place, _word)(launch)
+        self.open_job = ctypes.CFUNCTYPE(None, _place, _word)(open_job)
+        self.work = ctypes.CFUNCTYPE(_word, _place)(work)
         self.wait = ctypes.CFUNCTYPE(_word, _place)(wait)
         self.serve = ctypes.CFUNCTYPE(_word, _place, _word, _word, _word)(serve)
 
@@ -45,20 +50,17 @@ class _Worker(threading.Thread):
     def __init__(self, pool: _Pool, number: int) -> None:
         super().__init__(name=f"convkit-{number}", daemon=True)
         self.pool, self.number = pool, number
-        self.bell = threading.Semaphore(0)
-        self.asleep = False
+        self.bell = threading.Lock()  # free for a moment when it rings
+        self.bell.acquire()
 
     def run(self) -> None:
         last = 0
         while not self.pool.closed:
             last = self.pool.native.serve(self.pool.context, self.number, PATIENCE, last)
-            self.asleep = True
             self.bell.acquire()
-            self.asleep = False
 
     def wake(self) -> None:
-        if self.asleep:
-            self.asleep = False
+        if self.bell.locked():
             self.bell.release()
 
 
@@ -80,7 +82,7 @@ class _Pool:
         self._scratch = _Scratch()
 
     def run(self, program: Program, shared: Any, threads: int) -> None:
-        while len(self.workers) < threads - 1:
+        while len(self.workers) < min(threads - 1, parallel.MOST_WORKERS):
             self.workers.append(_Worker(self, len(self.workers) + 1))
             self.workers[-1].start()
         self._number += 1
@@ -89,17 +91,23 @@ class _Pool:
             program.steps.ctypes.data, program.starts.ctypes.data, program.tasks,
             ctypes.addressof(shared), memory.at, memory.bytes,
         )  # fmt: skip
+        self.native.open_job(self.context, self._number)
         for worker in self.workers[: threads - 1]:
-            worker.wake()
-        inside = self.native.launch(self.context, self._number)
+            if not self._job[parallel.AWAKE + worker.number * parallel.LINE]:
+                worker.wake()
+        inside = self.native.work(self.context)
         while inside:
             time.sleep(0)
             inside = self.native.wait(self.context)
 
+    def awake(self) -> bool:
+        """Whether a worker waits for a job at this moment."""
+        return any(self._job[parallel.AWAKE + worker.number * parallel.LINE] for worker in self.workers)
+
     def close(self) -> None:
         self.closed = True
         for worker in self.workers:
-            worker.bell.release()
+            worker.wake()
         for worker in self.workers:
             worker.join(0.2)
 
@@ -157,7 +165,7 @@ def _get() -> _Pool:
     return _pool
 
 
-def run(program: Program, bases: Sequence[int], threads: int = 1) -> None:
+def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float = 1.0) -> None:
     """Run every task of ``program``; return when all are done.
 
     Tasks are the same whatever the number of threads is, so results do not depend on it. The caller's thread takes
@@ -172,10 +180,13 @@ def run(program: Program, bases: Sequence[int], threads: int = 1) -> None:
         `convkit.codegen.step`, from ``OUT`` on; tables and scratch memory are put in here.
     threads : int
         How many threads may take part.
+    seconds : float
+        A guess at what it takes one thread: too little work is not worth waking another.
     """
-    pool = _get()
-    shared = (ctypes.c_int64 * BASES)(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
-    if threads > 1 and program.tasks > 1 and pool.lock.acquire(blocking=False):
+    pool = _pool or _get()
+    shared = _Bases(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
+    worth = threads > 1 and program.tasks > 1 and seconds > SHARED and (seconds > WAKING or pool.awake())
+    if worth and pool.lock.acquire(blocking=False):
         try:
             pool.run(program, shared, min(threads, program.tasks))
         finally:
@@ -183,6 +194,5 @@ def run(program: Program, bases: Sequence[int], threads: int = 1) -> None:
         return
     if not hasattr(_alone, "scratch"):
         _alone.scratch = _Scratch()
-    memory = _alone.scratch.take(program.scratch, 1)
-    shared[0] = memory.at
+    shared[0] = _alone.scratch.take(program.scratch, 1).at
     pool.native.execute(ctypes.addressof(shared), program.steps.ctypes.data, program.starts.ctypes.data, program.tasks)

@@ -10,7 +10,7 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("out sums imaginary", "planes out_plane sums_plane rows out_row sums_row columns out_step")
-"""Strides are in bytes, of either sign for ``out``; sizes are counts. ``imaginary`` is read only for complex results."""
+"""Strides are in bytes, of either sign for ``out``; sizes are counts. Complex results alone read ``imaginary``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convkit.codegen import pack, unpack
 from convkit.codegen.library import address_of
 from convkit.codegen.program import Tables
-from convkit.codegen.step import OUT, SCRATCH, TABLES, X, Steps
+from convkit.codegen.step import OUT, SCRATCH, TABLES, Steps, X
 from convkit.spec.boundary import index_map
 from convkit.spec.window import Window
 
