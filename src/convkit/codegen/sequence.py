@@ -8,13 +8,13 @@ from convkit.codegen.builder import Writer
 from convkit.codegen.step import SIGNATURE, WORDS, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("steps", "count")
+ARGUMENTS = Arguments.of("steps", "length")
 """``steps``: where they stand, with the words that each has in a program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """The kernel that runs ``count`` steps in order, as a task does: a task that uses it has one step in their place."""
+    """The kernel that runs ``length`` steps in order, as a task does: a task that uses it has one step in their place."""
 
     @property
     def name(self) -> str:
@@ -25,7 +25,7 @@ class Sequence:
         """The kernel's LLVM IR."""
         w = Writer()
         a = ARGUMENTS.read(w)
-        loop = w.loop("step", a["count"], {"at": ("ptr", a["steps"])})
+        loop = w.loop("step", a["length"], {"at": ("ptr", a["steps"])})
         kernel = w.load_scalar("ptr", loop["at"])
         w.line(f"call void {kernel}(ptr %bases, ptr {w.element(loop['at'], 1, 'i64')})")
         loop.close({"at": w.element(loop["at"], WORDS, "i64")})

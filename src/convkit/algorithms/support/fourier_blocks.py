@@ -16,7 +16,7 @@ from convkit.algorithms.support.packing import Packed, Source, packing
 from convkit.codegen import pool, sequence, unpack
 from convkit.codegen.fourier import Fourier, good_lengths, lanes_of, radices
 from convkit.codegen.library import address_of
-from convkit.codegen.program import Program, Tables, join, rows
+from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.machine import DEFAULT, Machine
@@ -300,7 +300,7 @@ class _Build:
         groups += self.stored(one, 0, np.ones(tasks, np.int64))
         if not self.complex:
             groups += self.stored(other, _plane(self.fourier), (np.arange(tasks) < tasks - alone).astype(np.int64))
-        program = rows(*groups, tables=self.tables.array(), scratch=scratch_of(self.fourier))
+        program = join([groups], self.tables.array(), scratch_of(self.fourier))
         assert program.tasks == tasks * images
         return Program(program.steps, program.starts, _aligned_copy(program.tables), program.scratch)
 
@@ -341,7 +341,7 @@ class _Build:
             places[n], count = self.tables.add(steps.ravel()), len(steps)
         at = places[np.searchsorted(spectra, self.spectrum_at)]
         every = np.tile(at, tasks)
-        return [sequence.ARGUMENTS.steps(address, len(every), steps=(TABLES, every), count=count)]
+        return [sequence.ARGUMENTS.steps(address, len(every), steps=(TABLES, every), length=count)]
 
     def stored(self, first: NDArray[np.int64], place: int, whether: NDArray[np.int64]) -> list[Steps]:
         """Steps that store the valid outputs of the blocks whose first outputs are given."""
