@@ -37,10 +37,12 @@ RANKS = 3
 
 LINE = 64
 
-# Nanoseconds for each point of a float32 block, there and back, on the default machine: the innermost levels with the
-# product; a stage by its radix; what is read and written again from the second-level cache; packing and unpacking.
-_INNERMOST, _STAGE, _FAR, _PACKED = 0.8, {8: 0.27, 4: 0.21, 3: 0.24, 2: 0.17}, 0.4, 0.2
-_NEAREST = 1 << 15
+# Nanoseconds for each point of a float32 block, there and back, measured on the default machine: the innermost levels
+# with the product; a stage by its radix; what leaves the first-level cache and comes back; packing and unpacking, rows
+# and images.
+_INNERMOST, _STAGE = 0.8, {8: 0.27, 4: 0.21, 3: 0.24, 2: 0.17}
+_AWAY = ((16 << 10, 0.0), (64 << 10, 0.2), (1 << 62, 0.45))
+_PACKED = (0.25, 0.7)
 _TASK = 3e-7
 """Seconds that a task takes beside."""
 
@@ -130,8 +132,8 @@ def _candidates(problem: Problem, points: int, unit: int) -> Iterator[tuple[int,
 def _point_seconds(lengths: Sequence[int], item: int, unit: int) -> float:
     """Predicted seconds for one point of a block."""
     stages = [radix for n in lengths[:-1] for radix in radices(n, 8)] + radices(lengths[-1] // unit, 8)
-    far = _FAR if 2 * item * math.prod(lengths) > _NEAREST else 0.0
-    nanoseconds = _INNERMOST + sum(_STAGE[radix] for radix in stages) + far + _PACKED
+    away = next(cost for most, cost in _AWAY if 2 * item * math.prod(lengths) <= most)
+    nanoseconds = _INNERMOST + sum(_STAGE[radix] for radix in stages) + away + _PACKED[len(lengths) > 1]
     return 1e-9 * nanoseconds * item / 4
 
 
