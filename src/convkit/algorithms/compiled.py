@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import product
+from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,9 @@ PACKED_SHARE = 4
 SMALL_IMAGE = 1 << 14
 """Outputs of an image whose tiles are all packed: its border is a large part of it."""
 
+QUICK = 1 << 18
+"""Outputs of an array up to which the time of a call is worth saving."""
+
 _REAL = {"float32": "float32", "float64": "float64", "complex64": "float32", "complex128": "float64"}
 """What the sums of each compute type are formed in."""
 
@@ -51,6 +56,8 @@ _READABLE = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",
     *_REAL,
 }  # fmt: skip
+
+_STORABLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
 
 Box = tuple[Range, ...]
 
@@ -102,13 +109,21 @@ class Compiled:
         """The loop nest."""
         return _order(problem).schedule.name
 
+    def stores(self, problem: Problem) -> str:
+        """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
+        result = problem.result_dtype
+        if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
+            return problem.compute_dtype
+        whole = np.dtype(result).kind in "iu"
+        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
+
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[:, 0, 0]
         order, real = _order(problem), _REAL[problem.compute_dtype]
         if plain.ndim == 2:
             plain = plain[:, None]
         if not problem.compute_dtype.startswith("c"):
-            return order.pack(plain).astype(real, copy=False)
+            return np.ascontiguousarray(order.pack(plain), real)
         # The sums of the real parts, then those of the imaginary parts; see `_order`.
         re, im = plain.real.astype(real), plain.imag.astype(real)
         if not problem.input_dtype.startswith("c"):
@@ -119,6 +134,36 @@ class Compiled:
             halves = [np.stack([re, -im], 1), np.stack([im, re], 1)]
         return np.stack([order.pack(half) for half in halves])
 
+    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array], Array | None] | None:
+        """One small sample in memory order and a finite kernel, all else worked out before."""
+        if problem.compute_dtype not in ("float32", "float64") or problem.kernel_dtype != problem.compute_dtype:
+            return None
+        if problem.outputs > QUICK:
+            return None
+        shape, dtype = problem.output_shape[3:], np.dtype(self.stores(problem))
+        x_strides, out_strides = (
+            _contiguous(problem.input_shape, problem.input_dtype),
+            _contiguous(problem.output_shape, dtype),
+        )
+        program = _program(problem, x_strides, out_strides, dtype.name)
+        seconds = _one_thread(problem)
+        elements = _order(problem).elements
+        elements = elements if order == "correlation" else problem.taps - 1 - elements
+
+        def call(x: Array, k: Array) -> Array | None:
+            weights = k.ravel()[elements]
+            if not (x.flags.c_contiguous and isfinite(weights.dot(weights))):
+                return None
+            out = np.empty(shape, dtype)
+            bases = (
+                out.__array_interface__["data"][0], x.__array_interface__["data"][0],
+                weights.__array_interface__["data"][0],
+            )  # fmt: skip
+            pool.run(program, bases, threads.num_threads(), seconds)
+            return out
+
+        return call
+
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         if problem.compute_dtype.startswith("c") and out.strides[-1] != out.itemsize and out.shape[-1] > 1:
             whole = np.empty(out.shape, out.dtype)
@@ -126,8 +171,19 @@ class Compiled:
             out[...] = whole
             return
         program = _program(problem, x.strides, out.strides, out.dtype.name)
-        seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        pool.run(program, (out.ctypes.data, x.ctypes.data, prepared.ctypes.data), threads.num_threads(), seconds)
+        pool.run(
+            program, (out.ctypes.data, x.ctypes.data, prepared.ctypes.data), threads.num_threads(), _one_thread(problem)
+        )
+
+
+def _one_thread(problem: Problem) -> float:
+    """Seconds that the arithmetic takes one thread, roughly."""
+    return 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+
+
+def _contiguous(shape: tuple[int, ...], dtype: Any) -> tuple[int, ...]:
+    """Strides of an array in memory order."""
+    return tuple(np.dtype(dtype).itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def _order(problem: Problem) -> Order:

@@ -57,9 +57,10 @@ class Dot:
         for b in range(problem.batch):
             out[b, 0, 0] = row_sum(x[b, 0, 0].astype(out.dtype, copy=False), prepared)
 
-    def quick(self, problem: Problem) -> Callable[[Array, Array], Array]:
-        """The arithmetic of one row alone: (samples, kernel in the order of a convolution) -> outputs."""
-        return _row_sum(problem)
+    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array], Array]:
+        """The arithmetic of one row alone."""
+        row_sum = _row_sum(problem)
+        return row_sum if order == "convolution" else lambda row, kernel: row_sum(row, kernel[::-1])
 
 
 def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:

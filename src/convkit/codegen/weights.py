@@ -66,7 +66,7 @@ class Order:
 
     def pack(self, kernel: Array) -> Array:
         """Weights of ``kernel``, of shape (groups, *kernel), one row for each group."""
-        return kernel.reshape(len(kernel), -1)[:, self.elements]
+        return np.take(kernel.reshape(len(kernel), -1), self.elements, axis=1)
 
 
 @lru_cache(maxsize=512)

@@ -34,6 +34,20 @@ def all_finite(values: Array) -> bool:
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
+TAME = 1e30
+"""The largest sum of a kernel's magnitudes from which sums that are to be stored as integers cannot become NaN."""
+
+
+def tame(problem: Problem, kernel: Array) -> bool:
+    """Whether every algorithm can take this kernel: it is finite, and no sum to be stored as an integer overflows."""
+    if problem.exact:
+        return True
+    if problem.result_dtype.removeprefix("u").startswith("int"):
+        with np.errstate(all="ignore"):
+            return bool(np.abs(kernel).sum() < TAME)
+    return all_finite(kernel)
+
+
 def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
     """Give ``out`` the values of the definition where ``x`` is not finite.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
 
+Quick = Callable[[Array, Array], Array | None]
 MEASURED_CANDIDATES = 4
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096
@@ -72,19 +73,29 @@ class Plan:
         """Predicted time."""
         return self.algorithm.cost(self.problem, machine.current()).seconds
 
+    @property
+    def stored(self) -> str:
+        """The type that `run` writes: the result's, if the algorithm stores it at once, otherwise the sums'."""
+        stores = getattr(self.algorithm, "stores", None)
+        return self.problem.compute_dtype if stores is None else stores(self.problem)
+
     def report(self) -> PlanReport:
         """Every algorithm with its cost and bound, or the sentence that says why it was left out."""
         return PlanReport(self.problem, self.choice, self.why, tuple(_rows(self.problem, self.measured)))
 
-    def quick(self) -> Callable[[Array, Array], Array] | None:
-        """The bare arithmetic of a problem so small that all else is overhead, where the algorithm offers it."""
+    def quick(self, order: Literal["convolution", "correlation"]) -> Quick | None:
+        """The bare arithmetic of one sample so small that all else is overhead, where the algorithm offers it.
+
+        A function of samples and kernel, both with the convolved axes alone, the kernel as it is laid down
+        (``correlation``) or reversed (``convolution``). It gives None for arrays that need more care.
+        """
         offered = getattr(self.algorithm, "quick", None)
-        return None if offered is None else offered(self.problem)
+        return None if offered is None else offered(self.problem, order)
 
     def prepare(self, kernel: Array) -> Prepared:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
         plan = self
-        if not nonfinite.all_finite(kernel) and not self.problem.exact:
+        if not nonfinite.tame(self.problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)

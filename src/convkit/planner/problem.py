@@ -30,6 +30,8 @@ class Problem:
         How the arrays are stored.
     compute_dtype : str
         What sums are formed in; an integer type means that they must be exact.
+    result_dtype : str
+        What the caller stores in the end, if it is another type: an algorithm may write it at once.
     structure, rank : str, int
         What is known of the kernel's values: ``rank`` outer products of one vector an axis.
     batch_of : {"samples", "channels"}
@@ -44,6 +46,7 @@ class Problem:
     input_dtype: str = "float64"
     kernel_dtype: str = "float64"
     compute_dtype: str = "float64"
+    result_dtype: str = ""
     fill: complex = 0
     accuracy: Accuracy = "norm"
     overflow: Overflow = "raise"
@@ -58,7 +61,7 @@ class Problem:
     @cached_property
     def _hash(self) -> int:
         return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
-                     self.kernel_dtype, self.compute_dtype, self.fill, self.accuracy, self.overflow,
+                     self.kernel_dtype, self.compute_dtype, self.result_dtype, self.fill, self.accuracy, self.overflow,
                      self.structure, self.rank, self.batch_of, self.device))  # fmt: skip
 
     @cached_property

@@ -55,13 +55,13 @@ class Bilinear:
     def plan(self, kernel: Array | None = None) -> Plan:
         """The forward plan; with the kernel at hand, its values may allow a cheaper one."""
         problem = self.problem
-        if kernel is not None and self._worth_a_look:
+        if kernel is not None and self.worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank)
         return plan_for(problem, self.method)
 
     @cached_property
-    def _worth_a_look(self) -> bool:
+    def worth_a_look(self) -> bool:
         """Whether one outer product would be enough cheaper to make up for finding out."""
         problem = self.problem
         if len(problem.windows) < 2 or not problem.single or problem.exact:
@@ -84,7 +84,7 @@ class Bilinear:
         adjoint = problem.derive(
             windows=tuple(window.input_adjoint() for window in problem.windows),
             in_channels=problem.out_channels, out_channels=problem.in_channels,
-            input_dtype=g.dtype.name, kernel_dtype=k.dtype.name, fill=0,
+            input_dtype=g.dtype.name, kernel_dtype=k.dtype.name, result_dtype="", fill=0,
         )  # fmt: skip
         flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
         plan = plan_for(adjoint, self._method_of_adjoint())
@@ -96,7 +96,7 @@ class Bilinear:
         adjoint = problem.derive(
             windows=tuple(window.kernel_adjoint() for window in problem.windows),
             batch=problem.in_channels, batch_of="channels", in_channels=problem.batch,
-            input_dtype=x.dtype.name, kernel_dtype=g.dtype.name,
+            input_dtype=x.dtype.name, kernel_dtype=g.dtype.name, result_dtype="",
         )  # fmt: skip
         plan = plan_for(adjoint, self._method_of_adjoint())
         kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
@@ -110,9 +110,9 @@ class Bilinear:
 def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> Array:
     """Run a plan into ``out`` if it can be written directly, otherwise into a new array."""
     problem = plan.problem
-    shape = (x.shape[0], *problem.output_shape[1:])
-    if out is None or out.dtype != problem.compute_dtype:
-        out = np.empty(shape, problem.compute_dtype)
+    shape, stored = (x.shape[0], *problem.output_shape[1:]), prepared.plan.stored
+    if out is None or out.dtype != stored:
+        out = np.empty(shape, stored)
     if x.shape[0] != problem.batch:
         plan, prepared = _for_batch(plan, prepared, x.shape[0])
     plan.run(prepared, x, out)

@@ -5,7 +5,7 @@ The second call with the same shapes, types and options finds its record in a di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from convkit import algorithms as _algorithms  # noqa: F401  (registers the algo
 from convkit.arrays import NUMPY, Namespace
 from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
-from convkit.planner.plan import Plan, Prepared
+from convkit.planner.plan import Plan, Prepared, Quick
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
 from convkit.verbs.bilinear import FACTORED, Bilinear, run
@@ -49,76 +49,73 @@ class ArrayCall:
         problem = Problem(
             windows=spec.windows(layout.sizes, layout.kernel), batch=layout.batch, groups=layout.groups,
             input_dtype=_storage(x_dtype), kernel_dtype=_storage(k_dtype), compute_dtype=types.compute, fill=fill,
+            result_dtype=types.result if types.result != types.compute else "",
             accuracy=spec.accuracy, overflow=spec.overflow,
         )  # fmt: skip
         self.operator = Bilinear(problem, method)
         self.quick = self._quick()
 
-    def _quick(self) -> Callable[[Array, Array], Array] | None:
-        """For one short row of floats, the arithmetic alone."""
-        problem = self.operator.problem
-        plain = self.types.compute == self.types.result == problem.input_dtype == problem.kernel_dtype
-        if not plain or self.layout.lead or self.spec.nan != "propagate" or self.operator.method in FACTORED:
+    def _quick(self) -> Quick | None:
+        """For one small array, the arithmetic alone; it gives None for arrays that need more care."""
+        operator = self.operator
+        if self.layout.lead or self.spec.nan != "propagate" or operator.method in FACTORED or operator.worth_a_look:
             return None
-        row = self.operator.plan().quick()
-        if row is None or self.spec.flips:
-            return row
-        if self.spec.conjugate and problem.kernel_dtype.startswith("complex"):
-            return lambda x, k: row(x, k[::-1].conj())
-        return lambda x, k: row(x, k[::-1])
+        plan = operator.plan()
+        if self.types.result != plan.stored:
+            return None
+        arithmetic = plan.quick("convolution" if self.spec.flips else "correlation")
+        if arithmetic is not None and self.spec.conjugate and operator.problem.kernel_dtype.startswith("complex"):
+            return lambda x, k: arithmetic(x, k.conj())
+        return arithmetic
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""
         laid = self.layout.canonical_kernel(xp, xp.conj(k) if self.spec.conjugate else k)
         return xp.flip(laid, self.layout.rank) if self.spec.flips else laid
 
-    def sums(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
-        """The result in the compute type, in canonical form."""
-        laid = self.canonical_kernel(xp, k)
-        if xp is NUMPY:
-            plan = self.operator.plan(laid)
-            return self.run_prepared(plan, plan.prepare(laid), x, out)
-        return xp.apply(self.operator, "forward", self.layout.canonical_input(xp, x), laid, out)
-
-    def run_prepared(self, plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> Array:
-        """The same for NumPy arrays and a kernel made ready; a large input is never copied to be laid out."""
-        layout = self.layout
-        outer = layout.outer_axis(x)
-        if outer is None:
-            return run(plan, prepared, layout.canonical_input(NUMPY, x), out)
-        counts = [window.count for window in plan.problem.windows]
-        sums = np.empty((layout.batch, 1, 1, *counts), self.types.compute) if out is None else out
-        part = layout.without(outer)
-        slices = np.moveaxis(x, [axis for axis in range(x.ndim) if axis not in layout.axes][outer], 0)
-        targets = np.moveaxis(sums.reshape((*layout.lead, *counts)), outer, 0)
-        for samples, target in zip(slices, targets, strict=True):
-            done = run(plan, prepared, part.canonical_input(NUMPY, samples))
-            target[...] = done.reshape(target.shape)
-        return sums
-
     def run(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result for two arrays of the shapes and types that the call was made for."""
-        if xp is NUMPY and out is None and self.quick is not None:
-            return self.quick(x, k)
-        direct = self._writable(x, k, out) if out is not None else None
-        sums = self.sums(xp, widened(xp, x), widened(xp, k), direct)
-        result = xp.finish(self.layout.restore(xp, sums), self.types.result, self._finish)
+        if xp is NUMPY:
+            result = self.quick(x, k) if out is None and self.quick is not None else None
+            if result is not None:
+                return result
+            laid = self.canonical_kernel(xp, widened(xp, k))
+            plan = self.operator.plan(laid)
+            writable = out is not None and not np.may_share_memory(out, k)
+            return self.run_prepared(plan, plan.prepare(laid), x, out, writable)
+        laid = self.canonical_kernel(xp, widened(xp, k))
+        sums = xp.apply(self.operator, "forward", self.layout.canonical_input(xp, widened(xp, x)), laid)
+        return xp.finish(self.layout.restore(xp, sums), self.types.result, self._finish)
+
+    def run_prepared(
+        self, plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, writable: bool = True
+    ) -> Array:
+        """The same for NumPy arrays and a kernel made ready; a large input is never copied to be laid out.
+
+        ``out`` is written directly where its type and its place in memory allow it.
+        """
+        x = widened(NUMPY, x)
+        stored = prepared.plan.stored
+        direct = out is not None and writable and out.dtype == stored and not np.may_share_memory(out, x)
+        sums = out if direct and out is not None else np.empty(self.output_shape(), stored)
+        outer = self.layout.outer_axis(x)
+        if outer is None:
+            _into(self.layout, plan, prepared, x, sums)
+        else:
+            others = [axis for axis in range(x.ndim) if axis not in self.layout.axes]
+            part = self.layout.without(outer)
+            slices, targets = np.moveaxis(x, others[outer], 0), np.moveaxis(sums, others[outer], 0)
+            for samples, target in zip(slices, targets, strict=True):
+                _into(part, plan, prepared, samples, target)
+        result = NUMPY.finish(sums, self.types.result, self._finish)
         if out is None:
             return result
-        if direct is None or not np.shares_memory(sums, out):
+        if result is not out:
             out[...] = result
         return out
 
     def _finish(self, sums: Array) -> Array:
         return finish(sums, self.types.result, self.spec.overflow)
-
-    def _writable(self, x: Array, k: Array, out: Array) -> Array | None:
-        """``out`` in canonical form if the algorithm may write there: right type, no copy needed, no overlap."""
-        if out.dtype.name != self.types.compute or np.may_share_memory(out, x) or np.may_share_memory(out, k):
-            return None
-        moved = np.moveaxis(out, self.layout.axes, range(-self.layout.rank, 0))
-        canonical = moved.reshape((self.layout.batch, self.layout.groups, 1, *moved.shape[len(self.layout.lead) :]))
-        return canonical if np.may_share_memory(canonical, out) else None
 
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the result."""
@@ -135,6 +132,15 @@ class ArrayCall:
     def plan(self) -> Plan:
         """The plan of the forward operator, the kernel's values not known."""
         return self.operator.plan()
+
+
+def _into(layout: Layout, plan: Plan, prepared: Prepared, x: Array, out: Array) -> None:
+    """Write the result for ``x`` into ``out``, both with their axes in the caller's order."""
+    moved = np.moveaxis(out, layout.axes, range(-layout.rank, 0))
+    target = moved.reshape((layout.batch, layout.groups, 1, *moved.shape[len(layout.lead) :]))
+    done = run(plan, prepared, layout.canonical_input(NUMPY, x), target)
+    if done is not target or not np.may_share_memory(target, out):
+        moved[...] = done.reshape(moved.shape)
 
 
 def _storage(dtype: str) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import OptionError
-from convkit.planner.algorithm import Array
+from convkit.planner.plan import Quick
 from convkit.verbs import missing, objects
 from convkit.verbs.calls import ArrayCall, array_call, check_out
 
 _KEPT = 4096
-_quick: dict[tuple[Any, ...], Callable[[Array, Array], Array]] = {}
+_quick: dict[tuple[Any, ...], Quick] = {}
 
 
 def convolve(
@@ -184,8 +183,9 @@ def _verb(
             quick = _quick.get(key)
         except TypeError:  # an option given as a list
             key = quick = None
-        if quick is not None:
-            return quick(x, k)
+        result = quick(x, k) if quick is not None else None
+        if result is not None:
+            return result
     options = {
         "boundary": boundary, "fill": fill, "stride": stride, "dilation": dilation, "anchor": anchor,
         "overflow": overflow, "nan": nan, "accuracy": accuracy,

@@ -107,12 +107,7 @@ class Convolver:
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
             check_out(out, call.output_shape(), call.types.result)
-        sums = call.run_prepared(plan, prepared, widened(NUMPY, samples))
-        result = NUMPY.finish(call.layout.restore(NUMPY, sums), call.types.result, self._finisher(call))
-        if out is None:
-            return result
-        out[...] = result
-        return out
+        return call.run_prepared(plan, prepared, samples, out, writable=True)
 
     def _finisher(self, call: ArrayCall) -> Any:
         return lambda sums: finish(sums, call.types.result, call.spec.overflow)
