@@ -49,7 +49,9 @@ def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     assert whole is not None
     if request.param > whole.vector_bytes:
         pytest.skip("vectors of this machine are narrower")
-    narrow = Target(whole.triple, whole.cpu, whole.features, request.param, whole.registers if request.param > 32 else 16)
+    narrow = Target(
+        whole.triple, whole.cpu, whole.features, request.param, whole.registers if request.param > 32 else 16
+    )
     monkeypatch.setattr(library, "this_machine", lambda: narrow)
     monkeypatch.setattr(library, "_addresses", {})
     return request.param
@@ -161,7 +163,11 @@ def test_nothing_outside_the_arrays_is_touched(how: str) -> None:
     """A fault would end the process, so it has one of its own."""
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.codegen.fourier_guarded", how], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.codegen.fourier_guarded", how],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode == 0) == (how == "within"), done.stderr
     assert ("untouched" in done.stdout) == (how == "within")

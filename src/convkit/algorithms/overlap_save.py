@@ -7,6 +7,8 @@ from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from convkit import threads
 from convkit.algorithms.support import fourier_blocks, spectra
 from convkit.planner import registry
@@ -89,6 +91,12 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         lengths = compiled.lengths if compiled is not None else block_of(problem)[0].lengths
         return f"{'fourier' if compiled is not None else 'ducc0'} {'x'.join(map(str, lengths))}"
+
+    def stores(self, problem: Problem) -> str:
+        """The result's type where kernels can store it: integers, if no sample can make a sum that is none."""
+        result = problem.result_dtype
+        whole = result in fourier_blocks.WHOLE and np.dtype(problem.input_dtype).kind in "iub"
+        return result if whole and fourier_blocks.blocks_of(problem) is not None else problem.compute_dtype
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         compiled = fourier_blocks.blocks_of(problem)

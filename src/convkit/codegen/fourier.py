@@ -164,7 +164,13 @@ class _Walk:
     """The order in which a block is gone through: parts that fit the nearest cache are finished before the next."""
 
     def __init__(
-        self, f: Fourier, real: Place, imaginary: Place, spectrum: Place, table: Place, task: Literal["convolve", "spectrum"]
+        self,
+        f: Fourier,
+        real: Place,
+        imaginary: Place,
+        spectrum: Place,
+        table: Place,
+        task: Literal["convolve", "spectrum"],
     ) -> None:
         self.f, self.task = f, task
         self.real, self.imaginary, self.spectrum, self.table = real, imaginary, spectrum, table
@@ -213,7 +219,13 @@ class _Walk:
             return
         stage = self.inner[level]
         arm = length // stage.radix
-        shape = {"block": length * f.item_bytes, "arm": arm * f.item_bytes, "rows": rows, "row": self.pitch, "vectors": arm // f.lanes}
+        shape = {
+            "block": length * f.item_bytes,
+            "arm": arm * f.item_bytes,
+            "rows": rows,
+            "row": self.pitch,
+            "vectors": arm // f.lanes,
+        }
         yield self.a_pass(stage, "forward", begin, block, blocks, **shape)
         children = range(block * stage.radix, (block + blocks) * stage.radix)
         near = 2 * rows * len(children) * arm * f.item_bytes <= NEAR

@@ -18,8 +18,8 @@ from convkit.codegen.target import Target
 ARGUMENTS = Arguments.of("real imaginary spectrum twist untwist fixed unfixed", "rows row blocks")
 """``row``: how far apart rows lie, in bytes; the blocks of a row are neighbours, and the twist begins anew with each.
 
-``untwist`` and ``unfixed`` are ``twist`` and ``fixed`` (see `fixed_factors`) once more: were they the same value, factors
-would be kept from the way there to the way back, in registers that there are not."""
+``untwist`` and ``unfixed`` are ``twist`` and ``fixed`` (see `fixed_factors`) once more: were they the same value,
+factors would be kept from the way there to the way back, in registers that there are not."""
 
 VECTORS = 4
 """Complex vectors of a block: eight registers of data, which leaves as many for factors where there are sixteen."""
@@ -166,10 +166,12 @@ class _Nest:
             return [quarters(*half, chosen) for half in (lower, upper) for chosen in ((0, 2, 4, 6), (1, 3, 5, 7))]
         if bits == 32 and lanes >= 4:
             # Interleave within groups of four, by ones and then by twos: the shuffles that every processor has.
-            first = [self.within(a, b, pick) for a, b in ((r[0], r[1]), (r[2], r[3])) for pick in ((0, 4, 1, 5), (2, 6, 3, 7))]
-            return [
-                self.within(first[n], first[n + 2], pick) for n in (0, 1) for pick in ((0, 1, 4, 5), (2, 3, 6, 7))
+            first = [
+                self.within(a, b, pick)
+                for a, b in ((r[0], r[1]), (r[2], r[3]))
+                for pick in ((0, 4, 1, 5), (2, 6, 3, 7))
             ]
+            return [self.within(first[n], first[n + 2], pick) for n in (0, 1) for pick in ((0, 1, 4, 5), (2, 3, 6, 7))]
         r[0], r[1] = self.swap(r[0], r[1], low)
         r[2], r[3] = self.swap(r[2], r[3], low)
         r[0], r[2] = self.swap(r[0], r[2], low + 1)

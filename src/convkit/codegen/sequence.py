@@ -14,7 +14,7 @@ ARGUMENTS = Arguments.of("steps", "length")
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """The kernel that runs ``length`` steps in order, as a task does: a task that uses it has one step in their place."""
+    """The kernel that runs ``length`` steps in order, as a task does, which then has one step in their place."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Overlap-save by compiled kernels: which blocks, two of them in one complex transform, and the program that does them."""
+"""Overlap-save by compiled kernels: which blocks, two real ones in one complex transform, and the program for them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from convkit.planner.problem import Problem
 REAL = {"float32": "float32", "float64": "float64", "complex64": "float32", "complex128": "float64"}
 """What the planes of a block hold, by compute type."""
 
-READABLE = {
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", *REAL,
-}  # fmt: skip
+WHOLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+"""Integer types that kernels can store."""
+
+READABLE = {"bool", "float16", "bfloat16", *WHOLE, *REAL}
+"""Types of samples that kernels can read."""
 
 LARGEST = 1 << 19
 """Bytes of both planes of a block at most: with the spectrum, which is as large, they fill a second-level cache."""
@@ -156,13 +158,13 @@ def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
 def bound_of(problem: Problem, blocks: Blocks) -> ErrorBound:
     """Bound by norms of a product of spectra: three transforms and one product.
 
-    Every level is one complex product and one sum: its factors, as exact as the type allows, and the product err by
-    ``sqrt(8) u`` relative to the norm, the sum by ``u``; a level of radix 4 or 8 is two or three of them at most
-    (Higham, Accuracy and Stability, section 3.6 and theorem 24.2). The twist is one more product each way.
+    Each transform errs by at most ``6.7 u`` relative to the norm for every doubling of its length (Higham, Accuracy and
+    Stability, theorem 24.2, with twiddle factors good to u), the twist counted as one more. Two blocks that overlap are
+    one complex block, whose norm is at most ``sqrt(2)`` times that of the samples.
     """
     u = unit_roundoff(problem.compute_dtype)
-    levels = math.log2(math.prod(blocks.lengths)) + 2
-    return ErrorBound("norm", (3 * 5 * levels + 6) * u)
+    levels = math.log2(math.prod(blocks.lengths)) + 1
+    return ErrorBound("norm", math.sqrt(2) * (20.1 * levels + 7) * u)
 
 
 def fourier_of(problem: Problem, blocks: Blocks) -> Fourier:
@@ -202,9 +204,7 @@ def kernel_spectra(problem: Problem, blocks: Blocks, kernel: Array) -> Array:
     """
     fourier = fourier_of(problem, blocks)
     windows = problem.windows
-    at = [
-        -np.arange(window.kernel) * window.dilation % n for window, n in zip(windows, blocks.lengths, strict=True)
-    ]
+    at = [-np.arange(window.kernel) * window.dilation % n for window, n in zip(windows, blocks.lengths, strict=True)]
     memory = _aligned(problem.groups * fourier.spectrum_size * fourier.item_bytes).view(fourier.dtype)
     spectra = memory.reshape(problem.groups, fourier.spectrum_size)
     planes = np.empty((2, fourier.rows, fourier.pitch), fourier.dtype)
@@ -288,7 +288,7 @@ class _Build:
         self.first = np.array(list(product(*every)), np.int64)  # the first output of each block
 
     def program(self) -> Program:
-        problem, images = self.problem, len(self.x_at)
+        images = len(self.x_at)
         step = 1 if self.complex else 2
         one, other = self.first[::step], self.first[step - 1 :: step]
         tasks, alone = len(one), len(one) - len(other)
@@ -339,7 +339,9 @@ class _Build:
         spectra = np.unique(self.spectrum_at)
         places, count = np.zeros(len(spectra), np.int64), 0
         for n, spectrum in enumerate(spectra):
-            steps = np.concatenate(self.fourier.steps(real, imaginary, (KERNEL, int(spectrum)), (TABLES, 0), "convolve"))
+            steps = np.concatenate(
+                self.fourier.steps(real, imaginary, (KERNEL, int(spectrum)), (TABLES, 0), "convolve")
+            )
             places[n], count = self.tables.add(steps.ravel()), len(steps)
         at = places[np.searchsorted(spectra, self.spectrum_at)]
         every = np.tile(at, tasks)
