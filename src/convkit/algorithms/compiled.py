@@ -46,6 +46,12 @@ PACKED_SHARE = 4
 SMALL_IMAGE = 1 << 14
 """Outputs of an image whose tiles are all packed: its border is a large part of it."""
 
+STREAMED = 1 << 23
+"""Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
+
+LINE = 64
+"""Bytes of a line of the cache."""
+
 QUICK = 1 << 18
 """Outputs of an array up to which the time of a call is worth saving."""
 
@@ -170,7 +176,8 @@ class Compiled:
             self.run(problem, prepared, x, whole)
             out[...] = whole
             return
-        program = _program(problem, x.strides, out.strides, out.dtype.name)
+        line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
+        program = _program(problem, x.strides, out.strides, out.dtype.name, line)
         pool.run(
             program, (out.ctypes.data, x.ctypes.data, prepared.ctypes.data), threads.num_threads(), _one_thread(problem)
         )
@@ -267,18 +274,21 @@ def _scratch(problem: Problem) -> int:
 
 
 @lru_cache(maxsize=256)
-def _program(problem: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str) -> Program:
-    """Everything about a call but its arrays."""
+def _program(
+    problem: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str, line: int | None = None
+) -> Program:
+    """Everything about a call but its arrays; ``line`` says where in a line of the cache streamed results begin."""
     tables = Tables()
     pieces = [
-        _tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype) for tile, packed in _tiles(problem)
+        _tile(problem, tables, tile, packed, x_strides, out_strides, out_dtype, line)
+        for tile, packed in _tiles(problem)
     ]
     return join(pieces, tables.array(), _scratch(problem))
 
 
 def _tile(
     problem: Problem, tables: Tables, tile: Box, is_packed: bool, x_strides: tuple[int, ...],
-    out_strides: tuple[int, ...], out_dtype: str,
+    out_strides: tuple[int, ...], out_dtype: str, line: int | None,
 ) -> list[Steps]:  # fmt: skip
     """The steps of one tile, for every sample and group."""
     windows, order, real = problem.windows, _order(problem), _REAL[problem.compute_dtype]
@@ -319,6 +329,9 @@ def _tile(
     stored_here = out_dtype == real and (out_space[-1] == item or counts[-1] == 1)
     sums_strides = [item * math.prod(counts[axis + 1 :]) for axis in range(len(counts))]
     sums_bytes = -(-sums_strides[0] * counts[0] // 64) * 64 + 64
+    streams = line is not None and not is_packed and stored_here
+    streams = streams and all(stride % LINE == 0 for stride in (*out_strides[:2], *out_space[:-1]))
+    lead = -(line + int(out_at[0])) % LINE // item if streams and line is not None else 0
     complex_out = problem.compute_dtype.startswith("c")
     for half in range(2 if complex_out else 1):
         if stored_here:
@@ -339,18 +352,18 @@ def _tile(
         images = row_window.dilation // math.gcd(row_window.dilation, row_window.stride)
         along = column_window.dilation // math.gcd(column_window.dilation, column_window.stride)
         x_row = row_window.stride * strides[-1]
-        lead = counts[:-2]
-        plane = max(range(len(lead)), key=lead.__getitem__) if lead else None
-        for index in product(*(range(1 if axis == plane else n) for axis, n in enumerate(lead))):
+        outer = counts[:-2]
+        plane = max(range(len(outer)), key=outer.__getitem__) if outer else None
+        for index in product(*(range(1 if axis == plane else n) for axis, n in enumerate(outer))):
             x_shift = samples_of + sum(i * s for i, s in zip(index, plane_strides))
             out_shift = sum(i * s for i, s in zip(index, target_strides))
             for image in range(min(images, counts[-2])):
                 steps.append(
                     kernel.ARGUMENTS.steps(
-                        order.address, len(x_at),
+                        order.streaming if streams else order.address, len(x_at), lead=lead,
                         out=(target[0], target[1] + out_shift + image * target_strides[-2]),
                         x=(base[0], base[1] + x_shift + image * x_row), w=(KERNEL, w_half), taps=(TABLES, taps_at),
-                        planes=1 if plane is None else lead[plane], rows=-(-(counts[-2] - image) // images),
+                        planes=1 if plane is None else outer[plane], rows=-(-(counts[-2] - image) // images),
                         columns=counts[-1], blocks=order.full, last_blocks=len(order.blocks) - order.full,
                         out_plane=0 if plane is None else target_strides[plane],
                         x_plane=0 if plane is None else plane_strides[plane], w_plane=0,
