@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import fourier_blocks, spectra
+from convkit.algorithms.support import fourier_blocks, fourier_program, spectra
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
@@ -52,8 +52,8 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
 class OverlapSave:
     """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped.
 
-    Blocks that a cache holds are transformed by compiled kernels, two real blocks at a time (`support.fourier_blocks`);
-    all others by ducc0.
+    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); where there is none
+    for a problem, or only a block larger than a few megabytes would do, by ducc0.
     """
 
     name = "overlap-save"
@@ -101,13 +101,13 @@ class OverlapSave:
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
-            return fourier_blocks.kernel_spectra(problem, compiled, kernel)
+            return fourier_program.kernel_spectra(problem, compiled, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
 
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
-            fourier_blocks.run(problem, compiled, prepared, x, out)
+            fourier_program.run(problem, compiled, prepared, x, out)
             return
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)

@@ -172,7 +172,8 @@ class _Walk:
         table: Place,
         task: Literal["convolve", "spectrum"],
     ) -> None:
-        self.f, self.task = f, task
+        self.f = f
+        self.task: Literal["convolve", "spectrum"] = task
         self.real, self.imaginary, self.spectrum, self.table = real, imaginary, spectrum, table
         self.pitch, self.vector = f.pitch * f.item_bytes, f.lanes * f.item_bytes
         self.inner = [stage for stage in f.stages if stage.axis == len(f.lengths) - 1]

@@ -1,4 +1,4 @@
-"""Overlap-save by compiled kernels: which blocks, two real ones in one complex transform, and the program for them."""
+"""Overlap-save by compiled kernels: into which blocks a problem is cut, what they cost, how wrong they can be."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convkit import codegen, threads
-from convkit.algorithms.support.packing import Packed, Source, packing
-from convkit.codegen import pool, sequence, unpack
 from convkit.codegen.fourier import Fourier, good_lengths, lanes_of, radices
-from convkit.codegen.library import address_of
-from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
+from convkit.planner.algorithm import Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 
@@ -31,27 +25,23 @@ WHOLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64
 READABLE = {"bool", "float16", "bfloat16", *WHOLE, *REAL}
 """Types of samples that kernels can read."""
 
-LARGEST = 1 << 19
-"""Bytes of both planes of a block at most: with the spectrum, which is as large, they fill a second-level cache."""
+LARGEST = 1 << 22
+"""Bytes of both planes of a block at most: what one thread needs beside. Only long kernels make blocks so large."""
 
 RANKS = 3
 """Axes of a block at most."""
 
 LINE = 64
+"""Bytes of a cache line."""
 
 # Nanoseconds for each point of a float32 block, there and back, measured on the default machine: the innermost levels
-# with the product; a stage by its radix; what leaves the first-level cache and comes back; packing and unpacking, rows
-# and images.
+# with the product; a stage by its radix; what leaves the first-level cache, or the second, and comes back; packing and
+# unpacking, rows and images.
 _INNERMOST, _STAGE = 0.8, {8: 0.27, 4: 0.21, 3: 0.24, 2: 0.17}
-_AWAY = ((16 << 10, 0.0), (64 << 10, 0.2), (1 << 62, 0.45))
+_AWAY = ((16 << 10, 0.0), (64 << 10, 0.2), (512 << 10, 0.45), (1 << 62, 1.2))
 _PACKED = (0.25, 0.7)
 _TASK = 3e-7
 """Seconds that a task takes beside."""
-
-FOR_THREADS = 3e-5
-"""Seconds of work below which a second thread is not worth waking."""
-
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +96,9 @@ def blocks_of(problem: Problem) -> Blocks | None:
         counts = tuple(n - window.reach + 1 for n, window in zip(lengths, problem.windows, strict=True))
         blocks = math.prod(-(-window.count // n) for window, n in zip(problem.windows, counts, strict=True))
         tasks = blocks if problem.compute_dtype.startswith("c") else -(-blocks // 2)
-        seconds = tasks * (_point_seconds(lengths, item, unit) * math.prod(lengths) + _TASK)
+        # Two threads are thought of, whatever their number is: an odd task keeps one of them waiting.
+        shared = tasks + tasks % 2 if tasks > 1 else 1
+        seconds = shared * (_point_seconds(lengths, item, unit) * math.prod(lengths) + _TASK)
         if best is None or seconds < best.seconds:
             best = Blocks(lengths, counts, tasks, seconds)
     return best
@@ -174,206 +166,9 @@ def fourier_of(problem: Problem, blocks: Blocks) -> Fourier:
 
 def scratch_of(fourier: Fourier) -> int:
     """Bytes of both planes of a block in scratch memory."""
-    return 2 * _plane(fourier)
+    return 2 * plane_bytes(fourier)
 
 
-def _plane(fourier: Fourier) -> int:
+def plane_bytes(fourier: Fourier) -> int:
     """Bytes from the real to the imaginary plane: not a power of two, so that they do not share a set of the cache."""
     return -(-fourier.plane_bytes // LINE) * LINE + 9 * LINE
-
-
-def run(problem: Problem, blocks: Blocks, spectra: Array, x: Array, out: Array) -> None:
-    """Convolve ``x`` with the kernels of ``spectra``."""
-    if problem.compute_dtype.startswith("c") and out.strides[-1] != out.itemsize and out.shape[-1] > 1:
-        whole = np.empty(out.shape, out.dtype)  # parts are stored as pairs side by side
-        run(problem, blocks, spectra, x, whole)
-        out[...] = whole
-        return
-    program = program_of(problem, blocks, x.strides, out.strides, out.dtype.name)
-    count = threads.num_threads() if blocks.seconds * problem.batch * problem.groups > FOR_THREADS else 1
-    pool.run(program, (out.ctypes.data, x.ctypes.data, spectra.ctypes.data), count)
-
-
-# ---------------------------------------------------------------------------------------------------------- the kernel
-
-
-def kernel_spectra(problem: Problem, blocks: Blocks, kernel: Array) -> Array:
-    """For each group, the spectrum of its kernel, laid out so that the first outputs of a block do not wrap around.
-
-    ``out[i] = sum_j v[i + j*dilation] * w[j]`` is a circular convolution with ``h[-j*dilation mod length] = w[j]``.
-    """
-    fourier = fourier_of(problem, blocks)
-    windows = problem.windows
-    at = [-np.arange(window.kernel) * window.dilation % n for window, n in zip(windows, blocks.lengths, strict=True)]
-    memory = _aligned(problem.groups * fourier.spectrum_size * fourier.item_bytes).view(fourier.dtype)
-    spectra = memory.reshape(problem.groups, fourier.spectrum_size)
-    planes = np.empty((2, fourier.rows, fourier.pitch), fourier.dtype)
-    laid = planes.reshape((2, *blocks.lengths[:-1], fourier.pitch))
-    program = _spectrum_program(fourier)
-    for group in range(problem.groups):
-        planes[...] = 0
-        weights = kernel[group, 0, 0]
-        laid[(0, *np.ix_(*at))] = weights.real
-        if weights.dtype.kind == "c":
-            laid[(1, *np.ix_(*at))] = weights.imag
-        pool.run(program, (spectra[group].ctypes.data, planes.ctypes.data, 0))
-    spectra *= 1 / math.prod(blocks.lengths)
-    return spectra
-
-
-@lru_cache(maxsize=64)
-def _spectrum_program(fourier: Fourier) -> Program:
-    steps = fourier.steps((X, 0), (X, fourier.plane_bytes), (OUT, 0), (TABLES, 0), "spectrum")
-    return join([steps], _aligned_copy(fourier.table), LINE)
-
-
-def _aligned(size: int) -> NDArray[np.uint8]:
-    """Memory that begins at a cache line."""
-    memory = np.empty(size + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
-    return memory[first : first + size]
-
-
-def _aligned_copy(array: Array) -> Array:
-    copy = _aligned(array.nbytes).view(array.dtype)
-    copy[...] = array
-    return copy
-
-
-# --------------------------------------------------------------------------------------------------------- the program
-
-
-class _Tile(Packed):
-    """A block in scratch memory, whose rows are further apart than they are long."""
-
-    __slots__ = ("_row",)
-
-    def __init__(self, place: int, fourier: Fourier, part: int, parts: int) -> None:
-        Packed.__init__(self, place, fourier.lengths, 1, fourier.item_bytes, parts)
-        object.__setattr__(self, "_row", (fourier.pitch * fourier.item_bytes, part))
-
-    @property
-    def row(self) -> int:
-        return self._row[0]
-
-    @property
-    def part(self) -> int:
-        return self._row[1]
-
-
-@lru_cache(maxsize=128)
-def program_of(
-    problem: Problem, blocks: Blocks, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str
-) -> Program:
-    """One task for each transform: its blocks are packed, convolved where they lie, and what is valid is stored."""
-    return _Build(problem, blocks, x_strides, out_strides, out_dtype).program()
-
-
-class _Build:
-    def __init__(
-        self, problem: Problem, blocks: Blocks, x_strides: tuple[int, ...], out_strides: tuple[int, ...], out_dtype: str
-    ) -> None:
-        self.problem, self.blocks, self.out_dtype = problem, blocks, out_dtype
-        self.fourier = fourier_of(problem, blocks)
-        self.complex = problem.compute_dtype.startswith("c")
-        self.x_space, self.out_space = x_strides[3:], out_strides[3:]
-        samples, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
-        self.x_at = (samples * x_strides[0] + groups * x_strides[1]).ravel()
-        self.out_at = (samples * out_strides[0] + groups * out_strides[1]).ravel()
-        spectrum = self.fourier.spectrum_size * self.fourier.item_bytes
-        self.spectrum_at = np.broadcast_to(groups * spectrum, (problem.batch, problem.groups)).ravel()
-        self.tables = Tables()
-        self.tables.add(_words(self.fourier.table))  # first, where vectors are aligned
-        every = [range(0, window.count, n) for window, n in zip(problem.windows, blocks.counts, strict=True)]
-        self.first = np.array(list(product(*every)), np.int64)  # the first output of each block
-
-    def program(self) -> Program:
-        images = len(self.x_at)
-        step = 1 if self.complex else 2
-        one, other = self.first[::step], self.first[step - 1 :: step]
-        tasks, alone = len(one), len(one) - len(other)
-        other = np.concatenate([other, one[tasks - alone :]])  # an odd block is its own partner, and stored once
-        groups: list[Steps] = []
-        if self.complex:
-            groups += self.packed(one, 0, 2)
-        else:
-            groups += [*self.packed(one, 0, 1), *self.packed(other, _plane(self.fourier), 1)]
-        groups += self.convolved(tasks)
-        groups += self.stored(one, 0, np.ones(tasks, np.int64))
-        if not self.complex:
-            groups += self.stored(other, _plane(self.fourier), (np.arange(tasks) < tasks - alone).astype(np.int64))
-        program = join([groups], self.tables.array(), scratch_of(self.fourier))
-        assert program.tasks == tasks * images
-        return Program(program.steps, program.starts, _aligned_copy(program.tables), program.scratch)
-
-    def packed(self, first: NDArray[np.int64], place: int, parts: int) -> list[Steps]:
-        """Steps that lay down the blocks whose first outputs are given, for every sample and group."""
-        windows, lengths = self.problem.windows, self.blocks.lengths
-        dtype = REAL.get(self.problem.input_dtype, self.problem.input_dtype)
-        source = Source(dtype, self.x_space, np.dtype(dtype).itemsize if dtype != "bfloat16" else 2)
-        tile = _Tile(place, self.fourier, _plane(self.fourier), parts)
-        begin = first + np.array([window.start for window in windows])
-        size, length = np.array([window.size for window in windows]), np.array(lengths)
-        inside = ((begin >= 0) & (begin + length <= size)).all(axis=1)
-        images = len(self.x_at)
-        done = [np.zeros((len(first), images, WORDS), np.int64) for _ in range(parts)]
-
-        def lay(which: NDArray[np.intp], spans: list[Range], shifts: NDArray[np.int64]) -> None:
-            at = (shifts[:, None] + self.x_at).ravel()
-            groups = packing(self.tables, windows, spans, source, tile, self.fourier.dtype, self.problem.fill, at)
-            for part, group in enumerate(groups):
-                done[part][which] = group.reshape(len(which), images, WORDS)
-
-        plain = np.flatnonzero(inside)
-        if len(plain):
-            lay(plain, [(0, n) for n in lengths], begin[plain] @ np.array(self.x_space, np.int64))
-        for n in np.flatnonzero(~inside):
-            spans = [(int(lo), int(lo) + extent) for lo, extent in zip(begin[n], lengths, strict=True)]
-            lay(np.array([n]), spans, np.zeros(1, np.int64))
-        return [group.reshape(-1, WORDS) for group in done]
-
-    def convolved(self, tasks: int) -> list[Steps]:
-        """One step for each task, which runs the steps of a block; they are the same for all but for the spectrum."""
-        real, imaginary = (SCRATCH, 0), (SCRATCH, _plane(self.fourier))
-        address = address_of(sequence.Sequence())
-        spectra = np.unique(self.spectrum_at)
-        places, count = np.zeros(len(spectra), np.int64), 0
-        for n, spectrum in enumerate(spectra):
-            steps = np.concatenate(
-                self.fourier.steps(real, imaginary, (KERNEL, int(spectrum)), (TABLES, 0), "convolve")
-            )
-            places[n], count = self.tables.add(steps.ravel()), len(steps)
-        at = places[np.searchsorted(spectra, self.spectrum_at)]
-        every = np.tile(at, tasks)
-        return [sequence.ARGUMENTS.steps(address, len(every), steps=(TABLES, every), length=count)]
-
-    def stored(self, first: NDArray[np.int64], place: int, whether: NDArray[np.int64]) -> list[Steps]:
-        """Steps that store the valid outputs of the blocks whose first outputs are given."""
-        fourier, windows = self.fourier, self.problem.windows
-        rank, images = len(windows), len(self.out_at)
-        counts = np.minimum(first + np.array(self.blocks.counts), np.array([w.count for w in windows])) - first
-        counts[:, 0] *= whether
-        counts = np.concatenate([np.ones((len(first), 3 - rank), np.int64), counts], axis=1)
-        planes, block_rows, columns = (np.repeat(counts[:, axis], images) for axis in range(3))
-        if rank == 1:
-            planes = np.repeat(whether, images)
-        strides = (0,) * (3 - rank) + self.out_space
-        at = ((first @ np.array(self.out_space, np.int64))[:, None] + self.out_at).ravel()
-        target = REAL.get(self.out_dtype, self.out_dtype)
-        item = np.dtype(target).itemsize if target != "bfloat16" else 2
-        layout = "complex" if self.complex else "contiguous" if strides[-1] == item else "strided"
-        row = fourier.pitch * fourier.item_bytes
-        return [
-            unpack.ARGUMENTS.steps(
-                address_of(unpack.Unpack(fourier.dtype, target, layout)), len(at), out=(OUT, at), sums=(SCRATCH, place),
-                imaginary=(SCRATCH, place + _plane(fourier) * self.complex), planes=planes, out_plane=strides[0],
-                sums_plane=row * fourier.lengths[-2] if rank > 1 else 0, rows=block_rows, out_row=strides[1],
-                sums_row=row, columns=columns, out_step=strides[2],
-            )
-        ]  # fmt: skip
-
-
-def _words(table: Array) -> NDArray[np.int64]:
-    """Any numbers as 64-bit words."""
-    size = -(-table.nbytes // LINE) * LINE
-    return np.frombuffer(table.tobytes().ljust(size, b"\0"), np.int64)
