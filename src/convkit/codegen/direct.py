@@ -189,8 +189,9 @@ class _Nest:
         """A row of tiles, those between the first line of the cache that begins in it and the last one streamed."""
         w, s, a = self.w, self.s, self.a
         width = s.vectors * s.lanes
-        unaligned = w.value(f"icmp sgt i64 {a['lead']}, 0")
-        w.when(unaligned, lambda: self.tile(out, x, weights, s.rows, 1, None))
+        before = w.loop("before", a["lead"], step=s.lanes)
+        self.tile(self.at(out, before.index), self.at(x, before.index), weights, s.rows, 1, None)
+        before.close()
         whole = w.loop("line", w.subtract(a["columns"], w.add(a["lead"], width - 1)), step=width)
         column = w.add(whole.index, a["lead"])
         self.tile(self.at(out, column), self.at(x, column), weights, s.rows, s.vectors, None, "streamed")
