@@ -179,17 +179,13 @@ class _Build:
     def convolved(self, tasks: int) -> list[Steps]:
         """One step for each task, which runs the steps of a block; they are the same for all but for the spectrum."""
         real, imaginary = (SCRATCH, 0), (SCRATCH, plane_bytes(self.fourier))
-        address = address_of(sequence.Sequence())
-        spectra = np.unique(self.spectrum_at)
-        places, count = np.zeros(len(spectra), np.int64), 0
-        for n, spectrum in enumerate(spectra):
-            steps = np.concatenate(
-                self.fourier.steps(real, imaginary, (KERNEL, int(spectrum)), (TABLES, 0), "convolve")
+        steps = np.concatenate(self.fourier.steps(real, imaginary, (sequence.GIVEN, 0), (TABLES, 0), "convolve"))
+        return [
+            sequence.ARGUMENTS.steps(
+                address_of(sequence.Sequence()), tasks * len(self.x_at), steps=(TABLES, self.tables.add(steps.ravel())),
+                given=(KERNEL, np.tile(self.spectrum_at, tasks)), length=len(steps),
             )
-            places[n], count = self.tables.add(steps.ravel()), len(steps)
-        at = places[np.searchsorted(spectra, self.spectrum_at)]
-        every = np.tile(at, tasks)
-        return [sequence.ARGUMENTS.steps(address, len(every), steps=(TABLES, every), length=count)]
+        ]  # fmt: skip
 
     def stored(self, first: NDArray[np.int64], place: int, whether: NDArray[np.int64]) -> list[Steps]:
         """Steps that store the valid outputs of the blocks whose first outputs are given."""
