@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
+from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
 from convkit.codegen.fourier_butterflies import Butterflies, Complex
 from convkit.codegen.fourier_roots import roots
 from convkit.codegen.numbers import STORED
@@ -39,7 +39,8 @@ class Lanes:
             times the spectrum; and everything backwards
 
     A transform across lanes is one across registers after an exchange of bits, which is a transposition of small
-    blocks. The spectrum lies in the order that comes of it, so nothing is put in order in between.
+    blocks. The spectrum lies in the order that comes of it, so nothing is put in order in between. With 32 registers,
+    two blocks are done at once, see `braided`.
 
     Attributes
     ----------
@@ -72,24 +73,63 @@ class _Nest:
         self.kind = Vector(target.vector_bytes // ITEM_BYTES[scalar], scalar)
         self.there, self.back = Butterflies(self.w, self.kind, "forward"), Butterflies(self.w, self.kind, "inverse")
         self.fields = fields(self.kind.lanes)
+        self.abreast = lanes.task == "convolve" and target.registers >= 4 * 2 * VECTORS
 
     def module(self) -> str:
-        w, kind = self.w, self.kind
-        a = ARGUMENTS.read(w)
-        planes = {"real": ("ptr", a["real"]), "imaginary": ("ptr", a["imaginary"])}
-        rows = w.loop("row", a["rows"], {**planes, "spectrum": ("ptr", a["spectrum"])})
-        starts = {name: ("ptr", rows[name]) for name in (*planes, "spectrum")}
+        w = self.w
+        self.a = a = ARGUMENTS.read(w)
         self.fixed = {self.there: a["fixed"], self.back: a["unfixed"]}
-        twists = {name: ("ptr", a[name]) for name in ("twist", "untwist")}
-        blocks = w.loop("block", a["blocks"], {**starts, **twists})
-        self.block(*(blocks[name] for name in ("real", "imaginary", "spectrum", "twist", "untwist")))
-        plane, both = VECTORS * kind.bytes, 2 * VECTORS * kind.bytes
-        moved = {name: w.offset(blocks[name], plane) for name in planes}
-        moved |= {name: w.offset(blocks[name], both) for name in ("spectrum", "twist", "untwist")}
-        blocks.close(moved)
-        rows.close({**{name: w.offset(rows[name], a["row"]) for name in planes}, "spectrum": blocks["spectrum"]})
+        names = ("real", "imaginary", "spectrum")
+        if self.lanes.twist == "none":  # one block a row
+            self.blocks(a["rows"], a["row"], {name: a[name] for name in (*names, "twist", "untwist")})
+        else:
+            rows = w.loop("row", a["rows"], {name: ("ptr", a[name]) for name in names})
+            starts = {**{name: rows[name] for name in names}, "twist": a["twist"], "untwist": a["untwist"]}
+            after = self.blocks(a["blocks"], str(VECTORS * self.kind.bytes), starts)
+            rows.close({**{name: w.offset(rows[name], a["row"]) for name in names[:2]}, "spectrum": after["spectrum"]})
         w.line("ret void")
         return w.function(self.lanes.name, SIGNATURE)
+
+    def blocks(self, count: str, apart: str, starts: dict[str, str]) -> dict[str, str]:
+        """Blocks that lie ``apart`` bytes from each other, two at once where there are registers; where they end."""
+        w = self.w
+        carried = {name: ("ptr", start) for name, start in starts.items()}
+        if not self.abreast:
+            loop = w.loop("block", count, carried)
+            self.block(**{name: loop[name] for name in starts})
+            loop.close(self.moved(loop, apart))
+            return {name: loop[name] for name in starts}
+        loop = w.loop("pair", w.subtract(count, 1), carried, step=2)
+        first = {name: loop[name] for name in starts}
+        second = self.moved(loop, apart)
+        written = [self.written(place) for place in (first, second)]
+        w.lines += braided(*written)
+        third = self.moved(second, apart)
+        loop.close(third)
+        last = {name: loop[name] for name in starts}
+        w.when(w.value(f"icmp slt i64 {loop.index}, {count}"), lambda: self.block(**last))
+        odd = w.value(f"and i64 {count}, 1")
+        return self.moved(last, w.multiply(odd, apart), odd)
+
+    def written(self, place: dict[str, str]) -> list[str]:
+        """The lines of one block, taken out of the function."""
+        w = self.w
+        before = len(w.lines)
+        self.block(**place)
+        lines = w.lines[before:]
+        del w.lines[before:]
+        return lines
+
+    def moved(self, place: Loop | dict[str, str], apart: str, blocks: str | int = 1) -> dict[str, str]:
+        """Where the next block's data, spectrum and twist lie."""
+        w = self.w
+        table = 2 * VECTORS * self.kind.bytes
+        step = table if blocks == 1 else w.multiply(blocks, table)
+        moved = {name: w.offset(place[name], apart) for name in ("real", "imaginary")}
+        moved["spectrum"] = w.offset(place["spectrum"], step)
+        for name in ("twist", "untwist"):
+            moved[name] = place[name] if self.lanes.twist == "none" else w.offset(place[name], step)
+        return moved
 
     def block(self, real: str, imaginary: str, spectrum: str, twist: str, untwist: str) -> None:
         w, kind = self.w, self.kind
@@ -191,6 +231,24 @@ class _Nest:
         first = [n if not n & unit else lanes + n - unit for n in range(lanes)]
         second = [n + unit if not n & unit else lanes + n for n in range(lanes)]
         return self.w.shuffle(self.kind, a, b, first), self.w.shuffle(self.kind, a, b, second)
+
+
+AHEAD, RUN = 0.08, 4
+"""How far, of its length, the first of two blocks is ahead, and how many of its instructions stand together."""
+
+
+def braided(first: list[str], second: list[str]) -> list[str]:
+    """The instructions of two blocks in turn, the first ahead: while one adds the other multiplies or exchanges.
+
+    These are done by different units, and a block alone comes to each of them in turn: a processor does not look far
+    enough ahead to find the next block's additions. Measured on Zen 4, two blocks at once take 0.77 of the time of one
+    after the other; level with each other they take 0.89, and half a block apart they spill.
+    """
+    ahead = int(AHEAD * len(first))
+    lines = first[:ahead]
+    for at in range(0, len(second), RUN):
+        lines += first[ahead + at : ahead + at + RUN] + second[at : at + RUN]
+    return lines
 
 
 def fixed_factors(lanes: int) -> NDArray[np.complex128]:

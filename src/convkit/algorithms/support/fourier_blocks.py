@@ -37,7 +37,7 @@ LINE = 64
 # Nanoseconds for each point of a float32 block, there and back, measured on the default machine: the innermost levels
 # with the product; a stage by its radix; what leaves the first-level cache, or the second, and comes back; packing and
 # unpacking, rows and images.
-_INNERMOST, _STAGE = 0.8, {8: 0.27, 4: 0.21, 3: 0.24, 2: 0.17}
+_INNERMOST, _STAGE = 0.6, {8: 0.27, 4: 0.21, 3: 0.24, 2: 0.17}
 _AWAY = ((16 << 10, 0.0), (64 << 10, 0.2), (512 << 10, 0.45), (1 << 62, 1.2))
 _PACKED = (0.25, 0.7)
 _TASK = 3e-7
