@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,6 @@ LEAST_PRODUCTS = 1 << 12
 
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
-
-QUICK = 1 << 18
-"""Outputs of an array up to which the time of a call is worth saving."""
 
 _READABLE = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",
@@ -89,6 +87,8 @@ class Compiled:
         result = problem.result_dtype
         if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
+        if (problem.compute_dtype, result) == ("float64", "float16"):
+            return problem.compute_dtype  # processors round it by way of float32, which rounds twice
         whole = np.dtype(result).kind in "iu"
         return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
 
@@ -109,13 +109,13 @@ class Compiled:
             halves = [np.stack([re, -im], 1), np.stack([im, re], 1)]
         return np.stack([order.pack(half) for half in halves])
 
-    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array], Array | None] | None:
-        """One small sample in memory order and a finite kernel, all else worked out before."""
+    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array, Array | None], Array | None] | None:
+        """One sample in memory order and a finite kernel, all else worked out before."""
         if problem.compute_dtype not in ("float32", "float64") or problem.kernel_dtype != problem.compute_dtype:
             return None
-        if problem.outputs > QUICK:
-            return None
         shape, dtype = problem.output_shape[3:], np.dtype(self.stores(problem))
+        if problem.outputs * dtype.itemsize >= STREAMED:
+            return None
         x_strides, out_strides = (
             contiguous(problem.input_shape, problem.input_dtype),
             contiguous(problem.output_shape, dtype),
@@ -125,11 +125,14 @@ class Compiled:
         elements = order_of(problem).elements
         elements = elements if order == "correlation" else problem.taps - 1 - elements
 
-        def call(x: Array, k: Array) -> Array | None:
+        def call(x: Array, k: Array, out: Array | None) -> Array | None:
             weights = k.ravel()[elements]
             if not (x.flags.c_contiguous and isfinite(weights.dot(weights))):
                 return None
-            out = np.empty(shape, dtype)
+            if out is None:
+                out = np.empty(shape, dtype)
+            elif not _takes(out, shape, dtype) or np.may_share_memory(out, x):
+                return None
             bases = (
                 out.__array_interface__["data"][0], x.__array_interface__["data"][0],
                 weights.__array_interface__["data"][0],
@@ -155,6 +158,11 @@ class Compiled:
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+
+
+def _takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a result can be written to ``out`` in memory order."""
+    return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
 
 
 def _interleaved(problem: Problem, x: Array, out: Array) -> bool:

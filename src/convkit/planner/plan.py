@@ -16,7 +16,9 @@ from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
 
-Quick = Callable[[Array, Array], Array | None]
+Quick = Callable[[Array, Array, Array | None], Array | None]
+"""From samples, kernel and, if there is one, the array for the result, to the result."""
+
 MEASURED_CANDIDATES = 4
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096

@@ -65,7 +65,7 @@ class ArrayCall:
             return None
         arithmetic = plan.quick("convolution" if self.spec.flips else "correlation")
         if arithmetic is not None and self.spec.conjugate and operator.problem.kernel_dtype.startswith("complex"):
-            return lambda x, k: arithmetic(x, k.conj())
+            return lambda x, k, out: arithmetic(x, k.conj(), out)
         return arithmetic
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
@@ -76,7 +76,7 @@ class ArrayCall:
     def run(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result for two arrays of the shapes and types that the call was made for."""
         if xp is NUMPY:
-            result = self.quick(x, k) if out is None and self.quick is not None else None
+            result = self.quick(x, k, out) if self.quick is not None else None
             if result is not None:
                 return result
             laid = self.canonical_kernel(xp, widened(xp, k))
