@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import subprocess
 import sys
@@ -171,3 +172,10 @@ def test_nothing_outside_the_arrays_is_touched(how: str) -> None:
     )
     assert (done.returncode == 0) == (how == "within"), done.stderr
     assert ("untouched" in done.stdout) == (how == "within")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_on_blocks(language: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / language / "transforms.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (failed, tried) == (0, 13)
