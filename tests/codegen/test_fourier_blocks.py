@@ -34,6 +34,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """So small that a few thousand samples are many of them."""
     before = ck.num_threads()
     monkeypatch.setattr(fourier_blocks, "LARGEST", 1 << 14)
+    monkeypatch.setattr(fourier_blocks, "LEAST_PRODUCTS", 0)
     forget()
     yield
     ck.set_num_threads(before)
@@ -201,9 +202,11 @@ def test_without_a_compiler_and_beyond_its_reach(monkeypatch: pytest.MonkeyPatch
         ({"compute_dtype": "complex128"}, "no-compiled-kernel"),
         ({"in_channels": 2}, "mixed-channels"),
         ({"windows": (Window(300, 9, 100, stride=2),)}, "strided"),
+        ({"windows": (Window(100, 9, 92),)}, "too-small"),
     ],
 )
-def test_what_it_leaves_to_other_transforms(changes: dict, reason: str) -> None:
+def test_what_it_leaves_to_other_transforms(changes: dict, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fourier_blocks, "LEAST_PRODUCTS", 1000)
     problem = Problem((Window(300, 9, 292),))
     assert fourier_blocks.why_not(problem) is None
     refused = fourier_blocks.why_not(problem.derive(**changes))

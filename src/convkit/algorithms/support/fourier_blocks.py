@@ -28,6 +28,9 @@ READABLE = {"bool", "float16", "bfloat16", *WHOLE, *REAL}
 LARGEST = 1 << 22
 """Bytes of both planes of a block at most: what one thread needs beside. Only long kernels make blocks so large."""
 
+LEAST_PRODUCTS = 1 << 14
+"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
 RANKS = 3
 """Axes of a block at most."""
 
@@ -76,6 +79,9 @@ def why_not(problem: Problem) -> Reason | None:
         return Reason("mixed-channels")
     if any(window.stride > 1 for window in problem.windows):
         return Reason("strided")
+    products = problem.taps * problem.outputs
+    if products < LEAST_PRODUCTS:
+        return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
     why_not = codegen.why_not()
     return None if why_not is None else Reason(why_not)
 
