@@ -82,6 +82,10 @@ class Compiled:
         """The loop nest."""
         return order_of(problem).schedule.name
 
+    def kernels(self, problem: Problem) -> tuple[codegen.Schedule, ...]:
+        """The one kernel whose loops do the work."""
+        return (order_of(problem).schedule,)
+
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
         result = problem.result_dtype

@@ -132,7 +132,9 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
         if not bound.meets(problem.accuracy):
             why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
         cost = algorithm.cost(problem, model)
-        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name)))
+        describe: Callable[[Problem], str | None] | None = getattr(algorithm, "describe", None)
+        schedule = None if describe is None else describe(problem)
+        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name), schedule))
     return rows
 
 
