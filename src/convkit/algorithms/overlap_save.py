@@ -11,6 +11,8 @@ import numpy as np
 
 from convkit import threads
 from convkit.algorithms.support import fourier_blocks, fourier_program, spectra
+from convkit.codegen.fourier_lanes import Lanes
+from convkit.codegen.fourier_passes import Pass
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
@@ -86,11 +88,17 @@ class OverlapSave:
             return fourier_blocks.bound_of(problem, compiled)
         return spectra.transform_bound(problem, block_of(problem)[0])
 
-    def describe(self, problem: Problem) -> str:
-        """The length of a block, and how it is transformed."""
+    def describe(self, problem: Problem) -> str | None:
+        """The innermost kernel, and the length of a block; None where nothing is compiled."""
         compiled = fourier_blocks.blocks_of(problem)
-        lengths = compiled.lengths if compiled is not None else block_of(problem)[0].lengths
-        return f"{'fourier' if compiled is not None else 'ducc0'} {'x'.join(map(str, lengths))}"
+        if compiled is None:
+            return None
+        return f"{self.kernels(problem)[0].name} {'x'.join(map(str, compiled.lengths))}"
+
+    def kernels(self, problem: Problem) -> tuple[Pass | Lanes, ...]:
+        """The compiled kernels that convolve a block, the innermost first."""
+        compiled = fourier_blocks.blocks_of(problem)
+        return () if compiled is None else fourier_blocks.fourier_of(problem, compiled).kernels()
 
     def stores(self, problem: Problem) -> str:
         """The result's type where kernels can store it: integers, if no sample can make a sum that is none."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from convkit.codegen import fourier_lanes, fourier_passes, library
 from convkit.codegen.builder import ITEM_BYTES
-from convkit.codegen.fourier_butterflies import Direction
+from convkit.codegen.fourier_butterflies import DIRECTIONS, Direction
 from convkit.codegen.fourier_lanes import VECTORS, Lanes, fixed_factors
 from convkit.codegen.fourier_passes import Pass
 from convkit.codegen.fourier_roots import roots
@@ -147,6 +147,21 @@ class Fourier:
                 twist = size * self.item_bytes
         return tuple(stages), np.concatenate(parts).astype(self.dtype), twist
 
+    def kernels(self) -> tuple[Pass | Lanes, ...]:
+        """The kernels that convolve a block, the innermost first."""
+        passes: dict[Pass, None] = {}
+        for stage, direction in product(self.stages, DIRECTIONS):
+            passes[self.pass_of(stage, direction)] = None
+        return self.lanes_for("convolve"), *passes
+
+    def pass_of(self, stage: Stage, direction: Direction) -> Pass:
+        """The kernel of a stage."""
+        return Pass(self.dtype, stage.radix, direction, "one" if stage.factors < 0 else "table")
+
+    def lanes_for(self, task: Literal["convolve", "spectrum"]) -> Lanes:
+        """The kernel of the innermost stages."""
+        return Lanes(self.dtype, task, "none" if self.twist < 0 else "table")
+
     # ------------------------------------------------------------------------------------------------------- steps
 
     def steps(
@@ -241,7 +256,7 @@ class _Walk:
         return self.f.lengths[-1] // (VECTORS * self.f.lanes)
 
     def a_pass(self, stage: Stage, direction: Direction, begin: int, first: int, blocks: int, **shape: int) -> Steps:
-        kernel = Pass(self.f.dtype, stage.radix, direction, "one" if stage.factors < 0 else "table")
+        kernel = self.f.pass_of(stage, direction)
         factors = max(0, stage.factors) + first * 2 * (stage.radix - 1) * self.f.item_bytes
         return fourier_passes.ARGUMENTS.steps(
             library.address_of(kernel), 1, real=_moved(self.real, begin), imaginary=_moved(self.imaginary, begin),
@@ -249,7 +264,7 @@ class _Walk:
         )  # fmt: skip
 
     def lanes(self, begin: int, row: int, rows: int, block: int, blocks: int) -> Steps:
-        kernel = Lanes(self.f.dtype, self.task, "none" if self.f.twist < 0 else "table")
+        kernel = self.f.lanes_for(self.task)
         size = 2 * VECTORS * self.vector
         twist = _moved(self.table, max(0, self.f.twist) + block * size)
         return fourier_lanes.ARGUMENTS.steps(

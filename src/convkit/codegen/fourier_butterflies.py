@@ -10,6 +10,7 @@ from typing import Literal
 from convkit.codegen.builder import Vector, Writer
 
 Direction = Literal["forward", "inverse"]
+DIRECTIONS: tuple[Direction, ...] = ("forward", "inverse")
 Complex = tuple[str, str]
 """The names of a vector of real parts and one of imaginary parts."""
 
