@@ -28,7 +28,8 @@ def test_the_inner_loop_of_direct_convolution_is_what_its_schedule_says(target: 
     assert loop.kernel == schedule.name
     assert loop.multiply_adds == max(schedule.rows * schedule.vectors, schedule.row_vectors) * schedule.block
     assert loop.spills == loop.stores == 0
-    assert loop.multiply_adds + schedule.block >= loop.loads >= (schedule.rows + schedule.block - 1) * schedule.vectors / 4
+    samples = (schedule.rows + schedule.block - 1) * schedule.vectors
+    assert loop.multiply_adds + schedule.block >= loop.loads >= samples / 4
     assert schedule.rows * schedule.vectors <= loop.registers <= target.registers
     assert loop.vector_bytes == target.vector_bytes
     first, *_, last = loop.text.splitlines()
