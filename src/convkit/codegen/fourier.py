@@ -24,7 +24,7 @@ from convkit.codegen.target import Target
 
 Array = NDArray[Any]
 
-NEAR = 24 << 10
+NEAR = 32 << 10
 """Bytes of both planes that are gone through again and again: they and the factors stay in a first-level cache."""
 
 
