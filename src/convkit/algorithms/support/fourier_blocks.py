@@ -148,10 +148,10 @@ def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
     size = np.dtype(problem.compute_dtype).itemsize
     moved = float(size * (math.prod(problem.input_shape) + math.prod(problem.output_shape)))
     fourier = fourier_of(problem, blocks)
-    kernel = problem.groups * (0.6 * blocks.seconds / blocks.tasks * scale + 1e-5)
+    kernel = problem.groups * (0.6 * blocks.seconds / blocks.tasks * scale + 1.5e-5)
     held = scratch_of(fourier) * threads.num_threads() + 2 * problem.groups * fourier.spectrum_size * fourier.item_bytes
     # Tiles come from memory in bursts, between which it rests: the larger of both times would be too short.
-    return Cost(flops, moved, math.hypot(seconds, moved / machine.bandwidth) + kernel + 2e-5, held)
+    return Cost(flops, moved, math.hypot(seconds, moved / machine.bandwidth) + kernel + 2.5e-5, held)
 
 
 def bound_of(problem: Problem, blocks: Blocks) -> ErrorBound:

@@ -19,6 +19,7 @@ from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
+from convkit.spec.window import Window
 
 FOR_THREADS = 3e-5
 """Seconds of work below which a second thread is not worth waking."""
@@ -47,22 +48,29 @@ def kernel_spectra(problem: Problem, blocks: Blocks, kernel: Array) -> Array:
     ``out[i] = sum_j v[i + j*dilation] * w[j]`` is a circular convolution with ``h[-j*dilation mod length] = w[j]``.
     """
     fourier = fourier_of(problem, blocks)
-    windows = problem.windows
-    at = [-np.arange(window.kernel) * window.dilation % n for window, n in zip(windows, blocks.lengths, strict=True)]
     memory = _aligned(problem.groups * fourier.spectrum_size * fourier.item_bytes).view(fourier.dtype)
     spectra = memory.reshape(problem.groups, fourier.spectrum_size)
-    planes = np.empty((2, fourier.rows, fourier.pitch), fourier.dtype)
-    laid = planes.reshape((2, *blocks.lengths[:-1], fourier.pitch))
+    planes = np.empty((2, *blocks.lengths[:-1], fourier.pitch), fourier.dtype)
     program = _spectrum_program(fourier)
     for group in range(problem.groups):
         planes[...] = 0
         weights = kernel[group, 0, 0]
-        laid[(0, *np.ix_(*at))] = weights.real
-        if weights.dtype.kind == "c":
-            laid[(1, *np.ix_(*at))] = weights.imag
+        for pieces in product(*map(_backwards, problem.windows, blocks.lengths)):
+            there, here = zip(*pieces, strict=True)
+            planes[(0, *there)] = weights[here].real
+            if weights.dtype.kind == "c":
+                planes[(1, *there)] = weights[here].imag
         pool.run(program, (spectra[group].ctypes.data, planes.ctypes.data, 0))
     spectra *= 1 / math.prod(blocks.lengths)
     return spectra
+
+
+def _backwards(window: Window, length: int) -> list[tuple[slice, slice]]:
+    """Where a kernel's elements lie along an axis, and which they are: the first at 0, the others back from the end."""
+    first = slice(0, 1), slice(0, 1)
+    if window.kernel == 1:
+        return [first]
+    return [first, (slice(length - window.reach + 1, length, window.dilation), slice(None, 0, -1))]
 
 
 @lru_cache(maxsize=64)
