@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convkit.codegen import Target, library
+from convkit.codegen import Target, fourier_check, library, pool
 from convkit.codegen.compile import assembly, build
 from convkit.codegen.fourier import Fourier, good_lengths, radices
+from convkit.codegen.fourier_check import Check
 from convkit.codegen.fourier_lanes import Lanes
 from convkit.codegen.fourier_passes import Pass
 from convkit.codegen.fourier_roots import roots
+from convkit.codegen.program import join
+from convkit.codegen.step import KERNEL, OUT, X
 from convkit.codegen.target import binding, host, of_features
 from tests.codegen.fourier_run import convolved
 
@@ -58,11 +61,11 @@ def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return request.param
 
 
-def kernels(dtype: str, longest: int) -> list[Pass | Lanes]:
+def kernels(dtype: str, longest: int) -> list[Pass | Lanes | Check]:
     """All that a transform may use."""
     passes = product((2, 3, 4, 8)[: 4 if longest == 8 else 3], ("forward", "inverse"), ("one", "table"))
     lanes = product(("convolve", "spectrum"), ("none", "table"))
-    return [*(Pass(dtype, *each) for each in passes), *(Lanes(dtype, *each) for each in lanes)]
+    return [*(Pass(dtype, *each) for each in passes), *(Lanes(dtype, *each) for each in lanes), Check(dtype)]
 
 
 def lengths_for(unit: int) -> list[tuple[int, ...]]:
@@ -100,6 +103,23 @@ def assert_close(ours: np.ndarray, expected: np.ndarray, norms: float, dtype: st
     error = np.abs(ours - expected).max() / norms
     assert error < np.finfo(dtype).eps, f"{ours.shape}: {error / np.finfo(dtype).eps}"
     assert error > 1e-4 * np.finfo(dtype).eps / np.sqrt(ours.size), "as exact as another precision"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_block_that_is_not_finite_is_seen(dtype: str, width: int) -> None:
+    lanes = width // np.dtype(dtype).itemsize
+    for shape, row in (((1, 4 * lanes), 4 * lanes), ((3, 12 * lanes), 13 * lanes)):
+        for value, plane, place in product((0.0, 1e38, np.nan, np.inf, -np.inf), (0, 1), (0, 5, -1)):
+            planes = np.full((2, shape[0], row), np.nan, dtype)  # what lies between rows is not looked at
+            planes[..., : shape[1]] = -3.0
+            planes[plane, place % shape[0], :][: shape[1]][place] = value
+            found = np.zeros(1, np.int64)
+            steps = fourier_check.ARGUMENTS.steps(
+                library.address_of(fourier_check.Check(dtype)), 1, real=(OUT, 0), imaginary=(X, 0), found=(KERNEL, 0),
+                rows=shape[0], row=planes.strides[1], blocks=shape[1] // (4 * lanes),
+            )  # fmt: skip
+            pool.run(join([[steps]], np.zeros(1, np.int64), 64), [part.ctypes.data for part in (*planes, found)])
+            assert bool(found[0]) == (not np.isfinite(value))
 
 
 def test_an_impulse_is_shifted_along_each_axis() -> None:

@@ -121,6 +121,16 @@ def test_what_is_not_finite_stays_out_of_the_partner(shape: tuple, kernel: tuple
         assert np.allclose(ours[np.isfinite(ours)], clean[np.isfinite(ours)], atol=1e-4)
 
 
+def test_finite_results_are_known_without_another_look() -> None:
+    x, k = random_array((9000,), "float32", 1), random_array((200,), "float32", 2)
+    plan = ck.plan(x.shape, k.shape, "float32", mode="same", **OPTIONS)
+    prepared = plan.algorithm.prepare(plan.problem, k.reshape(plan.problem.kernel_shape))
+    out = np.empty(plan.problem.output_shape, np.float32)
+    for value, seen in ((1.0, "finite"), (np.nan, None), (-np.inf, None), (3e38, None)):
+        x[8999] = value
+        assert plan.algorithm.run(plan.problem, prepared, x.reshape(plan.problem.input_shape), out) == seen
+
+
 def test_a_large_number_in_one_block_is_an_error_within_the_bound_in_the_other() -> None:
     x, k = random_array((9000,), "float64", 1), random_array((200,), "float64", 2)
     x[100] = 1e12

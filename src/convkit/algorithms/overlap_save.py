@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache, partial
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -112,14 +112,14 @@ class OverlapSave:
             return fourier_program.kernel_spectra(problem, compiled, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
 
-    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
+    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> Literal["finite"] | None:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
-            fourier_program.run(problem, compiled, prepared, x, out)
-            return
+            return fourier_program.run(problem, compiled, prepared, x, out)
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
         threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
+        return None
 
 
 def grid(problem: Problem, counts: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:

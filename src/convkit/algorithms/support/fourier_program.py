@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from functools import lru_cache
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from convkit import threads
 from convkit.algorithms.support.fourier_blocks import LINE, REAL, Blocks, fourier_of, plane_bytes, scratch_of
 from convkit.algorithms.support.packing import Packed, Source, packing
-from convkit.codegen import pool, sequence, unpack
+from convkit.codegen import fourier_check, pool, sequence, unpack
 from convkit.codegen.fourier import Fourier
 from convkit.codegen.library import address_of
 from convkit.codegen.program import Program, Tables, join
@@ -21,22 +23,27 @@ from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
+FOUND = TABLES + 1
+"""The base under which a 1 is stored if something came out that is not finite."""
+
 FOR_THREADS = 3e-5
 """Seconds of work below which a second thread is not worth waking."""
 
 Range = tuple[int, int]
 
 
-def run(problem: Problem, blocks: Blocks, spectra: Array, x: Array, out: Array) -> None:
-    """Convolve ``x`` with the kernels of ``spectra``."""
+def run(problem: Problem, blocks: Blocks, spectra: Array, x: Array, out: Array) -> Literal["finite"] | None:
+    """Convolve ``x`` with the kernels of ``spectra``; say so if every output is finite for certain."""
     if problem.compute_dtype.startswith("c") and out.strides[-1] != out.itemsize and out.shape[-1] > 1:
         whole = np.empty(out.shape, out.dtype)  # parts are stored as pairs side by side
-        run(problem, blocks, spectra, x, whole)
+        seen = run(problem, blocks, spectra, x, whole)
         out[...] = whole
-        return
+        return seen
     program = program_of(problem, blocks, x.strides, out.strides, out.dtype.name)
     count = threads.num_threads() if blocks.seconds * problem.batch * problem.groups > FOR_THREADS else 1
-    pool.run(program, (out.ctypes.data, x.ctypes.data, spectra.ctypes.data), count)
+    found = ctypes.c_int64(0)
+    pool.run(program, (out.ctypes.data, x.ctypes.data, spectra.ctypes.data, ctypes.addressof(found)), count)
+    return None if found.value else "finite"
 
 
 # ---------------------------------------------------------------------------------------------------------- the kernel
@@ -185,9 +192,15 @@ class _Build:
         return [group.reshape(-1, WORDS) for group in done]
 
     def convolved(self, tasks: int) -> list[Steps]:
-        """One step for each task, which runs the steps of a block; they are the same for all but for the spectrum."""
+        """One step for each task, which runs the steps of a block: the same for all but for the spectrum."""
         real, imaginary = (SCRATCH, 0), (SCRATCH, plane_bytes(self.fourier))
-        steps = np.concatenate(self.fourier.steps(real, imaginary, (sequence.GIVEN, 0), (TABLES, 0), "convolve"))
+        fourier = self.fourier
+        check = fourier_check.ARGUMENTS.steps(
+            address_of(fourier_check.Check(fourier.dtype)), 1, real=real, imaginary=imaginary, found=(FOUND, 0),
+            rows=fourier.rows, row=fourier.pitch * fourier.item_bytes,
+            blocks=fourier.lengths[-1] // (fourier_check.VECTORS * fourier.lanes),
+        )  # fmt: skip
+        steps = np.concatenate([*fourier.steps(real, imaginary, (sequence.GIVEN, 0), (TABLES, 0), "convolve"), check])
         return [
             sequence.ARGUMENTS.steps(
                 address_of(sequence.Sequence()), tasks * len(self.x_at), steps=(TABLES, self.tables.add(steps.ravel())),
