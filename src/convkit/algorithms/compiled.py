@@ -15,13 +15,14 @@ from convkit import codegen, threads
 from convkit.algorithms.support import direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.codegen import pool
+from convkit.codegen.program import Program
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-LEAST_PRODUCTS = 1 << 12
+LEAST_PRODUCTS = 1 << 10
 """Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
 
 STREAMED = 1 << 23
@@ -82,13 +83,15 @@ class Compiled:
         """The loop nest."""
         return order_of(problem).schedule.name
 
+    def kernels(self, problem: Problem) -> tuple[codegen.Schedule, ...]:
+        """The one kernel whose loops do the work."""
+        return (order_of(problem).schedule,)
+
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
         result = problem.result_dtype
         if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
-        if (problem.compute_dtype, result) == ("float64", "float16"):
-            return problem.compute_dtype  # processors round it by way of float32, which rounds twice
         whole = np.dtype(result).kind in "iu"
         return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
 
@@ -110,25 +113,28 @@ class Compiled:
         return np.stack([order.pack(half) for half in halves])
 
     def quick(self, problem: Problem, order: str) -> Callable[[Array, Array, Array | None], Array | None] | None:
-        """One sample in memory order and a finite kernel, all else worked out before."""
-        if problem.compute_dtype not in ("float32", "float64") or problem.kernel_dtype != problem.compute_dtype:
+        """One sample and a finite kernel, all else worked out before."""
+        if problem.compute_dtype not in ("float32", "float64"):
             return None
         shape, dtype = problem.output_shape[3:], np.dtype(self.stores(problem))
         if problem.outputs * dtype.itemsize >= STREAMED:
             return None
-        x_strides, out_strides = (
-            contiguous(problem.input_shape, problem.input_dtype),
-            contiguous(problem.output_shape, dtype),
-        )
-        program = direct_tiles.program(problem, x_strides, out_strides, dtype.name)
+        out_strides, compute = contiguous(problem.output_shape, dtype), np.dtype(problem.compute_dtype)
+        programs: dict[tuple[int, ...], Program] = {}
         seconds = _one_thread(problem)
         elements = order_of(problem).elements
         elements = elements if order == "correlation" else problem.taps - 1 - elements
 
         def call(x: Array, k: Array, out: Array | None) -> Array | None:
             weights = k.ravel()[elements]
-            if not (x.flags.c_contiguous and isfinite(weights.dot(weights))):
+            if weights.dtype is not compute:
+                weights = weights.astype(compute)
+            if not isfinite(weights.dot(weights)):
                 return None
+            program = programs.get(x.strides)
+            if program is None:
+                strides = (0, 0, 0, *x.strides)
+                program = programs[x.strides] = direct_tiles.program(problem, strides, out_strides, dtype.name)
             if out is None:
                 out = np.empty(shape, dtype)
             elif not _takes(out, shape, dtype) or np.may_share_memory(out, x):
@@ -143,6 +149,8 @@ class Compiled:
         return call
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        if x.dtype != problem.input_dtype:  # kernels read memory as they are told
+            raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
         pixel = 1
         if _interleaved(problem, x, out):
             # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
