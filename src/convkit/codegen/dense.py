@@ -76,6 +76,15 @@ class Dense:
         return _Nest(self).module()
 
 
+def most_vectors(target: Target, rows: int) -> int:
+    """Vectors of the widest register tile with so many rows.
+
+    Where multiply-adds take no operand from memory, LLVM loads a few weights ahead.
+    """
+    ahead = 1 if target.triple.startswith(("x86_64", "amd64")) else 4
+    return min(MOST_VECTORS, (target.registers - ahead) // (rows + 1))
+
+
 class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 

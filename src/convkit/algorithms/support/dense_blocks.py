@@ -32,8 +32,9 @@ TILE_PRODUCTS = 1 << 24
 TASKS = 8
 """Tasks that a sample should have: where it has fewer tiles, they share out blocks of output channels."""
 
-TASK_ROWS = 64
-"""Output channels that a task keeps at least, since each task lays down the samples for itself."""
+TASK_ROWS = 64, 32
+"""Output channels that a task keeps at least, since each task lays down the samples for itself; and that it keeps where
+there would be one task alone."""
 
 TURNING = 0.8
 """Cycles that it takes to turn one sum, where output channels lie side by side, so that pixels do."""
@@ -106,7 +107,9 @@ def blocking(problem: Problem) -> Blocking:
         room //= lengths[-1] if len(lengths) > 1 else pitch(window, lengths[-1])
     lengths.reverse()
     tiles = problem.groups * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
-    splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS))
+    splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS[0]))
+    if tiles * splits == 1 and problem.out_channels >= 2 * TASK_ROWS[1]:
+        splits = 2
     by_pixels, by_channels = _by_pixels(problem, windows, lengths), _by_channels(problem, lengths)
     vectors_of, (cost, tile, blocks) = min(
         (("pixels", by_pixels), ("channels", by_channels)), key=lambda way: way[1][0]

@@ -22,6 +22,7 @@ from convkit.algorithms.support.packing import (
     item_bytes,
     packing,
     touched,
+    touched_count,
     touched_elements,
     touched_stride,
 )
@@ -48,7 +49,7 @@ def space(strides: Strides) -> Strides:
 
 def pitch(window: Window, outputs: int) -> int:
     """Pixels from one row of a tile to the next."""
-    return -(-len(touched(window, (0, outputs))) // touched_stride(window))
+    return -(-touched_count(window, outputs) // touched_stride(window))
 
 
 def offsets(counts: Sequence[int], strides: Sequence[int]) -> NDArray[np.int64]:
@@ -76,14 +77,15 @@ class Planes:
         self.windows, self.dtype = windows, dtype
         self.item = item_bytes(dtype)
         self.apart = [touched_stride(window) for window in windows]
-        last = len(windows) - 1
-        self.positions = [
-            _whole(touched(window, along), self.apart[axis] if axis < last else 1)
-            for axis, (window, along) in enumerate(zip(windows, outputs, strict=True))
+        *before, last = zip(windows, outputs, strict=True)
+        self.rows = [
+            _whole(touched(window, along), apart) for (window, along), apart in zip(before, self.apart, strict=False)
         ]
-        rows = [len(found) // apart for found, apart in zip(self.positions[:-1], self.apart[:-1], strict=True)]
+        self.columns = touched(*last)
+        rows = [len(found) // apart for found, apart in zip(self.rows, self.apart, strict=False)]
+        columns = touched_count(last[0], last[1][1] - last[1][0])
         # What one channel becomes for one phase of the axes before the last; those of the last are apart within it.
-        self.packed = Packed(0, (*rows, len(self.positions[-1])), self.apart[-1], self.item)
+        self.packed = Packed(0, (*rows, columns), self.apart[-1], self.item)
         self.phases = list(product(*map(range, self.apart[:-1])))
         self.channel = self.packed.bytes * len(self.phases)
         self.counts = [hi - lo for lo, hi in outputs]
@@ -97,12 +99,10 @@ class Planes:
         source = Source(dtype, strides, item_bytes(dtype))
         found: list[Steps] = []
         for number, phase in enumerate(self.phases):
-            spans = [
-                along[first::apart] for along, first, apart in zip(self.positions, phase, self.apart, strict=False)
-            ]
+            spans = [along[first::apart] for along, first, apart in zip(self.rows, phase, self.apart, strict=False)]
             packed = replace(self.packed, place=to + number * self.packed.bytes)
             found += packing(
-                tables, self.windows, [*spans, self.positions[-1]], source, packed, self.dtype, fill, at, channels,
+                tables, self.windows, [*spans, self.columns], source, packed, self.dtype, fill, at, channels,
                 x_channel, self.channel,
             )  # fmt: skip
         return found
@@ -130,7 +130,8 @@ class Planes:
         return offsets(self.counts, self.strides)
 
 
-def _whole(positions: NDArray[np.int64], apart: int) -> NDArray[np.int64]:
-    """So many more positions that each phase has as many; no output meets those."""
+def _whole(span: Range | NDArray[np.int64], apart: int) -> NDArray[np.int64]:
+    """All positions, and so many more that each phase has as many; no output meets those."""
+    positions = np.arange(*span, dtype=np.int64) if isinstance(span, tuple) else span
     more = -len(positions) % apart
     return np.concatenate((positions, positions[-1] + 1 + np.arange(more, dtype=np.int64))) if more else positions

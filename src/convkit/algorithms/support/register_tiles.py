@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from convkit.algorithms.support.blocks import Range
-from convkit.codegen.dense import MOST_VECTORS
+from convkit.codegen.dense import most_vectors
 from convkit.codegen.library import this_machine
 
 
@@ -40,11 +40,11 @@ def largest(total: int, most: int) -> int:
 @lru_cache(maxsize=1024)
 def register_tile(rows: int, vectors: int, most_rows: int) -> tuple[int, int]:
     """The register tile that takes least time for so many rows and vectors of sums."""
-    registers = this_machine().registers
+    target = this_machine()
     choices = [
         (r, v)
         for r in range(1, min(most_rows, rows) + 1)
-        for v in range(1, min(MOST_VECTORS, vectors, (registers - 1) // (r + 1)) + 1)
+        for v in range(1, min(most_vectors(target, r), vectors) + 1)
     ]
     return min(choices, key=lambda tile: (cycles(rows, vectors, *tile), -tile[1]))
 
