@@ -8,7 +8,8 @@ from itertools import product
 import numpy as np
 
 import convkit as ck
-from convkit.algorithms import implicit_gemm, kernel_gradient
+from convkit.algorithms import implicit_gemm
+from convkit.algorithms.support import gradients
 from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -19,7 +20,7 @@ SHAPES = ((7, 7), (1, 1), 0, 1), ((9, 20), (1, 1), 0, 1), ((9, 20), (3, 2), 1, 1
 
 
 def main(reach_out: bool) -> None:
-    implicit_gemm.LEAST_PRODUCTS = kernel_gradient.LEAST_PRODUCTS = 0
+    implicit_gemm.LEAST_PRODUCTS = gradients.LEAST_PRODUCTS = 0
     inputs, outputs, kernels = Guarded(40), Guarded(40), Guarded(40)
     ck.set_num_threads(1)
     for dtype, side, (c, o), (size, kernel, pad, stride) in product(

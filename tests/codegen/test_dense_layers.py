@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import implicit_gemm, kernel_gradient
-from convkit.algorithms.support import dense_blocks
+from convkit.algorithms import implicit_gemm
+from convkit.algorithms.support import dense_blocks, gradients
 from convkit.errors import AccuracyError
 from convkit.planner.plan import forget_plans, plan_for
 from convkit.planner.problem import Problem
@@ -30,7 +30,7 @@ LAYERS = [
 @pytest.fixture(autouse=True)
 def small_problems_too(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
-    monkeypatch.setattr(kernel_gradient, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(gradients, "LEAST_PRODUCTS", 0)
     before = ck.num_threads()
     yield
     ck.set_num_threads(before)

@@ -23,7 +23,7 @@ NAMES = [algorithm.name for algorithm in registry.algorithms()]
 FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and pair[0] != "float16")
 REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
 TYPES = {"exact-integer": DTYPES, "rows": REAL, "box": REAL}
-NETWORK_ONLY = {"polyphase", "implicit-gemm", "kernel-gradient"}
+NETWORK_ONLY = {"polyphase", "implicit-gemm", "kernel-gradient", "depthwise-gradient"}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1}
 
 

@@ -3,6 +3,7 @@
 from convkit.algorithms import (
     box,
     compiled,
+    depthwise_gradient,
     direct,
     dot,
     exact_integer,
@@ -21,6 +22,7 @@ from convkit.algorithms import (
 __all__ = [
     "box",
     "compiled",
+    "depthwise_gradient",
     "direct",
     "dot",
     "exact_integer",
