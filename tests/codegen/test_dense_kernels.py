@@ -10,7 +10,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from convkit.codegen import dense, dense_channels, gather, transpose
+from convkit.codegen import correlate, dense, dense_channels, gather, transpose
+from convkit.codegen.correlate import Correlate, Fold
 from convkit.codegen.dense import Dense, most_vectors
 from convkit.codegen.dense_channels import DenseChannels
 from convkit.codegen.target import Target
@@ -118,6 +119,32 @@ def test_numbers_from_anywhere(machine: Target, dtype: str, terms: int) -> None:
     assert (to[..., 5] == 7).all()
 
 
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("start", ["zero", "sums"])
+def test_inner_products_at_displacements(machine: Target, dtype: str, start: str) -> None:
+    """Columns around every vector's end; what stands beyond them is not even a number."""
+    item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
+    for taps, columns in product((1, 3, correlate.MOST_TAPS), (1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2)):
+        x = np.full((2, 4, columns + taps + 3), np.nan, dtype)
+        g = np.full((2, 4, columns + 3), np.nan, dtype)
+        x[..., : columns + taps - 1] = whole_numbers((2, 4, columns + taps - 1), dtype, 1)
+        g[..., :columns] = whole_numbers((2, 4, columns), dtype, 2)
+        sums, out = np.full((2, taps, lanes), 3, dtype), np.full((2, taps, 2), 7, dtype)
+        call(
+            Correlate(dtype, lanes, taps, start), correlate.ARGUMENTS, machine, sums=sums, x=x, g=g, rows=4, planes=2,
+            taps_at=np.arange(taps, dtype=np.int64) * item, sums_plane=sums.strides[0], x_plane=x.strides[0],
+            g_plane=g.strides[0], x_row=x.strides[1], g_row=g.strides[1], columns=columns,
+        )  # fmt: skip
+        call(
+            Fold(dtype, lanes), correlate.FOLD_ARGUMENTS, machine, out=out, sums=sums, planes=2, vectors=taps,
+            out_plane=out.strides[0], sums_plane=sums.strides[0], out_step=out.strides[1],
+        )  # fmt: skip
+        products = [(x[..., t : t + columns] * g[..., :columns]).sum((1, 2)) for t in range(taps)]
+        assert np.array_equal(out[..., 0], np.stack(products, 1) + (3 * lanes if start == "sums" else 0))
+        assert (out[..., 1] == 7).all()
+
+
 @DTYPES
 @pytest.mark.parametrize("isa", TARGETS)
 def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
@@ -126,6 +153,8 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
     lanes = target.vector_bytes // np.dtype(dtype).itemsize
     kernels = [Dense(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 14)]
     kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
+    for taps in range(1, correlate.most_taps(target) + 1):
+        assert written(Correlate(dtype, lanes, taps, "sums"), isa)[1] == [], taps
     for kernel in kernels:
         text, spilled = written(kernel, isa)
         assert spilled == [], kernel.name

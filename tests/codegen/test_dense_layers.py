@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import implicit_gemm
+from convkit.algorithms import compiled, implicit_gemm
 from convkit.algorithms.support import dense_blocks, gradients
 from convkit.errors import AccuracyError
 from convkit.planner.plan import forget_plans, plan_for
@@ -23,14 +23,15 @@ LAYERS = [
     ((1, 64, 14, 14), (72, 64, 3, 3), {"padding": 1}),
     ((2, 17, 9, 31), (23, 17, 1, 1), {}),
     ((3, 8, 12, 13), (12, 2, 3, 2), {"groups": 4, "stride": 2, "padding": ((0, 1), (2, 1))}),
+    ((3, 24, 15, 18), (24, 1, 3, 3), {"groups": 24, "padding": 1}),
     ((1, 6, 9, 9, 10), (4, 6, 2, 3, 3), {"dilation": 2, "padding": 2}),
 ]
 
 
 @pytest.fixture(autouse=True)
 def small_problems_too(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
-    monkeypatch.setattr(gradients, "LEAST_PRODUCTS", 0)
+    for module in (compiled, implicit_gemm, gradients):
+        monkeypatch.setattr(module, "LEAST_PRODUCTS", 0)
     before = ck.num_threads()
     yield
     ck.set_num_threads(before)
@@ -99,9 +100,27 @@ def test_any_gradient_of_weights(problem: Problem) -> None:
     assert np.array_equal(ours, expected)
 
 
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_any_gradient_of_depthwise_weights(problem: Problem) -> None:
+    pairs = 1 + problem.in_channels % 3, 1 + problem.out_channels % 4
+    adjoint = problem.derive(
+        windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=pairs[0], groups=problem.groups * 7,
+        in_channels=problem.batch, out_channels=pairs[1], batch_of="channels",
+    )  # fmt: skip
+    x = np.abs(numbers(adjoint.input_shape, "float64", 1)).astype(adjoint.input_dtype)
+    ours, expected = both(adjoint, x, numbers(adjoint.kernel_shape, adjoint.compute_dtype, 2), "depthwise-gradient")
+    assert np.array_equal(ours, expected)
+
+
+def _method(w: np.ndarray) -> str:
+    """The dense way where it applies."""
+    return "compiled" if w.shape[1] == 1 else "implicit-gemm"
+
+
 def layer(x: np.ndarray, w: np.ndarray, options: dict[str, Any]) -> list[np.ndarray]:
     """A layer's result and both gradients."""
-    y = ck.conv(x, w, method="implicit-gemm", **options)
+    y = ck.conv(x, w, method=_method(w), **options)
     g = np.random.default_rng(3).standard_normal(y.shape).astype(x.dtype)
     gradients = (
         ck.conv_input_gradient(g, w, x.shape, **options),
@@ -129,7 +148,7 @@ def test_a_batch_changes_no_bit(x_shape: Any, w_shape: Any, options: dict[str, A
     y, gradient, _ = layer(x, w, options)
     g = np.random.default_rng(3).standard_normal(y.shape)
     for n in range(5):
-        one = ck.conv(x[n : n + 1], w, method="implicit-gemm", **options)
+        one = ck.conv(x[n : n + 1], w, method=_method(w), **options)
         assert one.tobytes() == y[n : n + 1].tobytes()
         back = ck.conv_input_gradient(g[n : n + 1], w, (1, *x.shape[1:]), **options)
         assert back.tobytes() == gradient[n : n + 1].tobytes()
@@ -234,6 +253,7 @@ def test_gradients_are_for_another() -> None:
     for wrong, method, words in (
         (problem, "implicit-gemm", "kernel-gradient forms it"),
         (problem.derive(batch_of="samples"), "kernel-gradient", "a sum over samples"),
+        (problem.derive(out_channels=5), "depthwise-gradient", "20 pairs of channels"),
     ):
         with pytest.raises(AccuracyError) as caught:
             plan_for(wrong.derive(batch=1) if wrong.batch_of == "samples" else wrong, method)
@@ -249,3 +269,6 @@ def test_they_are_chosen_where_they_are_fastest() -> None:
         adjoint = window.kernel_adjoint()
         gradient = Problem((adjoint,) * 2, batch=channels, in_channels=8, out_channels=64, batch_of="channels", **types)
         assert plan_for(gradient).choice == "kernel-gradient"
+    depthwise = Window(56, 3, 56, -1).kernel_adjoint()
+    problem = Problem((depthwise,) * 2, groups=128, in_channels=8, batch_of="channels", **types)
+    assert plan_for(problem).choice == "depthwise-gradient"

@@ -20,6 +20,11 @@ MOST_TAPS = 12
 """Displacements at once at most: each has an address of its own."""
 
 
+def most_taps(target: Target) -> int:
+    """Displacements at once at most on ``target``: their sums, with masks and what is loaded, stay in registers."""
+    return min(MOST_TAPS, target.registers - 9)
+
+
 @dataclass(frozen=True, slots=True)
 class Correlate:
     """``sums[p, t, l] += sum of x[p, r, c + tap[t]] * g[p, r, c]`` over the columns ``c`` that lane ``l`` meets.

@@ -18,7 +18,7 @@ from convkit.algorithms.support.packing import LINE, item_bytes
 from convkit.algorithms.support.planes import Box, Planes, Strides, space, with_rows
 from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import correlate as kernel
-from convkit.codegen.correlate import MOST_TAPS, Correlate, Fold
+from convkit.codegen.correlate import Correlate, Fold, most_taps
 from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
@@ -131,7 +131,7 @@ class _Task:
         """Add the products of some rows of one pair of channels."""
         found: list[Steps] = []
         *_, rows, columns = planes.counts
-        for lo, hi in cuts(self.problem.outputs, MOST_TAPS):
+        for lo, hi in cuts(self.problem.outputs, most_taps(this_machine())):
             schedule = Correlate(self.dtype, self.lanes, hi - lo, "zero" if first else "sums")
             found.append(
                 kernel.ARGUMENTS.steps(
