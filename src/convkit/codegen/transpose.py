@@ -78,7 +78,7 @@ class _Nest:
         for _ in range(self.lanes):
             found.append(w.load(self.kind, x))
             x = w.offset(x, self.a["x_row"])
-        for row in self.exchanged(found):
+        for row in exchanged(w, self.kind, found):
             w.store(self.kind, row, to)
             to = w.offset(to, self.a["to_row"])
 
@@ -88,7 +88,7 @@ class _Nest:
         for n in range(self.lanes):
             found.append(w.load(self.kind, x, self.some(n, have, left)))
             x = w.offset(x, self.a["x_row"])
-        for n, row in enumerate(self.exchanged(found)):
+        for n, row in enumerate(exchanged(w, self.kind, found)):
             w.store(self.kind, row, to, self.some(n, left, want))
             to = w.offset(to, self.a["to_row"])
 
@@ -98,13 +98,13 @@ class _Nest:
         held = self.w.value(f"select i1 {there}, i64 {lanes}, i64 0")
         return self.w.lanes_below(Vector(self.lanes, "i32"), held)
 
-    def exchanged(self, rows: list[str]) -> list[str]:
-        """The columns of a square: pairs of rows half the square apart are interleaved, as often as 2 divides it."""
-        half = self.lanes // 2
-        low = [n // 2 + self.lanes * (n % 2) for n in range(self.lanes)]
-        high = [lane + half for lane in low]
-        stages = self.lanes.bit_length() - 1
-        for _ in range(stages):
-            pairs = [(rows[n], rows[n + half], picked) for n in range(half) for picked in (low, high)]
-            rows = [self.w.shuffle(self.kind, *pair) for pair in pairs]
-        return rows
+
+def exchanged(w: Writer, kind: Vector, rows: list[str]) -> list[str]:
+    """The columns of a square: pairs of rows half the square apart are interleaved, as often as 2 divides it."""
+    half = kind.lanes // 2
+    low = [n // 2 + kind.lanes * (n % 2) for n in range(kind.lanes)]
+    high = [lane + half for lane in low]
+    for _ in range(kind.lanes.bit_length() - 1):
+        pairs = [(rows[n], rows[n + half], picked) for n in range(half) for picked in (low, high)]
+        rows = [w.shuffle(kind, *pair) for pair in pairs]
+    return rows

@@ -214,6 +214,16 @@ class _PixelTile(_Tile):
         found: list[Steps] = []
         for n, segment in enumerate(self.segments):
             moved = at + sum(i * stride for i, stride in zip(segment, along, strict=False))
+            if out_dtype == self.dtype and out_channel == self.item != along[-1]:
+                found.append(
+                    transpose.ARGUMENTS.steps(
+                        address_of(transpose.Transpose(self.dtype)), len(moved), to=(OUT, moved), planes=rows,
+                        x=(SCRATCH, self.sums_at + n * self.segment), to_plane=along[-2],
+                        x_plane=self.planes.strides[-2], rows=channels, columns=columns, width=channels,
+                        to_row=along[-1], x_row=self.sums_row,
+                    )
+                )  # fmt: skip
+                continue
             found.append(
                 unpacking(
                     self.dtype, out_dtype, [self.sums_at + n * self.segment], self.planes.strides[-2], columns, rows,
