@@ -1,5 +1,27 @@
 """WAYS: one file for each algorithm; importing this room registers them with the planner, in the order of reports."""
 
-from convkit.algorithms import compiled, direct, dot, exact_integer, fft, gemm, overlap_save, polyphase, separable
+from convkit.algorithms import (
+    compiled,
+    compiled_integer,
+    direct,
+    dot,
+    exact_integer,
+    fft,
+    gemm,
+    overlap_save,
+    polyphase,
+    separable,
+)
 
-__all__ = ["compiled", "direct", "dot", "exact_integer", "fft", "gemm", "overlap_save", "polyphase", "separable"]
+__all__ = [
+    "compiled",
+    "compiled_integer",
+    "direct",
+    "dot",
+    "exact_integer",
+    "fft",
+    "gemm",
+    "overlap_save",
+    "polyphase",
+    "separable",
+]

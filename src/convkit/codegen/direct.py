@@ -179,9 +179,10 @@ class _Nest:
         loop.close()
 
     def tile(self, out: str, x: str, weights: str, rows: int, vectors: int, mask: str | None) -> None:
-        """One register tile: zero sums, every block of kernel rows, then the sums are stored."""
+        """One register tile: the first sums, every block of kernel rows, then the sums are stored."""
         w, s = self.w, self.s
-        sums = ["zeroinitializer"] * (rows * vectors)
+        start, weights = self.arithmetic.start(w, s.lanes, weights)
+        sums = [start] * (rows * vectors)
         taps = self.a["taps"]
         for block, count in ((s.block, "blocks"), (s.last_block, "last_blocks")):
             if block:
