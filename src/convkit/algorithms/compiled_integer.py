@@ -15,7 +15,15 @@ from convkit import codegen, threads
 from convkit.algorithms.support.blocks import needed
 from convkit.algorithms.support.forms import DOTS, FLOATS, Form, form_for
 from convkit.algorithms.support.frames import Box, cut, frame
-from convkit.algorithms.support.packing import LINE, Packed, Source, packing
+from convkit.algorithms.support.packing import (
+    LINE,
+    Packed,
+    Source,
+    packing,
+    touched,
+    touched_elements,
+    touched_stride,
+)
 from convkit.algorithms.support.ranges import KernelRange, extent
 from convkit.codegen import direct as kernel
 from convkit.codegen import interleave, pool
@@ -166,14 +174,12 @@ class CompiledExact:
 def _sample_range(problem: Problem, x: Array) -> tuple[int, int]:
     """The least and the largest sample, the fill among them: what their type allows, or what they are."""
     fill = int(problem.fill.real)
-    if x.dtype == bool:
-        least, most = 0, 1
-    elif x.itemsize < LOOKED_AT:
-        limits = np.iinfo(x.dtype)
-        least, most = int(limits.min), int(limits.max)
-    else:
-        least, most = extent(x)
+    least, most = extent(x) if x.itemsize >= LOOKED_AT else _type_range(x.dtype)
     return min(least, fill, 0), max(most, fill, 0)
+
+
+def _type_range(dtype: np.dtype[Any]) -> tuple[int, int]:
+    return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
 def _forms(problem: Problem) -> tuple[Form, ...]:
@@ -188,8 +194,7 @@ def _usual_form(problem: Problem) -> Form:
     usual = replace(USUAL, absolute=127 * problem.taps)
     if dtype.itemsize >= LOOKED_AT:
         return FLOATS[-1]
-    limits = (0, 1) if dtype == bool else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    return form_for(*limits, usual, _forms(problem)) or FLOATS[-1]
+    return form_for(*_type_range(dtype), usual, _forms(problem)) or FLOATS[-1]
 
 
 def _windows(problem: Problem, form: Form) -> tuple[Window, ...]:
@@ -216,8 +221,8 @@ class _Tile:
     ----------
     box : tuple of (int, int)
         Its outputs.
-    spans : list of (int, int)
-        The positions of the extended input that it needs.
+    read : tuple of (int, int)
+        Its outputs, columns in whole groups.
     packed : Packed or None
         How they are laid out; None where they are read in place.
     sums : int
@@ -229,7 +234,7 @@ class _Tile:
     """
 
     box: Box
-    spans: list[tuple[int, int]]
+    read: Box
     packed: Packed | None
     sums: int
     strides: tuple[int, ...]
@@ -237,19 +242,18 @@ class _Tile:
 
     @classmethod
     def of(cls, windows: tuple[Window, ...], form: Form, box: Box, in_place: bool) -> _Tile:
-        whole = list(box)
-        first, last = box[-1]
+        *others, (first, last) = box
         columns = -(-(last - first) // form.group)
-        whole[-1] = first, first + columns * form.group
-        spans = [needed(window, outputs) for window, outputs in zip(windows, whole, strict=True)]
-        packed = None if in_place else Packed(0, tuple(hi - lo for lo, hi in spans), windows[-1].stride, form.item)
+        read = (*others, (first, first + columns * form.group))
+        shape = tuple(len(touched(window, outputs)) for window, outputs in zip(windows, read, strict=True))
+        packed = None if in_place else Packed(0, shape, touched_stride(windows[-1]), form.item)
         item = np.dtype(form.sums).itemsize
         strides = [item, -(-columns * item // LINE) * LINE]
         for lo, hi in reversed(box[1:-1]):
             strides.append(strides[-1] * (hi - lo))
         phase = strides[-1] * (box[0][1] - box[0][0]) + LINE
         sums = -(-packed.bytes // LINE) * LINE + LINE if packed else 0
-        return cls(box, spans, packed, sums, tuple(strides[::-1]), phase)
+        return cls(box, read, packed, sums, tuple(strides[::-1]), phase)
 
     def bytes(self, form: Form) -> int:
         """Bytes of scratch memory; whole vectors are read of the sums."""
@@ -271,16 +275,18 @@ def _tiles(windows: tuple[Window, ...], form: Form, item: int | None) -> Iterato
         inner = (*others, (lo, whole)) if lo < whole else None
     for boxes, in_place in ((edges, False), ([] if inner is None else [inner], True)):
         for box in boxes:
-            for tile in cut(box, _lengths(box)):
+            strides = [1 if in_place else touched_stride(window) for window in windows]
+            for tile in cut(box, _lengths(box, strides)):
                 yield _Tile.of(windows, form, tile, in_place)
 
 
-def _lengths(box: Box) -> list[int]:
-    """Outputs of one tile along each axis."""
+def _lengths(box: Box, strides: list[int]) -> list[int]:
+    """Outputs of one tile along each axis: its samples, ``strides`` times as many, are to stay in the cache."""
     *leading, rows, columns = (hi - lo for lo, hi in box)
-    lengths = [min(columns, max(TILE_COLUMNS, TILE_OUTPUTS // rows))]
-    lengths.append(min(rows, max(1, TILE_OUTPUTS // lengths[0])))
-    room = TILE_OUTPUTS // (lengths[0] * lengths[1])
+    room = max(1, TILE_OUTPUTS // math.prod(strides))
+    lengths = [min(columns, max(1, TILE_COLUMNS // strides[-1], room // rows))]
+    lengths.append(min(rows, max(1, room // lengths[0])))
+    room //= lengths[0] * lengths[1]
     for count in reversed(leading):
         lengths.append(max(1, min(count, room)))
         room //= lengths[-1]
@@ -329,8 +335,9 @@ class _Writer:
         """The tile's samples, its boundary among them, in scratch memory."""
         if tile.packed is None:
             return []
+        positions = [touched(window, outputs) for window, outputs in zip(self.windows, tile.read, strict=True)]
         return packing(
-            self.tables, self.windows, tile.spans, self.source, tile.packed, self.form.sample, self.problem.fill,
+            self.tables, self.windows, positions, self.source, tile.packed, self.form.sample, self.problem.fill,
             self.x_at,
         )  # fmt: skip
 
@@ -339,30 +346,33 @@ class _Writer:
         windows, form = self.windows, self.form
         *leading, rows = (hi - lo for lo, hi in tile.box[:-1])
         columns = -(-(tile.box[-1][1] - tile.box[-1][0]) // form.group)
-        elements = [range(0, window.kernel * window.dilation, window.dilation) for window in windows]
-        elements[-1] = elements[-1][:: form.group]
         if tile.packed is None:
-            base = X, self.x_at + sum(lo * s for (lo, _), s in zip(tile.spans, self.x_strides, strict=True))
-            strides = self.x_strides
-            offsets = [[p * s for p in along] for along, s in zip(elements, strides, strict=True)]
+            begin = [needed(window, outputs)[0] for window, outputs in zip(windows, tile.read, strict=True)]
+            base, at = X, self.x_at + sum(lo * s for lo, s in zip(begin, self.x_strides, strict=True))
+            elements = [range(0, window.kernel * window.dilation, window.dilation) for window in windows]
+            elements[-1] = elements[-1][:: form.group]
+            moves = [window.stride * s for window, s in zip(windows, self.x_strides[:-1])]
+            offsets = [[p * s for p in along] for along, s in zip(elements, self.x_strides, strict=True)]
         else:
-            base, strides = (SCRATCH, np.zeros_like(self.x_at)), tile.packed.strides
+            base, at = SCRATCH, np.zeros_like(self.x_at)
+            elements = [touched_elements(window) for window in windows]
+            elements[-1] = elements[-1][:: form.group]
+            moves = [touched_stride(window) * s for window, s in zip(windows, tile.packed.strides)]
             offsets = [tile.packed.along(axis, along) for axis, along in enumerate(elements)]
         taps_at = self.tables.add(taps(self.order, offsets))
         # Rows a dilation apart form an image of their own, whose kernel rows are neighbours.
         across, along = windows[-2], windows[-1]
         images = across.dilation // math.gcd(across.dilation, across.stride)
-        x_row = across.stride * strides[len(windows) - 2]
         for index in product(*map(range, leading)):
-            x_shift = sum(i * w.stride * s for i, w, s in zip(index, windows, strides))
+            x_shift = sum(i * move for i, move in zip(index, moves))
             sums = tile.sums + sum(i * s for i, s in zip(index, tile.strides))
             for image in range(min(images, rows)):
                 yield kernel.ARGUMENTS.steps(
-                    self.order.address, len(self.x_at), out=(SCRATCH, sums + image * tile.strides[-2]),
-                    x=(base[0], base[1] + x_shift + image * x_row), w=(KERNEL, self.w_at), taps=(TABLES, taps_at),
+                    self.order.address, len(self.x_at), lead=0, out=(SCRATCH, sums + image * tile.strides[-2]),
+                    x=(base, at + x_shift + image * moves[-1]), w=(KERNEL, self.w_at), taps=(TABLES, taps_at),
                     planes=form.group, rows=-(-(rows - image) // images), columns=columns, blocks=self.order.full,
                     last_blocks=len(self.order.blocks) - self.order.full, out_plane=tile.phase, x_plane=form.item,
-                    w_plane=0, out_row=images * tile.strides[-2], x_row=images * x_row,
+                    w_plane=0, out_row=images * tile.strides[-2], x_row=images * moves[-1],
                     x_step=along.dilation // math.gcd(along.dilation, along.stride) * form.item * form.group,
                 )  # fmt: skip
 

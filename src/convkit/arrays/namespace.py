@@ -57,7 +57,8 @@ class Namespace:
             raise DTypeError("not-an-array", role=role, type=type(value).__name__, cause="shape ()")
         if array.dtype.kind == "f" and isinstance(value, list | tuple):
             return _whole(value, array)
-        return array
+        # Compiled kernels read memory as it is.
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
     def dtype(self, array: Any) -> str:
         """Name of the element type."""

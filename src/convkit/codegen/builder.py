@@ -78,6 +78,7 @@ class Writer:
         self.block = ""
         self.count = 0
         self.declared: dict[str, str] = {}
+        self.streams = False
         self.begin("entry")
 
     def function(self, name: str, arguments: Sequence[str], result: str = "void") -> str:
@@ -87,6 +88,7 @@ class Writer:
             *self.lines,
             "}",
             *self.declared.values(),
+            *(["!0 = !{i32 1}"] if self.streams else []),
             "",
         ])  # fmt: skip
 
@@ -191,6 +193,11 @@ class Writer:
             "void", f"llvm.masked.store.{kind.suffix}.p0",
             (str(kind), value), ("ptr", pointer), ("i32", "1"), (kind.mask, mask),
         )  # fmt: skip
+
+    def stream(self, kind: Vector, value: str, pointer: str) -> None:
+        """Store a vector past the caches; ``pointer`` is a multiple of its bytes."""
+        self.streams = True
+        self.line(f"store {kind} {value}, ptr {pointer}, align {kind.bytes}, !nontemporal !0")
 
     def fma(self, kind: Vector, a: str, b: str, c: str) -> str:
         """``a * b + c``, rounded once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
@@ -15,10 +16,11 @@ LARGEST_BLOCK = 4
 
 ARGUMENTS = Arguments.of(
     "out x w taps",
-    "planes rows columns blocks last_blocks out_plane x_plane w_plane out_row x_row x_step",
+    "planes rows columns blocks last_blocks out_plane x_plane w_plane out_row x_row x_step lead",
 )
 """``taps``: for each block of kernel rows how far from ``x`` its first samples lie, and how many columns it has.
-Strides and offsets are in bytes, of either sign; the rest are counts."""
+``lead``: columns before the first that begins a line of the cache; only streamed results need it. Strides and offsets
+are in bytes, of either sign; the rest are counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Schedule:
     block, last_block : int
         Kernel rows taken at once; the kernel's rows are cut into blocks of ``block`` and of ``last_block`` rows,
         0 where all are equal.
+    results : {"cached", "streamed"}
+        Streamed results are written past the caches, so that memory need not be read before it is written.
     """
 
     arithmetic: str
@@ -62,13 +66,14 @@ class Schedule:
     row_vectors: int
     block: int
     last_block: int
+    results: Literal["cached", "streamed"] = "cached"
 
     @property
     def name(self) -> str:
-        """``direct_<arithmetic>_<lanes>l_<rows>x<vectors>_1x<row_vectors>_<block>[_<last_block>]``."""
+        """``direct_<arithmetic>_<lanes>l_<rows>x<vectors>_1x<row_vectors>_<block>[_<last_block>][_streamed]``."""
         last = f"_{self.last_block}" if self.last_block else ""
         tile = f"{self.lanes}l_{self.rows}x{self.vectors}_1x{self.row_vectors}"
-        return f"direct_{self.arithmetic}_{tile}_{self.block}{last}"
+        return f"direct_{self.arithmetic}_{tile}_{self.block}{last}{'_streamed' * (self.results == 'streamed')}"
 
     @property
     def registers(self) -> int:
@@ -96,7 +101,7 @@ class Schedule:
             raise ValueError(f"{self.name} needs {self.registers} vector registers, the target has {target.registers}")
         if self.last_block not in (0, self.block - 1):
             raise ValueError(f"{self.name}: the last block is one row shorter, or there is none")
-        return _Nest(self).module()
+        return _Nest(self, target).module()
 
 
 def schedule_for(target: Target, arithmetic: str, *kernel_rows: int) -> Schedule:
@@ -135,8 +140,8 @@ def _block(kernel_rows: Sequence[int]) -> int:
 class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.s, self.w = schedule, Writer()
+    def __init__(self, schedule: Schedule, target: Target) -> None:
+        self.s, self.w, self.target = schedule, Writer(), target
         self.arithmetic = ARITHMETIC[schedule.arithmetic]
         self.samples = Vector(schedule.lanes, self.arithmetic.sample)
         self.weights = Vector(schedule.lanes, self.arithmetic.weight)
@@ -148,6 +153,8 @@ class _Nest:
         planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("out", "x", "w")})
         w.choose(a["rows"], [(self.s.rows, "tall"), (1, "single")], lambda rows: self.rows(planes, rows))
         planes.close({name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("out", "x", "w")})
+        if self.s.results == "streamed" and self.target.triple.startswith(("x86_64", "amd64")):
+            w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
         w.line("ret void")
         return w.function(self.s.name, SIGNATURE)
 
@@ -164,12 +171,12 @@ class _Nest:
             if vectors == 0:
                 self.tile(out, x, planes["w"], rows, 1, w.lanes_below(self.sums, a["columns"]))
                 return
+            if s.results == "streamed" and vectors == s.vectors and rows > 1:
+                self.streamed(out, x, planes["w"])
+                return
             along = w.loop("column", a["columns"], step=vectors * s.lanes)
             column = self.moved_back(along.index, a["columns"], vectors * s.lanes)
-            self.tile(
-                w.element(out, column, self.sums.scalar), w.element(x, column, self.samples.scalar), planes["w"],
-                rows, vectors, None,
-            )  # fmt: skip
+            self.tile(self.at(out, column), self.at(x, column), planes["w"], rows, vectors, None)
             along.close()
 
         w.choose(
@@ -178,7 +185,29 @@ class _Nest:
         )  # fmt: skip
         loop.close()
 
-    def tile(self, out: str, x: str, weights: str, rows: int, vectors: int, mask: str | None) -> None:
+    def streamed(self, out: str, x: str, weights: str) -> None:
+        """A row of tiles, those between the first line of the cache that begins in it and the last one streamed."""
+        w, s, a = self.w, self.s, self.a
+        width = s.vectors * s.lanes
+        before = w.loop("before", a["lead"], step=s.lanes)
+        self.tile(self.at(out, before.index), self.at(x, before.index), weights, s.rows, 1, None)
+        before.close()
+        whole = w.loop("line", w.subtract(a["columns"], w.add(a["lead"], width - 1)), step=width)
+        column = w.add(whole.index, a["lead"])
+        self.tile(self.at(out, column), self.at(x, column), weights, s.rows, s.vectors, None, "streamed")
+        whole.close()
+        rest = w.loop("rest", w.subtract(a["columns"], w.add(whole.index, a["lead"])), step=s.lanes)
+        column = self.moved_back(w.add(w.add(whole.index, a["lead"]), rest.index), a["columns"], s.lanes)
+        self.tile(self.at(out, column), self.at(x, column), weights, s.rows, 1, None)
+        rest.close()
+
+    def at(self, pointer: str, column: str) -> str:
+        """Where a column lies; samples and sums are equally wide."""
+        return self.w.element(pointer, column, self.sums.scalar)
+
+    def tile(
+        self, out: str, x: str, weights: str, rows: int, vectors: int, mask: str | None, results: str = "cached"
+    ) -> None:
         """One register tile: the first sums, every block of kernel rows, then the sums are stored."""
         w, s = self.w, self.s
         start, weights = self.arithmetic.start(w, s.lanes, weights)
@@ -189,7 +218,11 @@ class _Nest:
                 sums, weights, taps = self.blocks(x, weights, taps, self.a[count], block, sums, rows, vectors, mask)
         for r in range(rows):
             for v in range(vectors):
-                w.store(self.sums, sums[r * vectors + v], w.offset(out, v * self.sums.bytes), mask)
+                place, value = w.offset(out, v * self.sums.bytes), sums[r * vectors + v]
+                if results == "streamed":
+                    w.stream(self.sums, value, place)
+                else:
+                    w.store(self.sums, value, place, mask)
             out = w.offset(out, self.a["out_row"])
 
     def blocks(

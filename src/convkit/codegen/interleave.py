@@ -12,8 +12,8 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("out sums status", "planes out_plane sums_plane rows out_row sums_row phase columns")
-"""``phase``: bytes from the sums of one phase to those of the next. ``status``: a 64-bit word, set to 1 where a sum does
-not fit. Strides are in bytes, of either sign for ``out``; ``rows`` and ``columns`` count outputs."""
+"""``phase``: bytes from the sums of one phase to those of the next. ``status``: a 64-bit word, set to 1 where a sum
+does not fit. Strides are in bytes, of either sign for ``out``; ``rows`` and ``columns`` count outputs."""
 
 Fit = Literal["saturate", "check", "wrap"]
 

@@ -34,8 +34,8 @@ class Pack:
     source, target : str
         Element types, by NumPy's names.
     apart : int
-        How many numbers lie from one column of the middle to the next: 1, 2 (complex parts, strides of two), or 0 for
-        any number of bytes.
+        How many numbers lie from one column of the middle to the next: 1, -1 (reversed), 2 (complex parts, strides of
+        two), or 0 for any number of bytes.
     """
 
     source: str
@@ -45,7 +45,7 @@ class Pack:
     @property
     def name(self) -> str:
         """``pack_<source>_<target>_<apart>``."""
-        return f"pack_{self.source}_{self.target}_{self.apart}"
+        return f"pack_{self.source}_{self.target}_{self.apart}".replace("-", "m")
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -161,6 +161,12 @@ class _Nest:
         w = self.w
         if self.pack.apart == 1:
             return w.load(read, begin, mask)
+        if self.pack.apart == -1:
+            backwards = range(self.lanes - 1, -1, -1)
+            held = None if mask is None else w.shuffle(Vector(self.lanes, "i1"), mask, mask, backwards)
+            first = w.offset(begin, ITEM_BYTES[self.source.stored] - read.bytes)
+            loaded = w.load(read, first, held)
+            return w.shuffle(read, loaded, loaded, backwards)
         first = w.load(read, begin, self.half_mask(at, 0))
         second = w.load(read, w.offset(begin, read.bytes), self.half_mask(at, self.lanes))
         return w.shuffle(read, first, second, range(0, 2 * self.lanes, 2))

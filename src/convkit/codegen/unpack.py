@@ -25,8 +25,8 @@ class Unpack:
     ----------
     source, target : str
         Element types, by NumPy's names; of a complex result, its parts'.
-    layout : {"contiguous", "strided", "complex"}
-        Whether columns of the result lie side by side, anywhere, or as pairs of parts side by side.
+    layout : {"contiguous", "strided", "complex", "strided-complex"}
+        Whether columns of the result lie side by side or anywhere; complex ones are pairs of parts.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Unpack:
     @property
     def name(self) -> str:
         """``unpack_<source>_<target>_<layout>``."""
-        return f"unpack_{self.source}_{self.target}_{self.layout}"
+        return f"unpack_{self.source}_{self.target}_{self.layout.replace('-', '_')}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -54,23 +54,28 @@ class Unpack:
 
     def _row(self, w: Writer, a: dict[str, str], out: str, sums: str, imaginary: str, vector_bytes: int) -> None:
         source, target = Element(self.source), Element(self.target)
-        lanes = 1 if self.layout == "strided" else vector_bytes // source.bytes
+        strided, pairs = self.layout.startswith("strided"), self.layout.endswith("complex")
+        lanes = 1 if strided else vector_bytes // source.bytes
         have, want = Vector(lanes, source.stored), Vector(lanes, target.stored)
 
         def store(at: str, mask: str | None, below: str | None) -> None:
             value = narrow(w, w.load(have, w.element(sums, at, source.stored), mask), lanes, source, target)
-            if self.layout != "complex":
-                step = w.multiply(at, a["out_step"] if self.layout == "strided" else target.bytes)
-                w.store(want, value, w.offset(out, step), mask)
+            place = w.offset(out, w.multiply(at, a["out_step"] if strided else target.bytes))
+            if not pairs:
+                w.store(want, value, place, mask)
                 return
             other = narrow(w, w.load(have, w.element(imaginary, at, source.stored), mask), lanes, source, target)
+            if strided:
+                w.store(want, value, place)
+                w.store(want, other, w.offset(place, target.bytes))
+                return
             for half in (0, 1):
-                pairs = [n // 2 + lanes * (n % 2) for n in range(half * lanes, (half + 1) * lanes)]
-                place = w.add(w.multiply(at, 2), half * lanes)
+                picked = [n // 2 + lanes * (n % 2) for n in range(half * lanes, (half + 1) * lanes)]
+                place = w.element(out, w.add(w.multiply(at, 2), half * lanes), target.stored)
                 held = None
                 if below is not None:
                     held = w.lanes_below(Vector(lanes, "i32"), w.subtract(w.multiply(below, 2), half * lanes))
-                w.store(want, w.shuffle(want, value, other, pairs), w.element(out, place, target.stored), held)
+                w.store(want, w.shuffle(want, value, other, picked), place, held)
 
         loop = w.loop("whole", w.subtract(a["columns"], lanes - 1), step=lanes)
         store(loop.index, None, None)

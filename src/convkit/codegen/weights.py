@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -58,6 +58,11 @@ class Order:
     def address(self) -> int:
         """Where the compiled kernel stands."""
         return address_of(self.schedule)
+
+    @property
+    def streaming(self) -> int:
+        """Where its variant stands whose results go past the caches."""
+        return address_of(replace(self.schedule, results="streamed"))
 
     @property
     def full(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,28 +81,72 @@ class Packed:
         return [p % self.stride * self.phase + p // self.stride * self.item for p in positions]
 
 
-@lru_cache(maxsize=4096)
-def _sources(window: Window, span: Range, stride: int) -> Offsets:
-    """Where the samples at the positions of a span lie along one axis, in bytes; marks where there are none."""
-    lo, hi = span
-    inside = min(max(lo, 0), hi), max(min(hi, window.size), min(max(lo, 0), hi))
-    found = np.arange(lo, hi, dtype=np.int64) * stride
-    for (start, stop), name in (((lo, inside[0]), window.sides[0]), ((inside[1], hi), window.sides[1])):
-        if stop > start:
-            if name in ("zero", "constant") or window.size == 0:
-                found[start - lo : stop - lo] = pack.FILL if name == "constant" else pack.ZEROS
-            else:
-                found[start - lo : stop - lo] = index_map(start, stop - start, window.size, window.sides)
-                found[start - lo : stop - lo] *= stride
-    found.setflags(write=False)
+def item_bytes(dtype: str) -> int:
+    """Bytes of one number; bfloat16 is no type of NumPy's."""
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+
+
+def touched(window: Window, outputs: Range) -> Offsets:
+    """Input positions that the outputs ``lo..hi-1`` of an axis meet, and those between them.
+
+    Positions that no kernel element can meet are left out: between windows that do not overlap, and, where stride and
+    dilation have a common divisor, all but its multiples.
+    """
+    spacing, stride, reach = _compressed(window)
+    lo, hi = outputs
+    place = np.arange((hi - lo - 1) * stride + reach, dtype=np.int64)
+    return window.start + lo * window.stride + place // stride * window.stride + place % stride * spacing
+
+
+def _compressed(window: Window) -> tuple[int, int, int]:
+    """The spacing of the positions that are kept in a window; and, counted in them, its stride and its reach."""
+    spacing = math.gcd(window.stride, window.dilation)
+    reach = window.dilation // spacing * (window.kernel - 1) + 1
+    return spacing, min(window.stride // spacing, reach), reach
+
+
+def touched_stride(window: Window) -> int:
+    """How far apart, among the positions of `touched`, the windows of neighbouring outputs begin."""
+    return _compressed(window)[1]
+
+
+def touched_elements(window: Window) -> range:
+    """Where, among the positions of `touched`, a window's kernel elements lie."""
+    spacing, _, reach = _compressed(window)
+    return range(0, reach, window.dilation // spacing)
+
+
+def _sources(window: Window, positions: Offsets, stride: int, pixel: int = 1) -> Offsets:
+    """Where the samples at ascending positions lie along one axis, in bytes; marks where there are none.
+
+    Several numbers side by side may make a pixel; boundaries repeat whole pixels.
+    """
+    found = positions * stride
+    first, last = _inside(positions, window.size)
+    for part, name in ((slice(0, first), window.sides[0]), (slice(last, None), window.sides[1])):
+        outside = positions[part]
+        if not len(outside):
+            continue
+        if name in ("zero", "constant") or window.size == 0:
+            found[part] = pack.FILL if name == "constant" else pack.ZEROS
+        else:
+            begin, end = int(outside[0]) // pixel, int(outside[-1]) // pixel + 1
+            pixels = np.array(index_map(begin, end - begin, window.size // pixel, window.sides), np.int64)
+            found[part] = (pixels[outside // pixel - begin] * pixel + outside % pixel) * stride
     return found
 
 
-def _rows(windows: Sequence[Window], spans: Sequence[Range], strides: Sequence[int]) -> Offsets:
+def _inside(positions: Offsets, size: int) -> Range:
+    """Of ascending positions, the first that is a sample and the first after."""
+    first, last = np.searchsorted(positions, (0, size)).tolist()
+    return first, max(first, last)
+
+
+def _rows(windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequence[int]) -> Offsets:
     """The same for all rows, axes before the last taken together; of several marks the last axis's counts."""
     rows = np.zeros(1, np.int64)
-    for window, span, stride in zip(windows, spans, strides, strict=True):
-        there, here = rows[:, None], _sources(window, span, stride)[None, :]
+    for window, along, stride in zip(windows, positions, strides, strict=True):
+        there, here = rows[:, None], _sources(window, along, stride)[None, :]
         outside = np.where(here <= pack.FILL, here, there)
         rows = np.where((here <= pack.FILL) | (there <= pack.FILL), outside, there + here).ravel()
     return rows
@@ -121,56 +164,50 @@ class Source:
         Bytes from sample to sample along each convolved axis.
     item : int
         Bytes of one part.
+    pixel : int
+        Numbers side by side along the last axis that make one sample of it.
     """
 
     dtype: str
     strides: tuple[int, ...]
     item: int
+    pixel: int = 1
 
 
 def packing(
-    tables: Tables, windows: Sequence[Window], spans: Sequence[Range], source: Source, packed: Packed, target: str,
-    fill: complex, at: Offsets, planes: int = 1, x_plane: int = 0, to_plane: int = 0,
+    tables: Tables, windows: Sequence[Window], spans: Sequence[Range | Offsets], source: Source, packed: Packed,
+    target: str, fill: complex, at: Offsets, planes: int = 1, x_plane: int = 0, to_plane: int = 0,
 ) -> list[Steps]:  # fmt: skip
-    """Steps that lay the positions ``spans`` of the extended input down as ``packed``, for every start ``at``.
+    """Steps that lay positions of the extended input down as ``packed``, for every start ``at``.
 
+    ``spans`` gives for each axis the first position and one past the last, or the positions that `touched` gives.
     ``target`` is the type of what is laid down. ``planes`` tiles are done by each step, ``x_plane`` bytes apart in the
     input and ``to_plane`` in scratch memory.
     """
-    rows = tables.add(_rows(windows[:-1], spans[:-1], source.strides[:-1]))
+    positions = [np.arange(*span, dtype=np.int64) if isinstance(span, tuple) else span for span in spans]
+    rows = tables.add(_rows(windows[:-1], positions[:-1], source.strides[:-1]))
     row_count = math.prod(packed.shape[:-1])
-    columns = _sources(windows[-1], spans[-1], source.strides[-1])
+    columns = _sources(windows[-1], positions[-1], source.strides[-1], source.pixel)
     groups: list[Steps] = []
     for part in range(packed.parts):
-        value = np.zeros(1, np.int64)
-        number = fill.imag if part else (fill.real if isinstance(fill, complex) else fill)
-        value[:] = np.frombuffer(np.array([number], target).tobytes().ljust(8, b"\0"), np.int64)
+        number = fill.imag if part else fill.real
+        value = np.frombuffer(np.array([number], target).tobytes().ljust(8, b"\0"), np.int64)
         for phase in range(min(packed.stride, packed.shape[-1])):
-            mine = columns[phase :: packed.stride]
-            inside = _inside(windows[-1], spans[-1], phase, packed.stride)
-            step = source.strides[-1] * packed.stride
-            apart = step // source.item if step in (source.item, 2 * source.item) else 0
+            mine, along = columns[phase :: packed.stride], positions[-1][phase :: packed.stride]
+            first, last = _inside(along, windows[-1].size)
+            step = int(along[1] - along[0]) * source.strides[-1] if len(along) > 1 else source.item
+            apart = step // source.item if step in [n * source.item for n in (-1, 1, 2)] else 0
             kernel = pack.Pack(source.dtype, target, apart)
             groups.append(
                 pack.ARGUMENTS.steps(
                     address_of(kernel), len(at), to=(SCRATCH, packed.place + part * packed.part + phase * packed.phase),
-                    x=(X, at + part * source.item), rows_at=(TABLES, rows),
-                    left_at=(TABLES, tables.add(mine[: inside[0]])), right_at=(TABLES, tables.add(mine[inside[1] :])),
-                    fill=(TABLES, tables.add(value)), planes=planes, to_plane=to_plane, x_plane=x_plane,
-                    rows=row_count, to_row=packed.row, x_step=step, left=inside[0],
-                    begin=int(mine[inside[0]]) if inside[1] > inside[0] else 0, middle=inside[1] - inside[0],
-                    right=len(mine) - inside[1],
+                    x=(X, at + part * source.item), rows_at=(TABLES, rows), left_at=(TABLES, tables.add(mine[:first])),
+                    right_at=(TABLES, tables.add(mine[last:])), fill=(TABLES, tables.add(value)), planes=planes,
+                    to_plane=to_plane, x_plane=x_plane, rows=row_count, to_row=packed.row, x_step=step, left=first,
+                    begin=int(mine[first]) if last > first else 0, middle=last - first, right=len(mine) - last,
                 )
             )  # fmt: skip
     return groups
-
-
-def _inside(window: Window, span: Range, phase: int, stride: int) -> Range:
-    """Of every ``stride``-th position of a span, from ``phase`` on, the first that is a sample and the first after."""
-    lo = span[0] + phase
-    count = len(range(lo, span[1], stride))
-    first = min(max(0, -(lo // stride)), count)
-    return first, max(first, min(count, -((lo - window.size) // stride)))
 
 
 def unpacking(
@@ -181,8 +218,8 @@ def unpacking(
 
     ``sums`` says where the planes lie in scratch memory, ``at`` where the tile's first output lies.
     """
-    item = np.dtype(target).itemsize if target != "bfloat16" else 2
-    layout = "complex" if len(sums) == 2 else "contiguous" if out_step == item else "strided"
+    neighbours = out_step == item_bytes(target) * len(sums)
+    layout = ("contiguous", "complex")[len(sums) - 1] if neighbours else ("strided", "strided-complex")[len(sums) - 1]
     return unpack.ARGUMENTS.steps(
         address_of(unpack.Unpack(source, target, layout)), len(at), out=(OUT, at), sums=(SCRATCH, sums[0]),
         imaginary=(SCRATCH, sums[-1]), planes=planes, out_plane=out_plane, sums_plane=sums_plane, rows=rows,
