@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support.blocks import needed
+from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.forms import DOTS, FLOATS, Form, form_for
-from convkit.algorithms.support.frames import Box, cut, frame
 from convkit.algorithms.support.packing import (
     LINE,
     Packed,
@@ -29,7 +28,7 @@ from convkit.codegen import direct as kernel
 from convkit.codegen import interleave, pool
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, Steps, X
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, Steps
 from convkit.codegen.weights import Order, order_for, taps
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
@@ -42,14 +41,14 @@ from convkit.spec.window import Window
 LEAST_PRODUCTS = 1 << 12
 """Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
 
-TILE_OUTPUTS = 1 << 14
+TILE_OUTPUTS = 40 << 10
 """Outputs of one tile: their sums stay in the caches until they are stored."""
 
 TILE_COLUMNS = 1 << 10
 """Columns of a tile of several rows."""
 
-SMALL_IMAGE = 1 << 12
-"""Outputs of an image whose tiles are all packed: its border is a large part of it."""
+TILE_ROWS = 20
+"""Tiles are a multiple of this many rows high, as register tiles are 4 or 5 rows high."""
 
 LOOKED_AT = 4
 """Bytes of a sample from which the samples are looked at, as few have values as large as their type allows."""
@@ -59,6 +58,9 @@ USUAL = KernelRange(-127, 127, 0, 0, 127)
 
 SPEED = {4: 4.0, 2: 2.0, 1: 1.0}
 """Products of a form at once, by its groups, compared with float32."""
+
+
+Box = tuple[Range, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,9 @@ class CompiledExact:
             fit = "saturate"  # it is quicker
         weights = prepared.packed.get(form)
         if weights is None:
-            weights = prepared.packed[form] = form.pack(prepared.values, _order(problem, form).elements)
+            weights = prepared.packed[form] = form.pack(
+                prepared.values, problem.windows[-1].dilation, _order(problem, form).elements
+            )
         program = _program(problem, form, x.strides, out.strides, out.dtype.name, fit)
         status = np.zeros(1, np.int64)
         bases = (out.ctypes.data, x.ctypes.data, weights.ctypes.data, status.ctypes.data)
@@ -185,7 +189,10 @@ def _type_range(dtype: np.dtype[Any]) -> tuple[int, int]:
 def _forms(problem: Problem) -> tuple[Form, ...]:
     """The forms that this machine and the way the windows move allow."""
     last = problem.windows[-1]
-    return (*DOTS, *FLOATS) if last.stride == last.dilation == 1 and this_machine().dots else FLOATS
+    if last.stride > 1 or not this_machine().dots:
+        return FLOATS
+    # With zeros between the elements of a kernel, a group does as much as so many fewer products.
+    return (*(form for form in DOTS if form.group > last.dilation), *FLOATS)
 
 
 def _usual_form(problem: Problem) -> Form:
@@ -198,10 +205,11 @@ def _usual_form(problem: Problem) -> Form:
 
 
 def _windows(problem: Problem, form: Form) -> tuple[Window, ...]:
-    """Two axes at least; the kernel's last one as long as whole groups are."""
+    """Two axes at least; for groups, the kernel's last one with zeros between its elements, in whole groups."""
     *others, last = problem.windows
-    padded = -(-last.kernel // form.group) * form.group
-    return (*(others or [Window(1, 1, 1)]), replace(last, kernel=padded))
+    if form.group > 1:
+        last = replace(last, kernel=-(-last.reach // form.group) * form.group, dilation=1)
+    return (*(others or [Window(1, 1, 1)]), last)
 
 
 def _order(problem: Problem, form: Form) -> Order:
@@ -219,12 +227,10 @@ class _Tile:
 
     Attributes
     ----------
-    box : tuple of (int, int)
-        Its outputs.
-    read : tuple of (int, int)
-        Its outputs, columns in whole groups.
-    packed : Packed or None
-        How they are laid out; None where they are read in place.
+    box, read : tuple of (int, int)
+        Its outputs, and those with columns in whole groups.
+    packed : Packed
+        How the samples are laid out, at the beginning.
     sums : int
         Where the sums begin.
     strides : tuple of int
@@ -235,57 +241,48 @@ class _Tile:
 
     box: Box
     read: Box
-    packed: Packed | None
+    packed: Packed
     sums: int
     strides: tuple[int, ...]
     phase: int
 
     @classmethod
-    def of(cls, windows: tuple[Window, ...], form: Form, box: Box, in_place: bool) -> _Tile:
+    def of(cls, windows: tuple[Window, ...], form: Form, box: Box) -> _Tile:
         *others, (first, last) = box
         columns = -(-(last - first) // form.group)
         read = (*others, (first, first + columns * form.group))
         shape = tuple(len(touched(window, outputs)) for window, outputs in zip(windows, read, strict=True))
-        packed = None if in_place else Packed(0, shape, touched_stride(windows[-1]), form.item)
+        packed = Packed(0, shape, touched_stride(windows[-1]), form.item)
         item = np.dtype(form.sums).itemsize
         strides = [item, -(-columns * item // LINE) * LINE]
         for lo, hi in reversed(box[1:-1]):
             strides.append(strides[-1] * (hi - lo))
         phase = strides[-1] * (box[0][1] - box[0][0]) + LINE
-        sums = -(-packed.bytes // LINE) * LINE + LINE if packed else 0
-        return cls(box, read, packed, sums, tuple(strides[::-1]), phase)
+        return cls(box, read, packed, -(-packed.bytes // LINE) * LINE + LINE, tuple(strides[::-1]), phase)
 
     def bytes(self, form: Form) -> int:
         """Bytes of scratch memory; whole vectors are read of the sums."""
         return self.sums + self.phase * form.group + 4 * LINE
 
 
-def _tiles(windows: tuple[Window, ...], form: Form, item: int | None) -> Iterator[_Tile]:
-    """Every tile; samples that lie ``item`` bytes apart, if they do, are read in place."""
-    outputs = math.prod(window.count for window in windows)
-    if item is None or outputs <= SMALL_IMAGE:
-        edges, inner = [tuple((0, window.count) for window in windows)], None
-    else:
-        edges, inner = frame(windows)
-    if inner is not None:
-        # Columns are read in whole groups, so only whole groups of them are sure to lie inside.
-        *others, (lo, hi) = inner
-        whole = lo + (hi - lo) // form.group * form.group
-        edges = [*edges, *([(*others, (whole, hi))] if whole < hi else [])]
-        inner = (*others, (lo, whole)) if lo < whole else None
-    for boxes, in_place in ((edges, False), ([] if inner is None else [inner], True)):
-        for box in boxes:
-            strides = [1 if in_place else touched_stride(window) for window in windows]
-            for tile in cut(box, _lengths(box, strides)):
-                yield _Tile.of(windows, form, tile, in_place)
+def _tiles(windows: tuple[Window, ...], form: Form) -> Iterator[_Tile]:
+    """Every tile, all axes cut."""
+    cuts = [
+        [(at, min(at + n, window.count)) for at in range(0, window.count, n)]
+        for window, n in zip(windows, _lengths(windows), strict=True)
+    ]
+    for box in product(*cuts):
+        yield _Tile.of(windows, form, box)
 
 
-def _lengths(box: Box, strides: list[int]) -> list[int]:
-    """Outputs of one tile along each axis: its samples, ``strides`` times as many, are to stay in the cache."""
-    *leading, rows, columns = (hi - lo for lo, hi in box)
+def _lengths(windows: tuple[Window, ...]) -> list[int]:
+    """Outputs of one tile along each axis: its samples, more by the strides, are to stay in the cache."""
+    *leading, rows, columns = (window.count for window in windows)
+    strides = [touched_stride(window) for window in windows]
     room = max(1, TILE_OUTPUTS // math.prod(strides))
     lengths = [min(columns, max(1, TILE_COLUMNS // strides[-1], room // rows))]
-    lengths.append(min(rows, max(1, room // lengths[0])))
+    high = max(1, room // lengths[0])
+    lengths.append(min(rows, high // TILE_ROWS * TILE_ROWS or high))
     room //= lengths[0] * lengths[1]
     for count in reversed(leading):
         lengths.append(max(1, min(count, room)))
@@ -321,20 +318,16 @@ class _Writer:
         of_group = groups * weights * np.dtype(form.sums).itemsize
         self.w_at = np.broadcast_to(of_group, (problem.batch, problem.groups)).ravel()
         self.source = Source(problem.input_dtype, self.x_strides, np.dtype(problem.input_dtype).itemsize)
-        same = np.dtype(form.sample).kind in "iu" and self.source.item == form.item
-        self.item = form.item if same and self.x_strides[-1] == form.item else None
         self.store = address_of(interleave.Interleave(form.sums, out_dtype, form.group, fit))
         self.out_item = np.dtype(out_dtype).itemsize
 
     def program(self) -> Program:
-        tiles = list(_tiles(self.windows, self.form, self.item))
+        tiles = list(_tiles(self.windows, self.form))
         pieces = [[*self.bring_in(tile), *self.sum(tile), *self.store_sums(tile)] for tile in tiles]
         return join(pieces, self.tables.array(), max(tile.bytes(self.form) for tile in tiles))
 
     def bring_in(self, tile: _Tile) -> list[Steps]:
         """The tile's samples, its boundary among them, in scratch memory."""
-        if tile.packed is None:
-            return []
         positions = [touched(window, outputs) for window, outputs in zip(self.windows, tile.read, strict=True)]
         return packing(
             self.tables, self.windows, positions, self.source, tile.packed, self.form.sample, self.problem.fill,
@@ -346,19 +339,10 @@ class _Writer:
         windows, form = self.windows, self.form
         *leading, rows = (hi - lo for lo, hi in tile.box[:-1])
         columns = -(-(tile.box[-1][1] - tile.box[-1][0]) // form.group)
-        if tile.packed is None:
-            begin = [needed(window, outputs)[0] for window, outputs in zip(windows, tile.read, strict=True)]
-            base, at = X, self.x_at + sum(lo * s for lo, s in zip(begin, self.x_strides, strict=True))
-            elements = [range(0, window.kernel * window.dilation, window.dilation) for window in windows]
-            elements[-1] = elements[-1][:: form.group]
-            moves = [window.stride * s for window, s in zip(windows, self.x_strides[:-1])]
-            offsets = [[p * s for p in along] for along, s in zip(elements, self.x_strides, strict=True)]
-        else:
-            base, at = SCRATCH, np.zeros_like(self.x_at)
-            elements = [touched_elements(window) for window in windows]
-            elements[-1] = elements[-1][:: form.group]
-            moves = [touched_stride(window) * s for window, s in zip(windows, tile.packed.strides)]
-            offsets = [tile.packed.along(axis, along) for axis, along in enumerate(elements)]
+        elements = [touched_elements(window) for window in windows]
+        elements[-1] = elements[-1][:: form.group]
+        moves = [touched_stride(window) * s for window, s in zip(windows, tile.packed.strides)]
+        offsets = [tile.packed.along(axis, along) for axis, along in enumerate(elements)]
         taps_at = self.tables.add(taps(self.order, offsets))
         # Rows a dilation apart form an image of their own, whose kernel rows are neighbours.
         across, along = windows[-2], windows[-1]
@@ -369,7 +353,7 @@ class _Writer:
             for image in range(min(images, rows)):
                 yield kernel.ARGUMENTS.steps(
                     self.order.address, len(self.x_at), lead=0, out=(SCRATCH, sums + image * tile.strides[-2]),
-                    x=(base, at + x_shift + image * moves[-1]), w=(KERNEL, self.w_at), taps=(TABLES, taps_at),
+                    x=(SCRATCH, x_shift + image * moves[-1]), w=(KERNEL, self.w_at), taps=(TABLES, taps_at),
                     planes=form.group, rows=-(-(rows - image) // images), columns=columns, blocks=self.order.full,
                     last_blocks=len(self.order.blocks) - self.order.full, out_plane=tile.phase, x_plane=form.item,
                     w_plane=0, out_row=images * tile.strides[-2], x_row=images * moves[-1],

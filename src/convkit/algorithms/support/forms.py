@@ -51,16 +51,19 @@ class Form:
                 return False
         return max(-least, most, 1) * max(kernel.absolute, 1) < EXACT[self.sums]
 
-    def pack(self, kernels: Array, order: Array) -> Array:
-        """Weights of ``kernels``, (groups, *kernel), as the compiled loops read them: one row for each group."""
+    def pack(self, kernels: Array, dilation: int, order: Array) -> Array:
+        """Weights of ``kernels``, (groups, *kernel), as the compiled loops read them: one row for each group.
+
+        Where several are multiplied at once, zeros stand for what a ``dilation`` along the last axis leaves out.
+        """
         arithmetic = ARITHMETIC[self.arithmetic]
-        spare = -kernels.shape[-1] % self.group
-        padded = np.zeros((*kernels.shape[:-1], kernels.shape[-1] + spare), self.weight)
-        padded[..., : kernels.shape[-1]] = kernels
         if not isinstance(arithmetic, Dots):
-            return np.take(padded.reshape(len(kernels), -1), order, axis=1)
-        groups = padded.view(np.int32).reshape(len(kernels), -1)
-        sums = padded.reshape(len(kernels), -1).sum(axis=1, dtype=np.int64)
+            return np.take(kernels.reshape(len(kernels), -1), order, axis=1).astype(self.weight)
+        reach = dilation * (kernels.shape[-1] - 1) + 1
+        whole = np.zeros((*kernels.shape[:-1], -(-reach // self.group) * self.group), self.weight)
+        whole[..., :reach:dilation] = kernels
+        groups = whole.view(np.int32).reshape(len(kernels), -1)
+        sums = whole.reshape(len(kernels), -1).sum(axis=1, dtype=np.int64)
         return np.concatenate([(-arithmetic.moved * sums).astype(np.int32)[:, None], groups[:, order]], axis=1)
 
 
