@@ -98,6 +98,9 @@ def test_forced_within_its_bound(name: str) -> None:
             case.x = random_array(tuple(n + 12 for n in case.x.shape), case.x.dtype.name, seed)
         if name == "dot":
             case.options = {name: value for name, value in case.options.items() if name == "axes"}
+        if name == "swapped":
+            assume(case.x.size > case.k.size and case.k.ndim == case.x.ndim)
+            case.x, case.k, case.mode, case.options = case.k, case.x, "full", {}
         if applies(lambda: verb(case, method=name)):
             done += 1
             (assert_within_bound_of_sums if name in FACTORED else assert_within_bound)(case, name)
@@ -186,7 +189,7 @@ def test_networks_forced(name: str) -> None:
         assert_agrees(ours, truth_of(case.x, case.k, **case.options), scale, case.k.size)
 
     check()
-    assert done >= (1 if name in ("compiled", "dot") else 10), f"{name} applied to {done} of the draws only"
+    assert done >= (1 if name in ("compiled", "dot", "swapped") else 10), f"{name} applied to {done} of the draws only"
 
 
 @pytest.mark.parametrize("peak", [2**7, 2**20, 2**31, 2**45, 2**62])

@@ -9,8 +9,10 @@ from convkit.algorithms import (
     fft,
     gemm,
     overlap_save,
+    partitioned,
     polyphase,
     separable,
+    swapped,
 )
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "fft",
     "gemm",
     "overlap_save",
+    "partitioned",
     "polyphase",
     "separable",
+    "swapped",
 ]

@@ -16,6 +16,7 @@ BoundaryName = Literal["zero", "constant", "edge", "reflect", "symmetric", "wrap
 Overflow = Literal["raise", "saturate", "wrap"]
 NanPolicy = Literal["propagate", "omit"]
 PoolKind = Literal["max", "mean"]
+Latency = Literal["zero", "block"]
 Sides = tuple[BoundaryName, BoundaryName]
 
 OPERATIONS: tuple[str, ...] = get_args(Operation)
@@ -24,6 +25,7 @@ BOUNDARIES: tuple[str, ...] = get_args(BoundaryName)
 OVERFLOWS: tuple[str, ...] = get_args(Overflow)
 NAN_POLICIES: tuple[str, ...] = get_args(NanPolicy)
 POOL_KINDS: tuple[str, ...] = get_args(PoolKind)
+LATENCIES: tuple[str, ...] = get_args(Latency)
 
 
 def whole_number(option: str, value: object, least: int) -> int:

@@ -91,7 +91,7 @@ class Convolver:
         x : array_like
             The input.
         out : ndarray, optional
-            Where to put the result.
+            Where to put the result; computed there, unless it overlaps the input.
 
         Returns
         -------
@@ -174,20 +174,47 @@ class Convolver:
                 raise ShapeError("no-such-output", output=shape[axis])
         return tuple(found)
 
-    def stream(self, axis: int = -1) -> Stream:
+    def stream(self, axis: int = -1, *, latency: str = "zero", block: int | None = None) -> Stream:
         """A stream along one axis: push blocks of any sizes, the concatenated outputs have the same bits.
 
         Parameters
         ----------
         axis : int
             Axis of the blocks that time runs along; the kernel is one-dimensional.
+        latency : {"zero", "block"}
+            ``"zero"``: every output is given out as soon as the samples of its window have arrived. ``"block"``: when a
+            whole block of samples is complete, so that less has to be summed term by term.
+        block : int, optional
+            Samples of one partition of a long kernel; powers of two transform fast. Work that belongs to blocks is done
+            when one is complete: a small block makes it even, a large one cheaper. A kernel that is summed as cheaply
+            without partitions has none. Without the option, the cheapest prediction among powers of two from 64 to
+            4096; with ``latency="block"``, transforms of about five kernel lengths.
 
         Returns
         -------
         Stream
-            With ``push(block)``, ``flush()`` and ``latency``.
+            With ``push(block)``, ``flush()``, ``latency`` and ``block``.
+
+        Notes
+        -----
+        The kernel is cut into partitions where the predicted time of a push of one block is below that of summing term
+        by term; never for integers, which are exact, nor for ``accuracy="elementwise"``, nor for kernels that are not
+        finite. Then, for the norms of one
+        window and of the kernel, ``|error[i]| <= factor * |v| * |k|`` with a factor of about
+        ``sqrt(2) * sum (20.1 log2(2L) + 7 + P) * u + (B + 2) * u`` over the sizes L of partitions, P of each, and u the
+        unit roundoff: 1.1e-13 for 100 000 taps and blocks of 256 in float64, 6e-5 in float32. Measured on noise:
+        4.5e-18 and 2.4e-9.
+
+        A NaN or an infinity reaches exactly the outputs whose window holds it. A block near an infinite sample is
+        summed term by term.
+
+        Raises
+        ------
+        OptionError
+            ``option.stream-kernel``, ``option.stream-wrap``, ``option.stream-nan`` for what cannot be streamed;
+            ``option.unknown-value``, ``option.too-small``, ``option.not-a-whole-number`` for other values.
         """
-        return Stream(self.kernel, self.operation, self.mode, axis, self.options)
+        return Stream(self.kernel, self.operation, self.mode, axis, self.options, latency, block)
 
     def plan(self, shape: Any, dtype: Any = None) -> Plan:
         """The plan for inputs of ``shape``, the kernel's values taken into account.

@@ -41,6 +41,11 @@ class Form:
         """Bytes of one sample."""
         return np.dtype(self.sample).itemsize
 
+    @property
+    def speed(self) -> float:
+        """Products at once, compared with float32."""
+        return 0.5 if self.sums == "float64" else float(self.group)
+
     def holds(self, least: int, most: int, kernel: KernelRange) -> bool:
         """Whether samples from ``least`` to ``most``, or zeros, and these weights have exact sums."""
         for name, low, high in ((self.sample, least, most), (self.weight, kernel.least, kernel.most)):

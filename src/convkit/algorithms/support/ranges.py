@@ -52,6 +52,7 @@ class KernelRange:
     @classmethod
     def of(cls, kernels: Array) -> KernelRange:
         """Of kernels along the first axis."""
+        kernels = kernels.view(np.uint8) if kernels.dtype == bool else kernels
         sums = [one_sided_sums(kernel) for kernel in kernels]
         least, most = extent(kernels)
         return cls(
