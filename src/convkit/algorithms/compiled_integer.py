@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -191,10 +192,12 @@ def _otherwise(problem: Problem, prepared: IntegerKernel, x: Array, out: Array) 
         out[...] = narrowed(sums, out.dtype, problem.overflow)
 
 
+@lru_cache(maxsize=16)
 def _type_range(dtype: np.dtype[Any]) -> Range:
     return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
+@lru_cache(maxsize=512)
 def _forms(problem: Problem) -> tuple[Form, ...]:
     """The forms that this machine and the way the windows move allow."""
     last = problem.windows[-1]

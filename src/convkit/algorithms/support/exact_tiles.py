@@ -54,6 +54,7 @@ def windows_of(problem: Problem, form: Form) -> tuple[Window, ...]:
     return (*(others or [Window(1, 1, 1)]), last)
 
 
+@lru_cache(maxsize=512)
 def order_of(problem: Problem, form: Form) -> Order:
     """In which order weights are read."""
     windows = windows_of(problem, form)

@@ -20,15 +20,6 @@ def peak(values: Array) -> int:
     return max(abs(least), abs(most))
 
 
-def one_sided_sums(values: Array) -> tuple[int, int]:
-    """The sum of all negative values, and of all positive ones."""
-    if values.size * max(1, peak(values)) < 2**62:
-        whole = values.astype(np.int64)
-        return int(whole[whole < 0].sum()), int(whole[whole > 0].sum())
-    numbers = [int(value) for value in values.ravel()]
-    return sum(n for n in numbers if n < 0), sum(n for n in numbers if n > 0)
-
-
 @dataclass(frozen=True, slots=True)
 class KernelRange:
     """What bounds on the sums need to know of kernels.
@@ -52,13 +43,18 @@ class KernelRange:
     @classmethod
     def of(cls, kernels: Array) -> KernelRange:
         """Of kernels along the first axis."""
-        kernels = kernels.view(np.uint8) if kernels.dtype == bool else kernels
-        sums = [one_sided_sums(kernel) for kernel in kernels]
-        least, most = extent(kernels)
-        return cls(
-            least, most, min(low for low, _ in sums), max(high for _, high in sums),
-            max(high - low for low, high in sums),
-        )  # fmt: skip
+        rows = kernels.reshape(len(kernels), -1)
+        least, most = extent(rows)
+        if max(-least, most, 1) * rows.shape[1] < 2**62:
+            whole = rows.astype(np.int64)
+            positive = np.maximum(whole, 0).sum(axis=1)
+            negative = whole.sum(axis=1) - positive
+        else:
+            numbers = rows.astype(object)
+            positive = np.where(numbers > 0, numbers, 0).sum(axis=1)
+            negative = np.where(numbers < 0, numbers, 0).sum(axis=1)
+        low, high, absolute = negative.min(), positive.max(), (positive - negative).max()
+        return cls(least, most, int(low), int(high), int(absolute))
 
     def sums(self, least: int, most: int) -> tuple[int, int]:
         """The least and the largest sum that samples from ``least`` to ``most``, or zeros, can have."""
