@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import compiled
+from convkit.algorithms import compiled, compiled_integer
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -22,6 +22,7 @@ assert ck.convolve  # the algorithms register themselves when the verbs are load
 NAMES = [algorithm.name for algorithm in registry.algorithms()]
 FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and pair[0] != "float16")
 NETWORK_ONLY = {"polyphase"}
+INTEGER = {"exact-integer", "compiled-exact"}
 FACTORED = {"separable": 1, "low-rank": 2}
 
 
@@ -29,6 +30,7 @@ FACTORED = {"separable": 1, "low-rank": 2}
 def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems, which are not worth compiling for, are the ones that an oracle can check."""
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
 
 
 def test_the_algorithms_are_all_here() -> None:
@@ -88,7 +90,7 @@ def test_forced_within_its_bound(name: str) -> None:
     done = 0
 
     @lattice(100)
-    @given(array_cases(dtypes=FLOATS if name != "exact-integer" else DTYPES), st.integers(0, 99))
+    @given(array_cases(dtypes=DTYPES if name in INTEGER else FLOATS), st.integers(0, 99))
     def check(case: Case, seed: int) -> None:
         nonlocal done
         if name in FACTORED:
@@ -166,7 +168,7 @@ def test_overlap_save_within_its_bound() -> None:
     assert done >= 10
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*FACTORED, "overlap-save"}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*FACTORED, "overlap-save", "compiled-exact"}])
 def test_networks_forced(name: str) -> None:
     done = 0
     direction = "transposed" if name == "polyphase" else "forward"

@@ -69,7 +69,8 @@ class Form:
         whole[..., :reach:dilation] = kernels
         groups = whole.view(np.int32).reshape(len(kernels), -1)
         sums = whole.reshape(len(kernels), -1).sum(axis=1, dtype=np.int64)
-        return np.concatenate([(-arithmetic.moved * sums).astype(np.int32)[:, None], groups[:, order]], axis=1)
+        starts = (-arithmetic.moved * sums).astype(np.int32)
+        return np.concatenate([starts[:, None], np.take(groups, order, axis=1)], axis=1)
 
 
 DOTS = tuple(
