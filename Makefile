@@ -3,7 +3,7 @@
 #   make run      install into .venv and run the tour
 #   make test     every test
 #   make lint     style, types, import rights
-#   make bench    convkit and its peers, side by side
+#   make bench    convkit and its peers, side by side: the table of the README
 #
 # One environment, .venv, made from nothing; the stamp files make a second call instant.
 
@@ -48,8 +48,10 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# The README's table: measured anew on this machine, and written into both READMEs.
 bench: $(VENV)/.installed-dev
-	$(BIN)/convkit bench
+	$(BIN)/convkit bench filters --json benchmarks/results/filters.json
+	$(PY) benchmarks/table.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import math
@@ -20,9 +19,13 @@ from convkit.catalogue import language, set_language, texts
 from convkit.cli import bench
 from convkit.cli.bench import peers, report, truth
 from convkit.cli.bench.bound import bound
-from convkit.cli.bench.measurement import measure
+from convkit.cli.bench.command import Suite
+from convkit.cli.bench.measurement import Outcome, Timing, measure
 from convkit.cli.bench.problems import Problem
+from convkit.cli.bench.random_problems import random_problems
+from convkit.cli.bench.suites import TOGETHER
 from convkit.errors import AccuracyError, ConvError, FileError, OptionError
+from convkit.planner import registry
 from convkit.planner.machine import Machine
 
 TINY = [
@@ -43,6 +46,7 @@ NAMES = [problem.name for problem in TINY]
 def test_everybody_passes_the_gate_and_the_document_is_complete(problem: Problem) -> None:
     (outcome,) = measure([problem], 2, 1, Machine())
     libraries = {timing.library for timing in outcome.timings}
+    assert outcome.failures == {}
     assert outcome.timings[0].library == "convkit"
     assert libraries >= ({"convkit", "OpenCV"} if problem.dtype == "uint8" else {"convkit", "torch"})
     document = json.loads(json.dumps(report.document([outcome], 2, 1, Machine())))
@@ -53,6 +57,14 @@ def test_everybody_passes_the_gate_and_the_document_is_complete(problem: Problem
     assert result["name"] == problem.name
     assert result["best_peer"] in {timing["name"] for timing in result["timings"]}
     assert result["bound_seconds"] > 0
+    assert result["ours"].startswith("convkit")
+    assert min(result["ratios"].values()) == result["ratio"] == outcome.ratio
+    assert set(result["ratios"]) == libraries - {"convkit"}
+    assert Problem(**result["problem"]).name == problem.name
+    assert result["algorithm"] in {algorithm.name for algorithm in registry.algorithms()} or problem.kind == "layer"
+    ours = min(timing["seconds"] for timing in result["timings"] if timing["library"] == "convkit")
+    assert result["flops_per_second"] * ours == pytest.approx(problem.flops)
+    assert result["bytes_per_second"] * ours == pytest.approx(problem.bytes)
     for timing in result["timings"]:
         assert timing["low"] <= timing["seconds"] <= timing["high"]
         assert timing["samples"] in (1, 2)
@@ -121,7 +133,7 @@ def test_a_failure_of_our_own_stops_the_bench() -> None:
 def test_the_truth_is_scipys_and_torchs() -> None:
     for problem in TINY:
         x, k = (array.astype(float) for array in problem.arrays())
-        results = truth.expected(problem)
+        results = truth.expected(problem).values
         if problem.kind == "filter":
             np.testing.assert_allclose(results[0], ndimage.correlate(x, k, mode="constant"), atol=1e-9)
             continue
@@ -142,9 +154,9 @@ def test_threads_are_given_back() -> None:
 
 
 def test_suites() -> None:
-    assert list(bench.Suite) == [*bench.SUITES, "all"]
-    everything = bench.suites(["all"])
-    assert {problem.suite for problem in everything} == set(bench.SUITES)
+    assert set(Suite) == {*bench.SUITES, *TOGETHER, "choice"}
+    assert {problem.suite for problem in bench.suites(["all"])} == {"filters", "layers", "overhead"}
+    assert {problem.suite for problem in bench.suites(["filters-full"])} == set(TOGETHER["filters-full"])
     assert bench.suites(["overhead", "all", "overhead"])[0].shape == (100,)
     assert len(bench.suites(["layers", "layers"])) == len(bench.suites(["layers"]))
     for suite in bench.SUITES:
@@ -175,6 +187,89 @@ def test_the_bound_is_the_larger_of_memory_and_the_cheaper_work() -> None:
     assert bound(double, Machine(matrix=1e9, bandwidth=1e15)) == 2 * double.flops / 1e9
 
 
+FILTERS = [
+    Problem("tiny", "filter", (30, 26, 3), (4, 5), "uint8", axes=(0, 1)),
+    Problem("tiny", "filter", (30, 26), (3, 3), "uint8", values="derivative", result="int16", boundary="reflect"),
+    Problem("tiny", "filter", (30, 26), (3, 3), "float32", values="derivative", boundary="edge"),
+    Problem("tiny", "filter", (30, 26), (13, 13), "uint8", values="gaussian", sigma=2.0, boundary="reflect"),
+    Problem("tiny", "filter", (30, 26), (17, 17), "float32", values="gaussian", sigma=2.0, boundary="reflect"),
+    Problem("tiny", "filter", (30, 26), (5, 7), "uint8", values="box", boundary="symmetric"),
+    Problem("tiny", "filter", (30, 26), (5, 4), "float64", values="separable", boundary="wrap"),
+    Problem("tiny", "filter", (9, 8, 7), (3, 2, 5), "float32", values="separable"),
+    Problem("tiny", "filter", (9, 8, 17), (4, 1, 6), "float32", values="separable", stride=2, dilation=2),
+    Problem("tiny", "filter", (200,), (31,), "int64", span=1 << 24),
+    Problem("tiny", "filter", (201,), (8,), "int16", result="int64", boundary="edge"),
+    Problem("tiny", "filter", (200,), (30,), "complex64"),
+    Problem("tiny", "filter", (20, 31), (4, 3), "complex128", boundary="reflect", layout="transposed"),
+    Problem("tiny", "filter", (20, 31), (4, 3), "float16", stride=2),
+    Problem("tiny", "filter", (20, 31), (4, 3), "float32", stride=2, dilation=3, boundary="wrap", layout="reversed"),
+    Problem("tiny", "filter", (20, 31), (4, 3), "uint8", stride=3, dilation=2, boundary="edge", layout="sliced"),
+    Problem("tiny", "filter", (61,), (6,), "float64", stride=3, dilation=2, boundary="symmetric", layout="reversed"),
+]
+
+
+@pytest.mark.parametrize("problem", FILTERS, ids=[problem.name for problem in FILTERS])
+def test_everybody_agrees_on_every_kind_of_filter(problem: Problem) -> None:
+    (outcome,) = measure([problem], 1, 1, Machine())
+    assert outcome.best_peer is not None
+    assert not {name: why for name, why in outcome.failures.items() if "conv" not in name}
+    assert outcome.ours.error <= 1e-3
+
+
+def test_a_large_filter_is_checked_at_its_corners_and_at_places_drawn_by_chance() -> None:
+    large = Problem("tiny", "filter", (700, 900), (21, 20), boundary="reflect")
+    right = truth.expected(large)
+    assert right.places is not None
+    assert 10_000 < right.values[0].size < 700 * 900
+    x, k = (array.astype(float) for array in large.arrays())
+    whole = ndimage.correlate(x, k, mode="mirror")
+    np.testing.assert_allclose(right.values[0], whole[right.places], atol=1e-9)
+    truth.check(large, "somebody", (whole.astype("f4"),), right)
+    for at in ((0, 0), (-1, -1), (0, -1), (-1, 0)):
+        spoiled = whole.astype("f4")
+        spoiled[at] += 9
+        with pytest.raises(AccuracyError):
+            truth.check(large, "somebody", (spoiled,), right)
+
+
+def test_whole_numbers_must_be_right_and_rounded_ones_may_be_rounded_either_way() -> None:
+    exact = Problem("tiny", "filter", (40,), (5,), "int64")
+    right = truth.expected(exact)
+    with pytest.raises(AccuracyError):
+        truth.check(exact, "somebody", (right.values[0] + 1,), right)
+    image = Problem("tiny", "filter", (30, 26), (5, 5), "uint8")
+    sums = truth.expected(image)
+    up, down = (rounded(sums.values[0]).astype("u1") for rounded in (np.ceil, np.floor))
+    with pytest.raises(AccuracyError):
+        truth.check(image, "somebody", (up,), sums)
+    assert truth.check(image, "somebody", (up,), sums, allowance=1.0) > 0
+    assert truth.check(image, "somebody", (down,), sums, allowance=1.0) > 0
+
+
+def test_random_problems_are_the_same_for_a_seed_and_begin_longer_lists() -> None:
+    few, many = random_problems(20, 5), random_problems(40, 5)
+    assert many[:20] == few != random_problems(20, 6)
+    for word in ("boundary", "layout", "dtype", "stride", "dilation"):
+        assert len({getattr(problem, word) for problem in random_problems()}) >= 3
+    assert {len(problem.shape) for problem in random_problems()} == {1, 2, 3}
+
+
+def test_losers_are_listed_worst_first_with_their_algorithm() -> None:
+    def outcome(size: int, ours: float, theirs: float | None) -> Outcome:
+        timings = [Timing("convkit", "convkit", ours, ours, ours, 1, 0.0)]
+        if theirs is not None:
+            timings.append(Timing("SciPy", "SciPy oaconvolve", theirs, theirs, theirs, 1, 0.0))
+        return Outcome(Problem("random", "filter", (size,), (3,)), 1.0, tuple(timings), {}, "dot")
+
+    lines = report.losers([outcome(10, 1.0, 2.0), outcome(20, 2.0, 1.0), outcome(30, 4.0, 1.0), outcome(40, 1.0, None)])
+    assert len(lines) == 3
+    assert "0.25" in lines[0]
+    assert "30 3" in lines[1]
+    assert "dot" in lines[1]
+    assert "20 3" in lines[2]
+    assert len(report.losers([outcome(40, 1.0, None)])) == 1
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
     monkeypatch.setitem(bench.SUITES, "overhead", lambda: TINY[:2])
@@ -186,20 +281,11 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
 
 def test_the_command_writes_its_results_whole(command: typer.Typer, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "2", "--json", str(path)])
+    result = CliRunner().invoke(command, ["overhead", "--rounds", "2", "--json", str(path)])
     assert result.exit_code == 0, result.output
     document = json.loads(path.read_text(encoding="utf-8"))
     assert [entry["name"] for entry in document["results"]] == NAMES[:2]
     assert list(tmp_path.glob("*.part")) == []
-    source = Path(__file__).parents[2] / "benchmarks" / "table.py"
-    spec = importlib.util.spec_from_file_location("table", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    lines = module.markdown(document).splitlines()
-    assert len(lines) == 4 + 2
-    assert all(line.count("|") == 6 for line in lines[2:])
 
 
 def test_a_wrong_result_leaves_no_file(command: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +317,9 @@ def test_the_table_speaks_chinese(command: typer.Typer) -> None:
         set_language(before)
 
 
-@pytest.mark.parametrize("wrong", [["--lang", "fr"], ["--suite", "filter"], ["--rounds", "0"], ["--threads", "0"]])
+@pytest.mark.parametrize(
+    "wrong", [["--lang", "fr"], ["--suite", "filter"], ["filter"], ["--rounds", "0"], ["--threads", "0"]]
+)
 def test_wrong_usage_is_exit_code_2(command: typer.Typer, wrong: list[str]) -> None:
     assert CliRunner().invoke(command, wrong).exit_code == 2
 
@@ -240,6 +328,7 @@ def test_every_help_text_is_in_the_catalogue() -> None:
     for parameter in inspect.signature(bench.bench_command, eval_str=True).parameters.values():
         (option,) = parameter.annotation.__metadata__
         assert option.help in texts("en")
+        assert option.help in texts("zh")
 
 
 def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() -> None:
@@ -252,6 +341,8 @@ def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() ->
     for error in (
         AccuracyError("bench-wrong", **facts),
         OptionError("bench-nothing", match="a", suites="b"),
+        OptionError("bench-alone", others="a"),
+        OptionError("bench-not-drawn", suites="a"),
         FileError("bench-unwritable", path="a"),
     ):
         for name in ("en", "zh"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -13,20 +14,18 @@ from convkit.algorithms.support import direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
+from convkit.codegen.program import Program
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-LEAST_PRODUCTS = 1 << 12
+LEAST_PRODUCTS = 1 << 10
 """Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
 
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
-
-QUICK = 1 << 18
-"""Outputs of an array up to which the time of a call is worth saving."""
 
 _READABLE = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",
@@ -83,6 +82,10 @@ class Compiled:
         """The loop nest."""
         return order_of(problem).schedule.name
 
+    def kernels(self, problem: Problem) -> tuple[codegen.Schedule, ...]:
+        """The one kernel whose loops do the work."""
+        return (order_of(problem).schedule,)
+
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
         result = problem.result_dtype
@@ -110,27 +113,33 @@ class Compiled:
             halves = [np.stack([re, -im], 1), np.stack([im, re], 1)]
         return np.stack([order.pack(half) for half in halves])
 
-    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array], Array | None] | None:
-        """One small sample in memory order and a finite kernel, all else worked out before."""
-        if problem.compute_dtype not in ("float32", "float64") or problem.kernel_dtype != problem.compute_dtype:
-            return None
-        if problem.outputs > QUICK:
+    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array, Array | None], Array | None] | None:
+        """One sample and a finite kernel, all else worked out before."""
+        if problem.compute_dtype not in ("float32", "float64"):
             return None
         shape, dtype = problem.output_shape[3:], np.dtype(self.stores(problem))
-        x_strides, out_strides = (
-            contiguous(problem.input_shape, problem.input_dtype),
-            contiguous(problem.output_shape, dtype),
-        )
-        program = direct_tiles.program(problem, x_strides, out_strides, dtype.name)
+        if problem.outputs * dtype.itemsize >= STREAMED:
+            return None
+        out_strides, compute = contiguous(problem.output_shape, dtype), np.dtype(problem.compute_dtype)
+        programs: dict[tuple[int, ...], Program] = {}
         seconds = _one_thread(problem)
         elements = order_of(problem).elements
         elements = elements if order == "correlation" else problem.taps - 1 - elements
 
-        def call(x: Array, k: Array) -> Array | None:
+        def call(x: Array, k: Array, out: Array | None) -> Array | None:
             weights = k.ravel()[elements]
-            if not (x.flags.c_contiguous and isfinite(weights.dot(weights))):
+            if weights.dtype is not compute:
+                weights = weights.astype(compute)
+            if not isfinite(weights.dot(weights)):
                 return None
-            out = np.empty(shape, dtype)
+            program = programs.get(x.strides)
+            if program is None:
+                strides = (0, 0, 0, *x.strides)
+                program = programs[x.strides] = direct_tiles.program(problem, strides, out_strides, dtype.name)
+            if out is None:
+                out = np.empty(shape, dtype)
+            elif not _takes(out, shape, dtype) or np.may_share_memory(out, x):
+                return None
             bases = (
                 out.__array_interface__["data"][0], x.__array_interface__["data"][0],
                 weights.__array_interface__["data"][0],
@@ -156,6 +165,11 @@ class Compiled:
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+
+
+def _takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a result can be written to ``out`` in memory order."""
+    return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
 
 
 def _one_thread(problem: Problem) -> float:

@@ -57,10 +57,12 @@ class Dot:
         for b in range(problem.batch):
             out[b, 0, 0] = row_sum(x[b, 0, 0].astype(out.dtype, copy=False), prepared)
 
-    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array], Array]:
+    def quick(self, problem: Problem, order: str) -> Callable[[Array, Array, Array | None], Array | None]:
         """The arithmetic of one row alone."""
         row_sum = _row_sum(problem)
-        return row_sum if order == "convolution" else lambda row, kernel: row_sum(row, kernel[::-1])
+        if order == "convolution":
+            return lambda row, kernel, out: None if out is not None else row_sum(row, kernel)
+        return lambda row, kernel, out: None if out is not None else row_sum(row, kernel[::-1])
 
 
 def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:

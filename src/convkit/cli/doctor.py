@@ -20,7 +20,23 @@ EXTRAS = {
     "nn": ("torch", "safetensors"),
     "peers": ("scipy", "opencv-python-headless", "astropy", "onnx"),
 }
-_FEATURES = ("avx512f", "avx512_bf16", "avx2", "fma", "f16c", "asimd", "sve")
+_FEATURES = (
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx2",
+    "avx_vnni",
+    "fma",
+    "f16c",
+    "asimd",
+    "asimddp",
+    "sve",
+    "bf16",
+)
+_COMPILER_FEATURES = (
+    "avx512f", "avx512vnni", "avx512bf16", "avx2", "avxvnni", "fma", "f16c", "neon", "dotprod", "bf16", "sve",
+)  # fmt: skip
+"""The same, as LLVM names them: those that decide which kernels can be written."""
 
 
 def doctor_command(as_json: Json = False, lang: Lang = None) -> None:
@@ -54,6 +70,7 @@ def examined() -> dict[str, Any]:
         "required": required,
         "extras": {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()},
         "cache": {"folder": None if folder is None else str(folder), "state": _state(folder)},
+        "compiler": _compiler(),
         "machine": _machine(),
         "self_test": check,
         "healthy": all(required.values()) and check == "ok",
@@ -80,6 +97,8 @@ def _show(facts: dict[str, Any]) -> None:
         table.add_row(say("cli.doctor.extra", extra=extra), line + hint)
     cache = facts["cache"]
     table.add_row(say("cli.doctor.cache"), f"{cache['folder']}: {say('cli.doctor.state.' + cache['state'])}")
+    for label, line in _compiler_lines(facts["compiler"]):
+        table.add_row(label, line)
     rates = ", ".join(f"{say('cli.doctor.rate.' + name)} {value:.3g}" for name, value in facts["machine"].items())
     table.add_row(say("cli.doctor.machine"), rates)
     test = facts["self_test"]
@@ -114,6 +133,62 @@ def _state(folder: Path | None) -> str:
     if not folder.exists():
         return "absent"
     return "writable" if folder.is_dir() and os.access(folder, os.W_OK) else "read-only"
+
+
+def _compiler() -> dict[str, Any]:
+    """What kernels are compiled for and where they are kept, or why none can be."""
+    from convkit import codegen
+    from convkit.codegen import target
+
+    why_not = codegen.why_not()
+    facts: dict[str, Any] = {"state": why_not or "ready", "llvm": None, "kernels": _kept()}
+    host = None if why_not else target.host()
+    if host is not None:
+        present = {name[1:] for name in host.features.split(",") if name.startswith("+")}
+        facts |= {
+            "llvm": ".".join(map(str, target.binding().llvm_version_info)),
+            "target": host.cpu,
+            "vector_bytes": host.vector_bytes,
+            "registers": host.registers,
+            "features": [name for name in _COMPILER_FEATURES if name in present],
+        }
+    return facts
+
+
+def _kept() -> dict[str, Any]:
+    """The folder of compiled kernels: how many objects, how many bytes."""
+    from convkit.codegen.cache import path_of
+
+    at = path_of("any")
+    folder = None if at is None else at.parent
+    try:
+        sizes = [path.stat().st_size for path in folder.glob("*.o")] if folder is not None else []
+    except OSError:
+        sizes = []
+    return {
+        "folder": None if folder is None else str(folder),
+        "state": _state(folder),
+        "objects": len(sizes),
+        "bytes": sum(sizes),
+    }
+
+
+def _compiler_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [
+        (say("cli.doctor.compiler"), say(f"plan.reason.{facts['state']}") if facts["llvm"] is None else _target(facts))
+    ]
+    kept = facts["kernels"]
+    size = f"{kept['bytes'] / 1024:.1f}"
+    state = say(f"cli.doctor.state.{kept['state']}")
+    line = say("cli.doctor.kept", folder=kept["folder"], state=state, count=kept["objects"], size=size)
+    lines.append((say("cli.doctor.kernels"), line))
+    return lines
+
+
+def _target(facts: dict[str, Any]) -> str:
+    features = " ".join(facts["features"]) or say("cli.doctor.none")
+    known = {name: facts[name] for name in ("llvm", "target", "vector_bytes", "registers")}
+    return say("cli.doctor.compiles", features=features, **known)
 
 
 def _machine() -> dict[str, float]:

@@ -32,9 +32,9 @@ def plan_markdown(plan: object) -> str:
         "",
         say("plan.choice", choice=f"**{report.choice}**", why=report.why),
     ]
-    columns = ("algorithm", "seconds", "measured", "flops", "bytes", "workspace", "bound")
+    columns = ("algorithm", "seconds", "measured", "flops", "bytes", "workspace", "bound", "schedule")
     names = [say("explain.plan.bytes") if name == "bytes" else say(f"plan.column.{name}") for name in columns]
-    lines += ["", f"| {' | '.join(names)} |", "|---|" + "--:|" * 5 + "---|"]
+    lines += ["", f"| {' | '.join(names)} |", "|---|" + "--:|" * 5 + "---|---|"]
     usable = [row for row in report.rows if row.why_not is None and row.cost is not None]
     lines += [f"| {' | '.join(_cells(row, report.choice))} |" for row in usable]
     left_out = [row for row in report.rows if row.why_not is not None]
@@ -49,7 +49,9 @@ def _cells(row: Row, choice: str) -> list[str]:
     measured = "" if row.measured is None else f"{row.measured:.3g}"
     cost = row.cost
     bound = str(row.bound).replace("|", "\\|").replace("*", "\\*")
-    return [name, f"{cost.seconds:.3g}", measured, f"{cost.flops:.3g}", f"{cost.bytes:.3g}", f"{cost.workspace}", bound]
+    schedule = f"`{row.schedule}`" if row.schedule else ""
+    times = f"{cost.seconds:.3g}", measured
+    return [name, *times, f"{cost.flops:.3g}", f"{cost.bytes:.3g}", f"{cost.workspace}", bound, schedule]
 
 
 def _report(plan: object) -> PlanReport:

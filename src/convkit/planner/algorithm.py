@@ -90,6 +90,9 @@ class ErrorBound:
 class Algorithm(Protocol):
     """One way of doing a convolution: it answers five questions.
 
+    Three more it may answer: ``quick(problem)``, the bare arithmetic of a tiny problem; ``describe(problem)``, the name
+    of the schedule its loops follow; ``kernels(problem)``, the compiled kernels that they are.
+
     Attributes
     ----------
     name : str

@@ -16,7 +16,9 @@ from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
 
-Quick = Callable[[Array, Array], Array | None]
+Quick = Callable[[Array, Array, Array | None], Array | None]
+"""From samples, kernel and, if there is one, the array for the result, to the result."""
+
 MEASURED_CANDIDATES = 4
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096
@@ -130,7 +132,9 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
         if not bound.meets(problem.accuracy):
             why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
         cost = algorithm.cost(problem, model)
-        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name)))
+        describe: Callable[[Problem], str | None] | None = getattr(algorithm, "describe", None)
+        schedule = None if describe is None else describe(problem)
+        rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name), schedule))
     return rows
 
 
@@ -224,14 +228,14 @@ def _measure(problem: Problem, names: list[str]) -> dict[str, float]:
         kernel = np.zeros(problem.kernel_shape, problem.kernel_dtype)
         for _ in range(problem.rank):
             kernel += outer([_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows])
-    out = np.empty(problem.output_shape, problem.compute_dtype)
     plans = {name: Plan(problem, registry.algorithm(name), Reason("asked"), name, {}) for name in names}
     ready = {name: plan.prepare(kernel) for name, plan in plans.items()}
+    outs = {stored: np.empty(problem.output_shape, stored) for stored in {one.plan.stored for one in ready.values()}}
     best = dict.fromkeys(names, float("inf"))
     for _ in range(3):
         for name, plan in plans.items():
             start = time.perf_counter()
-            plan.run(ready[name], x, out)
+            plan.run(ready[name], x, outs[ready[name].plan.stored])
             best[name] = min(best[name], time.perf_counter() - start)
     return best
 

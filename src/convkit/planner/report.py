@@ -23,6 +23,8 @@ class Row:
         Its prediction, where it applies.
     measured : float or None
         Seconds, where ``method="measure"`` timed it.
+    schedule : str or None
+        How its loops are laid out for this problem, where it says so.
     """
 
     algorithm: str
@@ -30,6 +32,7 @@ class Row:
     cost: Cost | None = None
     bound: ErrorBound | None = None
     measured: float | None = None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class PlanReport:
                     "cost": None if row.cost is None else asdict(row.cost),
                     "bound": None if row.bound is None else asdict(row.bound),
                     "measured_seconds": row.measured,
+                    "schedule": row.schedule,
                 }
                 for row in self.rows
             ],
@@ -64,7 +68,9 @@ class PlanReport:
             say("plan.problem", problem=self.problem),
             say("plan.choice", choice=self.choice, why=self.why),
         ]
-        columns = ("algorithm", "seconds", "measured", "flops", "workspace", "bound")
+        columns = ["algorithm", "seconds", "measured", "flops", "workspace", "bound"]
+        if any(row.schedule for row in self.rows):
+            columns.append("schedule")
         table = [[say(f"plan.column.{column}") for column in columns]]
         for row in self.rows:
             if row.cost is None or row.why_not is not None:
@@ -73,7 +79,7 @@ class PlanReport:
             mark = "*" if row.algorithm == self.choice else " "
             table.append(
                 [mark + row.algorithm, _seconds(row.cost.seconds), measured, f"{row.cost.flops:.3g}",
-                 _bytes(row.cost.workspace), str(row.bound)]
+                 _bytes(row.cost.workspace), str(row.bound), row.schedule or ""][: len(columns)]
             )  # fmt: skip
         widths = [max(width(line[i]) for line in table) for i in range(len(columns))]
         for line in table:

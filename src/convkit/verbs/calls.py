@@ -22,6 +22,8 @@ from convkit.verbs.dtypes import ElementTypes, check_fill, element_types, finish
 from convkit.verbs.layout import Layout, layout_of
 
 _KEPT = 4096
+_ONE = (None, None, None)
+"""One sample, one group, one channel: the axes that a lone array lacks."""
 
 
 class ArrayCall:
@@ -37,9 +39,13 @@ class ArrayCall:
         What sums are formed and stored in.
     operator : Bilinear
         The arithmetic, with its adjoints.
+    dtypes : tuple of str
+        Types of input, kernel and result.
+    counts : tuple of int
+        Outputs along the convolved axes.
     """
 
-    __slots__ = ("layout", "operator", "quick", "spec", "types")
+    __slots__ = ("_laid", "counts", "dtypes", "layout", "operator", "quick", "spec", "types")
 
     def __init__(self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str):
         self.spec = spec
@@ -53,20 +59,44 @@ class ArrayCall:
             accuracy=spec.accuracy, overflow=spec.overflow,
         )  # fmt: skip
         self.operator = Bilinear(problem, method)
+        self.dtypes = x_dtype, k_dtype, types.result
+        self.counts = tuple(window.count for window in problem.windows)
+        order = slice(None, None, -1) if spec.flips else slice(None)
+        self._laid = (*_ONE, *[order] * layout.rank)
         self.quick = self._quick()
 
     def _quick(self) -> Quick | None:
-        """For one small array, the arithmetic alone; it gives None for arrays that need more care."""
+        """For one NumPy array, what is left to do once everything else has been worked out.
+
+        It gives None for arrays that need more care.
+        """
         operator = self.operator
-        if self.layout.lead or self.spec.nan != "propagate" or operator.method in FACTORED or operator.worth_a_look:
+        layout = self.layout
+        in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
+        if not in_order or self.spec.nan != "propagate" or "bfloat16" in self.dtypes:
             return None
+        if operator.method in FACTORED or operator.worth_a_look:
+            return self._ready
         plan = operator.plan()
-        if self.types.result != plan.stored:
-            return None
         arithmetic = plan.quick("convolution" if self.spec.flips else "correlation")
-        if arithmetic is not None and self.spec.conjugate and operator.problem.kernel_dtype.startswith("complex"):
-            return lambda x, k: arithmetic(x, k.conj())
+        if arithmetic is None or self.types.result != plan.stored:
+            return self._ready
+        if self.spec.conjugate and operator.problem.kernel_dtype.startswith("complex"):
+            return lambda x, k, out: arithmetic(x, k.conj(), out)
         return arithmetic
+
+    def _ready(self, x: Array, k: Array, out: Array | None) -> Array | None:
+        """The general way for arrays whose axes are all convolved: nothing is looked up by name, no axis moves."""
+        if out is not None:
+            return None
+        if self.spec.conjugate:
+            k = k.conj()
+        laid = k[self._laid]
+        plan = self.operator.plan(laid)
+        prepared = plan.prepare(laid)
+        sums = np.empty(self.counts, prepared.plan.stored)
+        plan.run(prepared, x[_ONE], sums[_ONE])
+        return self._finish(sums)
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""
@@ -76,7 +106,7 @@ class ArrayCall:
     def run(self, xp: Namespace, x: Any, k: Any, out: Any = None) -> Any:
         """The result for two arrays of the shapes and types that the call was made for."""
         if xp is NUMPY:
-            result = self.quick(x, k) if out is None and self.quick is not None else None
+            result = self.quick(x, k, out) if self.quick is not None else None
             if result is not None:
                 return result
             laid = self.canonical_kernel(xp, widened(xp, k))
@@ -119,8 +149,7 @@ class ArrayCall:
 
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the result."""
-        counts = [window.count for window in self.operator.problem.windows]
-        return self.layout_shape(counts)
+        return self.layout_shape(self.counts)
 
     def layout_shape(self, along: list[int] | tuple[int, ...]) -> tuple[int, ...]:
         """A shape with ``along`` on the convolved axes and the broadcast sizes on the others."""

@@ -174,7 +174,7 @@ def _verb(
 ) -> Any:  # fmt: skip
     """Either verb: a short row asked for before goes straight to its arithmetic."""
     key = None
-    if type(x) is np.ndarray and type(k) is np.ndarray and out is None and weights is None and mask is None:
+    if type(x) is np.ndarray and type(k) is np.ndarray and weights is None and mask is None:
         key = (
             operation, x.shape, k.shape, x.dtype, k.dtype, mode, boundary, fill, stride, dilation, axes, anchor, dtype,
             overflow, nan, accuracy, method,
@@ -183,7 +183,7 @@ def _verb(
             quick = _quick.get(key)
         except TypeError:  # an option given as a list
             key = quick = None
-        result = quick(x, k) if quick is not None else None
+        result = quick(x, k, out) if quick is not None and (out is None or type(out) is np.ndarray) else None
         if result is not None:
             return result
     options = {

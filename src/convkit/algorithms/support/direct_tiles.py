@@ -29,8 +29,11 @@ from convkit.codegen.weights import Order, order_for, taps
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-TILE_PRODUCTS = 1 << 23
-"""Products of one tile: a tenth of a millisecond or two, many times what handing it out takes."""
+TILE_PRODUCTS = 1 << 18, 1 << 23
+"""Products of one tile at least and at most: from some microseconds, many times what handing it out takes."""
+
+TILES = 8
+"""Tiles that even small problems are cut into, as far as they make such tiles, so that several threads share them."""
 
 TILE_OUTPUTS = 1 << 12, 1 << 17
 """Outputs of one tile at least and at most: with its input it stays in the second-level cache."""
@@ -155,7 +158,8 @@ def _frame(problem: Problem, last_stride: int | None) -> list[tuple[Box, bool]]:
 def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:
     """Outputs of one tile of ``box`` along each axis."""
     least, most = TILE_OUTPUTS
-    room, widest = min(max(TILE_PRODUCTS // problem.taps, least), most), TILE_COLUMNS
+    shared, large = max(TILE_PRODUCTS[0] // problem.taps, problem.outputs // TILES), TILE_PRODUCTS[1] // problem.taps
+    room, widest = min(max(min(shared, large), least), most), TILE_COLUMNS
     if packed:  # what is laid out is as large as the outputs are many, times the strides
         strides = [touched_stride(window) for window in problem.windows]
         room = max(1, min(room, most // PACKED_SHARE) // math.prod(strides))

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convkit.cli.bench.bound import bound
-from convkit.cli.bench.peers import Contender, Run, contenders, threads
+from convkit.cli.bench.chosen import algorithm_of
+from convkit.cli.bench.peers import Contender, contenders, threads
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.truth import check, expected
+from convkit.cli.bench.ways.way import Run
 from convkit.planner.machine import Machine
 
 SAMPLE = 0.002
@@ -18,6 +20,9 @@ SAMPLE = 0.002
 
 PATIENCE = 20.0
 """How many times slower than the fastest a contender may be and still take part in every round."""
+
+SLOW = 0.2
+"""Seconds of a first run from which a contender that is far behind is not run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,22 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part."""
+    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part.
+
+    ``algorithm`` is the one that convkit chose, by name; empty for layers.
+    """
 
     problem: Problem
     bound: float
     timings: tuple[Timing, ...]
     failures: dict[str, str]
+    algorithm: str = ""
 
     @property
     def ours(self) -> Timing:
-        """The timing of convkit."""
-        return next(timing for timing in self.timings if timing.library == "convkit")
+        """The timing of convkit: of its fastest call, as of the peers."""
+        own = [timing for timing in self.timings if timing.library == "convkit"]
+        return min(own, key=lambda timing: timing.seconds)
 
     @property
     def best_peer(self) -> Timing | None:
@@ -71,6 +81,25 @@ class Outcome:
     def ratio(self) -> float | None:
         """How many times as fast as the best peer this library is."""
         return None if self.best_peer is None else self.best_peer.seconds / self.ours.seconds
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The same for each library's own best."""
+        best: dict[str, float] = {}
+        for timing in self.timings:
+            if timing.library != "convkit":
+                best[timing.library] = min(best.get(timing.library, timing.seconds), timing.seconds)
+        return {library: seconds / self.ours.seconds for library, seconds in best.items()}
+
+    @property
+    def flops(self) -> float:
+        """Operations of the definition per second; more than the machine can do where a faster way was found."""
+        return self.problem.flops / self.ours.seconds
+
+    @property
+    def bytes(self) -> float:
+        """Bytes per second, those counted that must be read and written at least once."""
+        return self.problem.bytes / self.ours.seconds
 
     @property
     def fraction(self) -> float:
@@ -96,44 +125,60 @@ def measure(
     outcomes: list[Outcome] = []
     with threads(count):
         for problem in problems:
-            field, errors, failures = _checked(problem, entrants(problem))
-            timings = _race(field, errors, rounds)
-            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures))
+            checked, failures = _checked(problem, entrants(problem))
+            timings = _race(checked, rounds)
+            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures, algorithm_of(problem)))
             done(outcomes[-1])
     return outcomes
 
 
-def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[Contender], list[float], dict[str, str]]:
-    """Those whose result is right, their errors, and the peers that could not do the problem, with their own words."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A contender whose result is right: its error, and the seconds of this first run."""
+
+    entrant: Contender
+    error: float
+    seconds: float
+
+
+def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked], dict[str, str]]:
+    """Those whose result is right, and the peers that could not do the problem, with their own words."""
     truth = expected(problem)
-    field: list[Contender] = []
-    errors: list[float] = []
+    field: list[_Checked] = []
     failures: dict[str, str] = {}
     for entrant in entrants:
+        start = time.perf_counter()
         try:
-            result = entrant.read(entrant.run())
+            value = entrant.run()
+            seconds = time.perf_counter() - start
+            result = entrant.read(value)
         except Exception as failure:  # a peer may run out of memory, or refuse a size
             if entrant.library == "convkit":
                 raise
             failures[entrant.name] = str(failure).strip().split("\n")[0]
             continue
-        errors.append(check(problem, entrant.name, result, truth))
-        field.append(entrant)
-    return field, errors, failures
+        error = check(problem, entrant.name, result, truth, entrant.allowance)
+        field.append(_Checked(entrant, error, seconds))
+    return field, failures
 
 
-def _race(field: list[Contender], errors: list[float], rounds: int) -> tuple[Timing, ...]:
-    # The run for the check has warmed everything up, so that this one says how often each fits into a sample.
-    first = [_seconds(entrant.run, 1) for entrant in field]
+def _race(field: list[_Checked], rounds: int) -> tuple[Timing, ...]:
+    # The run for the check has warmed everything up, so that this one says how often each fits into a sample. Who was
+    # slow and far behind even so is not run again.
+    least = min(one.seconds for one in field)
+    first = [
+        one.seconds if one.seconds > max(SLOW, PATIENCE * least) else _seconds(one.entrant.run, 1) for one in field
+    ]
+    limit = PATIENCE * min(first)
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
-    racing = [i for i, seconds in enumerate(first) if seconds <= PATIENCE * min(first) or field[i].library == "convkit"]
+    racing = [i for i, one in enumerate(field) if first[i] <= limit or one.entrant.library == "convkit"]
     samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
     for turn in range(rounds):
         # Starting with another one each round, nobody always runs behind the same neighbour.
         start = turn % len(racing)
         for i in racing[start:] + racing[:start]:
-            samples[i].append(_seconds(field[i].run, repeats[i]))
-    return tuple(map(_timing, field, samples, errors))
+            samples[i].append(_seconds(field[i].entrant.run, repeats[i]))
+    return tuple(map(_timing, field, samples))
 
 
 def _seconds(run: Run, repeats: int) -> float:
@@ -143,6 +188,7 @@ def _seconds(run: Run, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _timing(entrant: Contender, samples: list[float], error: float) -> Timing:
+def _timing(checked: _Checked, samples: list[float]) -> Timing:
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
-    return Timing(entrant.library, entrant.name, middle, low, high, len(samples), error)
+    entrant = checked.entrant
+    return Timing(entrant.library, entrant.name, middle, low, high, len(samples), checked.error)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from rich.table import Table
 
 import convkit
 from convkit.catalogue import say
+from convkit.cli.bench.choice import NEAR, Judgement
 from convkit.cli.bench.measurement import Outcome
 from convkit.cli.bench.peers import versions
+from convkit.cli.bench.problems import Problem
 from convkit.planner.machine import Machine, cpu_name
 
-FORMAT = 1
+FORMAT = 2
 """The version of the document's form."""
+
+BEHIND = 0.9
+"""The ratio below which a problem is listed as lost."""
 
 
 def table(outcomes: list[Outcome]) -> Table:
-    """A row for each problem: our time, the best peer's, the ratio, and the part of the bound reached."""
+    """A row for each problem: our time and rates, the best peer's time, the ratio, the part of the bound reached."""
     shown = Table(title=say("bench.title"))
-    for column in ("problem", "ours", "best", "peer", "ratio", "fraction"):
+    for column in ("problem", "ours", "flops", "bytes", "best", "peer", "ratio", "fraction"):
         side = "left" if column in ("problem", "best") else "right"
         shown.add_column(say(f"bench.column.{column}"), justify=side, no_wrap=side == "right")
     suite = ""
@@ -40,11 +45,38 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.problem.name,
         duration(outcome.ours.seconds),
+        f"{outcome.flops / 1e9:.3g}",
+        f"{outcome.bytes / 1e9:.3g}",
         "-" if best is None else best.name,
         "-" if best is None else duration(best.seconds),
         "-" if ratio is None else f"[{colour}]{ratio:.2f}x[/]",
         f"{outcome.fraction:.0%}",
     )
+
+
+def losers(outcomes: list[Outcome]) -> list[str]:
+    """Sentences: the worst ratio, and the problems on which a peer is clearly ahead, worst first, and by what."""
+    known = sorted((outcome for outcome in outcomes if outcome.ratio is not None), key=lambda o: o.ratio or 0.0)
+    if not known:
+        return [say("bench.no-peer")]
+    behind = [outcome for outcome in known if (outcome.ratio or 0.0) < BEHIND]
+    worst = known[0]
+    lines = [
+        say(
+            "bench.worst", ratio=f"{worst.ratio:.2f}", problem=worst.problem.name, algorithm=worst.algorithm or "-",
+            count=len(behind), all=len(known), limit=BEHIND,
+        )
+    ]  # fmt: skip
+    for outcome in behind:
+        assert outcome.best_peer is not None
+        lines.append(
+            say(
+                "bench.loser", ratio=f"{outcome.ratio:.2f}", problem=outcome.problem.name,
+                algorithm=outcome.algorithm or "-", ours=duration(outcome.ours.seconds),
+                peer=outcome.best_peer.name, theirs=duration(outcome.best_peer.seconds),
+            )
+        )  # fmt: skip
+    return lines
 
 
 def duration(seconds: float) -> str:
@@ -61,8 +93,32 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns"
 
 
+def losses(judgements: list[Judgement]) -> Table:
+    """A row for each problem whose choice was not within a tenth of the fastest: predicted, measured, worst first."""
+    shown = Table(title=say("bench.choice.title"))
+    for column in ("problem", "ratio", "chosen", "fastest"):
+        shown.add_column(say(f"bench.choice.{column}"), justify="right" if column == "ratio" else "left")
+    for one in sorted(judgements, key=lambda judgement: -judgement.regret):
+        if one.regret > NEAR:
+            shown.add_row(
+                one.problem.name, f"{one.regret:.2f}x", *(_predicted(one, name) for name in (one.choice, one.best))
+            )
+    return shown
+
+
+def _predicted(judgement: Judgement, name: str) -> str:
+    run = judgement.runs[name]
+    times = duration(run.predicted), duration(run.measured)
+    return say("bench.choice.times", algorithm=name, predicted=times[0], measured=times[1])
+
+
 def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
     """Everything measured, and what it was measured with, ready for JSON."""
+    return {**surroundings(rounds, threads, machine), "results": [_result(outcome) for outcome in outcomes]}
+
+
+def surroundings(rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
+    """What is measured with: versions, the processor, its rates."""
     return {
         "format": FORMAT,
         "convkit": convkit.__version__,
@@ -74,7 +130,6 @@ def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machin
         "rounds": rounds,
         "versions": versions(),
         "machine": asdict(machine),
-        "results": [_result(outcome) for outcome in outcomes],
     }
 
 
@@ -83,11 +138,27 @@ def _result(outcome: Outcome) -> dict[str, Any]:
     return {
         "suite": outcome.problem.suite,
         "name": outcome.problem.name,
-        "problem": asdict(outcome.problem),
+        "problem": _said(outcome.problem),
+        "algorithm": outcome.algorithm,
         "bound_seconds": outcome.bound,
+        "flops": outcome.problem.flops,
+        "bytes": outcome.problem.bytes,
+        "flops_per_second": outcome.flops,
+        "bytes_per_second": outcome.bytes,
+        "ours": outcome.ours.name,
         "best_peer": None if best is None else best.name,
         "ratio": outcome.ratio,
+        "ratios": outcome.ratios,
         "fraction_of_bound": outcome.fraction,
         "could_not": outcome.failures,
         "timings": [asdict(timing) for timing in outcome.timings],
+    }
+
+
+def _said(problem: Problem) -> dict[str, Any]:
+    """The fields of a problem that are not what they are unless somebody says so."""
+    return {
+        field.name: getattr(problem, field.name)
+        for field in fields(problem)
+        if getattr(problem, field.name) != field.default
     }

@@ -1,0 +1,1 @@
+"""What each library brings to a problem: one file a library, each with ``ways(problem)``."""
