@@ -16,7 +16,7 @@ from convkit.algorithms.support.forms import DOTS, FLOATS, Form, form_for
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.algorithms.support.ranges import KernelRange, extent
 from convkit.codegen import pool
-from convkit.codegen.interleave import Fit
+from convkit.codegen.interleave import Fit, Interleave
 from convkit.codegen.library import this_machine
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
@@ -173,7 +173,7 @@ def _new_way(problem: Problem, prepared: IntegerKernel, samples: Range, target: 
     limits = np.iinfo(target)
     fit: Fit = problem.overflow if problem.overflow != "raise" else "check"
     if limits.min <= low and high <= limits.max:
-        fit = "saturate" if form.group == 4 and target.itemsize == 1 else "wrap"  # the quicker one
+        fit = "saturate" if Interleave(form.sums, target.name, form.group, "saturate").packs else "wrap"
     plain = prepared.values[:, 0, 0]
     weights = form.pack(plain, problem.windows[-1].dilation, order_of(problem, form).elements)
     return Way(form, weights, fit, low)

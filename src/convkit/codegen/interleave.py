@@ -47,6 +47,11 @@ class Interleave:
     fit: Fit
 
     @property
+    def packs(self) -> bool:
+        """Whether sums are saturated while they are brought together, at no cost."""
+        return self.fit != "wrap" and (self.phases, Element(self.target).bytes) in ((4, 1), (4, 2), (2, 2))
+
+    @property
     def name(self) -> str:
         """``interleave_<source>_<target>_<phases>_<fit>``."""
         return f"interleave_{self.source}_{self.target}_{self.phases}_{self.fit}"
@@ -63,9 +68,6 @@ class _Nest:
         self.lanes = target.vector_bytes // self.source.bytes
         self.loaded = Vector(self.lanes, self.source.stored)
         self.whole = Vector(self.lanes, "i64" if self.source.bytes == 8 else "i32")
-        # Bytes are saturated while they are brought together, two instructions for four vectors.
-        self.bytes_at_once = kernel.phases == 4 and self.target.bytes == 1 and kernel.fit != "wrap"
-        self.pack = f"llvm.x86.avx{'512' if target.vector_bytes == 64 else '2'}.pack"
 
     def module(self) -> str:
         w = self.w
@@ -145,10 +147,11 @@ class _Nest:
         """Store a turn's outputs, or the first ``rest`` of them."""
         w = self.w
         stored = self.target.stored
-        if self.bytes_at_once:
-            together = Vector(4 * self.lanes, stored)
-            mask = None if rest is None else w.lanes_below(together, rest)
-            w.store(together, self.bytes_together(values), out, mask)
+        if self.k.packs:
+            kind = Vector(self.loaded.bytes // self.target.bytes, stored)
+            for n, value in enumerate(self.packed(values)):
+                mask = None if rest is None else w.lanes_below(kind, w.subtract(rest, n * kind.lanes) if n else rest)
+                w.store(kind, value, w.element(out, n * kind.lanes, stored), mask)
             return
         want = Vector(self.lanes, stored)
         for n, value in enumerate(self.together(values)):
@@ -168,22 +171,28 @@ class _Nest:
         halves = [[n // 2 + lanes * (n % 2) for n in range(at, at + lanes)] for at in (0, lanes)]
         return [w.shuffle(self.whole, a, b, half) for a, b in zip(even, odd, strict=True) for half in halves]
 
-    def bytes_together(self, values: list[str]) -> str:
-        """Four vectors of 32-bit numbers as one of bytes, saturated."""
+    def packed(self, values: list[str]) -> list[str]:
+        """Vectors of 32-bit numbers as vectors of neighbouring words or bytes, saturated: full ones."""
         w, lanes = self.w, self.lanes
-        words, kind = Vector(2 * lanes, "i16"), Vector(4 * lanes, "i8")
-        pairs = [
-            w.call(str(words), f"{self.pack}ssdw{self.size}", (str(self.whole), a), (str(self.whole), b))
-            for a, b in (values[:2], values[2:])
-        ]
-        sign = "s" if self.target.signed else "u"
-        packed = w.call(str(kind), f"{self.pack}{sign}swb{self.size}", *((str(words), pair) for pair in pairs))
-        # Each 16 bytes hold four numbers of each phase.
-        return w.shuffle(kind, packed, packed, [n // 16 * 16 + n % 4 * 4 + n % 16 // 4 for n in range(4 * lanes)])
+        words = Vector(2 * lanes, "i16")
+        # Each 16 bytes of a pair hold four numbers of one phase and four of the next.
+        narrow = "u" if self.k.target == "uint16" else "s"
+        pairs = [self.pack(f"{narrow}sdw", self.whole, words, *values[n : n + 2]) for n in range(0, len(values), 2)]
+        if self.target.bytes == 1:
+            kind = Vector(4 * lanes, "i8")
+            whole = self.pack("sswb" if self.target.signed else "uswb", words, kind, *pairs)
+            return [w.shuffle(kind, whole, whole, [n // 16 * 16 + n % 4 * 4 + n % 16 // 4 for n in range(4 * lanes)])]
+        if len(pairs) == 1:
+            return [
+                w.shuffle(words, pairs[0], pairs[0], [n // 8 * 8 + n % 2 * 4 + n % 8 // 2 for n in range(2 * lanes)])
+            ]
+        every = [n // 16 * 8 + n % 2 * 4 + n % 4 // 2 * 2 * lanes + n % 16 // 4 for n in range(4 * lanes)]
+        return [w.shuffle(words, *pairs, every[at : at + 2 * lanes]) for at in (0, 2 * lanes)]
 
-    @property
-    def size(self) -> str:
-        return ".512" if self.pack.endswith("512.pack") else ""
+    def pack(self, how: str, have: Vector, want: Vector, a: str, b: str) -> str:
+        """Two vectors as one of numbers half as wide, 16 bytes by 16 bytes."""
+        name = f"llvm.x86.avx512.pack{how}.512" if have.bytes == 64 else f"llvm.x86.avx2.pack{how}"
+        return self.w.call(str(want), name, (str(have), a), (str(have), b))
 
 
 def _clamp(w: Writer, value: str, kind: Vector, target: Element) -> str:
