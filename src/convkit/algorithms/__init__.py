@@ -3,6 +3,7 @@
 from convkit.algorithms import (
     box,
     compiled,
+    compiled_integer,
     direct,
     dot,
     exact_integer,
@@ -19,6 +20,7 @@ from convkit.algorithms import (
 __all__ = [
     "box",
     "compiled",
+    "compiled_integer",
     "direct",
     "dot",
     "exact_integer",

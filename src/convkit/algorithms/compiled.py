@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
+from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
@@ -152,9 +151,9 @@ class Compiled:
         if x.dtype != problem.input_dtype:  # kernels read memory as they are told
             raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
         pixel = 1
-        if _interleaved(problem, x, out):
+        if problem.compute_dtype in ("float32", "float64") and interleaved(problem, x, out):
             # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
-            pixel, problem = problem.batch, _folded(problem)
+            pixel, problem = problem.batch, folded(problem)
         x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
         samples, seconds = samples_at_once(problem), _one_thread(problem)
         line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
@@ -171,29 +170,6 @@ class Compiled:
 def _takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether a result can be written to ``out`` in memory order."""
     return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
-
-
-def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
-    """Whether the samples of the batch are the channels of an image, side by side in every pixel."""
-    channels = problem.batch
-    return (
-        channels > 1
-        and problem.groups == problem.windows[-1].stride == 1
-        and problem.compute_dtype in ("float32", "float64")
-        and all((a.strides[0], a.strides[-1]) == (a.itemsize, channels * a.itemsize) for a in (x, out))
-    )
-
-
-@lru_cache(maxsize=256)
-def _folded(problem: Problem) -> Problem:
-    """The batch as part of the last axis."""
-    *windows, last = problem.windows
-    channels = problem.batch
-    wide = replace(
-        last, size=last.size * channels, count=last.count * channels, start=last.start * channels,
-        dilation=last.dilation * channels,
-    )  # fmt: skip
-    return problem.derive(batch=1, windows=(*windows, wide))
 
 
 def _one_thread(problem: Problem) -> float:
