@@ -1,6 +1,7 @@
 """WAYS: one file for each algorithm; importing this room registers them with the planner, in the order of reports."""
 
 from convkit.algorithms import (
+    box,
     compiled,
     direct,
     dot,
@@ -10,11 +11,13 @@ from convkit.algorithms import (
     overlap_save,
     partitioned,
     polyphase,
+    rows,
     separable,
     swapped,
 )
 
 __all__ = [
+    "box",
     "compiled",
     "direct",
     "dot",
@@ -24,6 +27,7 @@ __all__ = [
     "overlap_save",
     "partitioned",
     "polyphase",
+    "rows",
     "separable",
     "swapped",
 ]

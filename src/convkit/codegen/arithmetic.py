@@ -1,10 +1,11 @@
-"""What a multiply-add is: of floating-point numbers one by one."""
+"""What a multiply-add is: of floating-point numbers one by one, also of samples that are converted as they are read."""
 
 from __future__ import annotations
 
 from typing import Literal, Protocol
 
 from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.numbers import Element, widen
 
 ElementType = Literal["float32", "float64"]
 
@@ -38,5 +39,24 @@ class Floating:
         return w.fma(Vector(lanes, self.sum), samples, weights, sums)
 
 
-ARITHMETIC: dict[str, Arithmetic] = {"float32": Floating("float"), "float64": Floating("double")}
+class Converted:
+    """Integers of few bits as samples, exactly converted to the floating-point type of weights and sums."""
+
+    def __init__(self, source: str, sums: str) -> None:
+        self.source, self.floats = Element(source), Element(sums)
+        self.sample, self.weight, self.sum = self.source.stored, self.floats.stored, self.floats.stored
+
+    def multiply_add(self, w: Writer, lanes: int, samples: str, weights: str, sums: str) -> str:
+        """``sums + samples * weights``, rounded once."""
+        return w.fma(Vector(lanes, self.sum), widen(w, samples, lanes, self.source, self.floats), weights, sums)
+
+
+CONVERTED = ("uint8", "int8", "uint16", "int16")
+"""Samples that are converted as they are read."""
+
+ARITHMETIC: dict[str, Arithmetic] = {
+    "float32": Floating("float"),
+    "float64": Floating("double"),
+    **{f"{source}_{sums}": Converted(source, sums) for source in CONVERTED for sums in ("float32", "float64")},
+}
 """By the name that schedules give."""
