@@ -260,3 +260,12 @@ def test_many_small_images(monkeypatch: pytest.MonkeyPatch) -> None:
     pass_programs._samples_at_once.cache_clear()
     assert parts.tobytes() == whole.tobytes()
     assert parts[7].tobytes() == ck.convolve(images[7], k, method="separable").tobytes()
+
+
+def test_what_is_known_of_a_kernel_is_not_believed_of_the_signal() -> None:
+    """Where a long kernel and a short signal change places, it is the signal that varies."""
+    x, k = random_array((60,), "float32", 1), np.full(5000, 0.5, np.float32)
+    assert np.allclose(ck.convolve(x, k), np.convolve(x.astype(float), k), atol=1e-3)
+    rows_of = random_array((2, 60), "float32", 2)
+    both = ck.convolve(rows_of, k, axes=(1,))
+    assert all(both[i].tobytes() == ck.convolve(rows_of[i], k).tobytes() for i in range(2))
