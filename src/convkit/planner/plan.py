@@ -112,8 +112,9 @@ class Plan:
             return
         # Infinite and overflowing sums are results like others; nothing is warned of that the result does not show.
         with np.errstate(over="ignore", invalid="ignore"):
-            plan.algorithm.run(plan.problem, prepared.inner, x, out)
-            if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
+            seen = plan.algorithm.run(plan.problem, prepared.inner, x, out)
+            spread = plan.algorithm.name in nonfinite.SPREADING and seen != "finite"
+            if spread and not nonfinite.all_finite(out):
                 nonfinite.repair(plan.problem, prepared.kernel, x, out, plan_for)
 
     def __repr__(self) -> str:
