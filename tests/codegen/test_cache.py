@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from convkit.codegen import Direct, cache, library
+from convkit.codegen import cache, library
+from convkit.codegen.direct import schedule_for
+from convkit.codegen.target import host
 from tests.boundaries.project import ROOT
+from tests.codegen.kernel_calls import address, convolve
 
 PROGRAM = """
 import numpy as np
@@ -39,15 +44,19 @@ def run(program: str = PROGRAM, **environment: str) -> list[str]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder, and no kernel remembered from before."""
     monkeypatch.setenv("CONVKIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(library, "_functions", {})
+    monkeypatch.setattr(library, "_addresses", {})
     return tmp_path / "cache" / "kernels"
 
 
 def compute() -> None:
     """Make a kernel and see that it is right."""
-    library._functions.clear()
-    out = np.empty((1, 1, 4, 20))
-    Direct.prepare(np.full((1, 3, 2), 2.0), "float64").run(np.ones((1, 1, 6, 21)), out, (1, 1))
+    library._addresses.clear()
+    address.cache_clear()
+    machine = host()
+    assert machine is not None
+    library.address_of(schedule_for(machine, "float64", 3))
+    out = np.empty((4, 20))
+    convolve(np.ones((6, 21)), np.full((3, 2), 2.0), out, machine)
     assert (out == 12).all()
 
 
@@ -115,11 +124,21 @@ def test_a_folder_that_cannot_be_written_does_no_harm(folder: Path) -> None:
     assert folder.read_text() == "in the way"
 
 
-def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("module", "function", "error"),
+    [
+        (os, "replace", OSError(28, "No space left on device")),
+        (os, "fdopen", OSError(28, "No space left on device")),
+        (tempfile, "mkstemp", PermissionError(13, "Permission denied")),
+    ],
+)
+def test_a_full_or_read_only_folder_is_left_as_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, function: str, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(module, function, fail)
     compute()
     assert list(folder.iterdir()) == []
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import compiled, compiled_integer
+from convkit.algorithms import box, compiled, compiled_integer, rows
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -21,9 +21,10 @@ from tests.oracle.strategies import DTYPES, Case, array_cases, lattice, network_
 assert ck.convolve  # the algorithms register themselves when the verbs are loaded
 NAMES = [algorithm.name for algorithm in registry.algorithms()]
 FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and pair[0] != "float16")
+REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
+TYPES = {"exact-integer": DTYPES, "compiled-exact": DTYPES, "rows": REAL, "box": REAL}
 NETWORK_ONLY = {"polyphase"}
-INTEGER = {"exact-integer", "compiled-exact"}
-FACTORED = {"separable": 1, "low-rank": 2}
+FACTORED = {"separable": 1, "low-rank": 2, "box": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +32,13 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems, which are not worth compiling for, are the ones that an oracle can check."""
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(box, "LEAST", 2)
 
 
 def test_the_algorithms_are_all_here() -> None:
     expected = {"compiled", "direct", "separable", "low-rank", "gemm", "fft", "overlap-save", "exact-integer"}
+    expected |= {"rows", "box"}
     assert expected <= set(NAMES)
 
 
@@ -90,7 +94,7 @@ def test_forced_within_its_bound(name: str) -> None:
     done = 0
 
     @lattice(100)
-    @given(array_cases(dtypes=DTYPES if name in INTEGER else FLOATS), st.integers(0, 99))
+    @given(array_cases(dtypes=TYPES.get(name, FLOATS)), st.integers(0, 99))
     def check(case: Case, seed: int) -> None:
         nonlocal done
         if name in FACTORED:
@@ -98,6 +102,9 @@ def test_forced_within_its_bound(name: str) -> None:
             assume(case.k.ndim == case.x.ndim == 2 and "axes" not in case.options)
             case.k = _factored(tuple(n + 4 for n in case.k.shape), case.k.dtype.name, FACTORED[name], seed)
             case.x = random_array(tuple(n + 12 for n in case.x.shape), case.x.dtype.name, seed)
+            if name == "box":  # constant along the rows, the columns, or both
+                axis = seed % 3
+                case.k[...] = case.k.take([0], axis) if axis < 2 else case.k[0, 0]
         if name == "dot":
             case.options = {name: value for name, value in case.options.items() if name == "axes"}
         if name == "swapped":
@@ -191,7 +198,8 @@ def test_networks_forced(name: str) -> None:
         assert_agrees(ours, truth_of(case.x, case.k, **case.options), scale, case.k.size)
 
     check()
-    assert done >= (1 if name in ("compiled", "dot", "swapped") else 10), f"{name} applied to {done} of the draws only"
+    few = ("compiled", "dot", "rows", "swapped")
+    assert done >= (1 if name in few else 10), f"{name} applied to {done} of the draws only"
 
 
 @pytest.mark.parametrize("peak", [2**7, 2**20, 2**31, 2**45, 2**62])

@@ -1,6 +1,7 @@
 """WAYS: one file for each algorithm; importing this room registers them with the planner, in the order of reports."""
 
 from convkit.algorithms import (
+    box,
     compiled,
     compiled_integer,
     direct,
@@ -11,11 +12,13 @@ from convkit.algorithms import (
     overlap_save,
     partitioned,
     polyphase,
+    rows,
     separable,
     swapped,
 )
 
 __all__ = [
+    "box",
     "compiled",
     "compiled_integer",
     "direct",
@@ -26,6 +29,7 @@ __all__ = [
     "overlap_save",
     "partitioned",
     "polyphase",
+    "rows",
     "separable",
     "swapped",
 ]

@@ -91,8 +91,6 @@ class Compiled:
         result = problem.result_dtype
         if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
-        if (problem.compute_dtype, result) == ("float64", "float16"):
-            return problem.compute_dtype  # processors round it by way of float32, which rounds twice
         whole = np.dtype(result).kind in "iu"
         return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
 
@@ -150,6 +148,8 @@ class Compiled:
         return call
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        if x.dtype != problem.input_dtype:  # kernels read memory as they are told
+            raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
         pixel = 1
         if problem.compute_dtype in ("float32", "float64") and interleaved(problem, x, out):
             # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.

@@ -156,7 +156,7 @@ def _absolute_sum(values: Array) -> int:
 
 
 def _float_problem(problem: Problem) -> Problem:
-    return problem.derive(compute_dtype="float64", accuracy="elementwise", structure="dense", rank=0)
+    return problem.derive(compute_dtype="float64", accuracy="elementwise", structure="dense", rank=0, uniform=())
 
 
 def _products(problem: Problem) -> Plan:

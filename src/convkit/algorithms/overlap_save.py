@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from functools import lru_cache, partial
 from itertools import product
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import spectra
+from convkit.algorithms.support import fourier_blocks, fourier_program, spectra
+from convkit.codegen.fourier_lanes import Lanes
+from convkit.codegen.fourier_passes import Pass
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
@@ -48,13 +52,17 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
 
 
 class OverlapSave:
-    """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped."""
+    """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped.
+
+    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); where there is none
+    for a problem, or only a block larger than a few megabytes would do, by ducc0.
+    """
 
     name = "overlap-save"
 
     def applies(self, problem: Problem) -> Reason | None:
         reason = spectra.why_not(problem)
-        if reason is not None:
+        if reason is not None or fourier_blocks.blocks_of(problem) is not None:
             return reason
         _, counts = block_of(problem)
         if all(count >= window.count for count, window in zip(counts, problem.windows, strict=True)):
@@ -62,6 +70,9 @@ class OverlapSave:
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_blocks.cost_of(problem, compiled, machine)
         transform, counts = block_of(problem)
         blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
         one = transform.bytes(problem.compute_dtype)
@@ -72,15 +83,43 @@ class OverlapSave:
         return Cost(cost.flops, cost.bytes, cost.seconds / (1.5 if blocks > 1 else 1.0), workspace)
 
     def bound(self, problem: Problem) -> ErrorBound:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_blocks.bound_of(problem, compiled)
         return spectra.transform_bound(problem, block_of(problem)[0])
 
+    def describe(self, problem: Problem) -> str | None:
+        """The innermost kernel, and the length of a block; None where nothing is compiled."""
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is None:
+            return None
+        return f"{self.kernels(problem)[0].name} {'x'.join(map(str, compiled.lengths))}"
+
+    def kernels(self, problem: Problem) -> tuple[Pass | Lanes, ...]:
+        """The compiled kernels that convolve a block, the innermost first."""
+        compiled = fourier_blocks.blocks_of(problem)
+        return () if compiled is None else fourier_blocks.fourier_of(problem, compiled).kernels()
+
+    def stores(self, problem: Problem) -> str:
+        """The result's type where kernels can store it: integers, if no sample can make a sum that is none."""
+        result = problem.result_dtype
+        whole = result in fourier_blocks.WHOLE and np.dtype(problem.input_dtype).kind in "iub"
+        return result if whole and fourier_blocks.blocks_of(problem) is not None else problem.compute_dtype
+
     def prepare(self, problem: Problem, kernel: Array) -> Array:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_program.kernel_spectra(problem, compiled, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
 
-    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
+    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> Literal["finite"] | None:
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is not None:
+            return fourier_program.run(problem, compiled, prepared, x, out)
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
         threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
+        return None
 
 
 def grid(problem: Problem, counts: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:

@@ -7,8 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from convkit import threads
+from convkit import codegen, threads
 from convkit.algorithms.support.blocks import Range, block_size, extended, needed, tap_slices, tile_lengths, tiles
+from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
@@ -45,6 +47,12 @@ class Separable:
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
+        if _native(problem):
+            passes = self._passes(problem)
+            work, seconds = seconds_of(problem, passes, machine)
+            moved = np.dtype(problem.input_dtype).itemsize * math.prod(problem.input_shape)
+            moved += np.dtype(problem.compute_dtype).itemsize * math.prod(problem.output_shape)
+            return Cost(work, moved, seconds, scratch(problem, passes) * threads.num_threads())
         size = np.dtype(problem.compute_dtype).itemsize
         passes = 0.0
         for axis, window in enumerate(problem.windows):
@@ -69,21 +77,38 @@ class Separable:
         u = unit_roundoff(problem.compute_dtype)
         return ErrorBound("norm", one.factor * max(1, problem.rank) ** 0.5 + 8 * math.sqrt(problem.taps) * u)
 
-    def prepare(self, problem: Problem, kernel: Array) -> Factors:
+    def stores(self, problem: Problem) -> str:
+        """What `run` writes."""
+        return stored_type(problem) if _native(problem) else problem.compute_dtype
+
+    def _passes(self, problem: Problem) -> Passes:
+        return Passes.along(problem, max(1, problem.rank))
+
+    def prepare(self, problem: Problem, kernel: Array) -> Factors | Array:
         plain = kernel[0, 0, 0]
         found = cross_factors(plain) if self.name == "separable" else svd_factors(plain)
         dtype = problem.compute_dtype
         if found is None:
             raise AccuracyError("not-separable", kernel=by(plain.shape))
+        if _native(problem):
+            return self._passes(problem).weights(problem, found)
         return [[vector.astype(dtype) for vector in term] for term in found]
 
-    def run(self, problem: Problem, prepared: Factors, x: Array, out: Array) -> None:
+    def run(self, problem: Problem, prepared: Factors | Array, x: Array, out: Array) -> None:
+        if isinstance(prepared, np.ndarray):
+            run_passes(problem, self._passes(problem), prepared, x, out)
+            return
         per_tile = _per_tile(problem, out.itemsize)
         boxes = tiles(problem.windows, per_tile)
         products = problem.batch * problem.outputs * problem.rank * sum(window.kernel for window in problem.windows)
         threads.run_all(
             [partial(_tile, problem, prepared, x, out, box) for box in boxes], products / DEFAULT.elementwise
         )
+
+
+def _native(problem: Problem) -> bool:
+    """Whether the passes are compiled; otherwise they are NumPy's."""
+    return can_be_compiled(problem) and codegen.why_not() is None
 
 
 def _per_tile(problem: Problem, size: int) -> int:

@@ -1,10 +1,13 @@
-"""What a multiply-add is: of floating-point numbers one by one, or of bytes and words in groups."""
+"""What a multiply-add is: of floating-point numbers, of samples converted as they are read, of bytes in groups."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.numbers import Element, widen
+
+ElementType = Literal["float32", "float64"]
 
 
 class Arithmetic(Protocol):
@@ -49,6 +52,18 @@ class Floating:
         return w.fma(Vector(lanes, self.sum), samples, weights, sums)
 
 
+class Converted(Floating):
+    """Integers of few bits as samples, exactly converted to the floating-point type of weights and sums."""
+
+    def __init__(self, source: str, sums: str) -> None:
+        self.source, self.floats = Element(source), Element(sums)
+        self.sample, self.weight, self.sum = self.source.stored, self.floats.stored, self.floats.stored
+
+    def multiply_add(self, w: Writer, lanes: int, samples: str, weights: str, sums: str) -> str:
+        """``sums + samples * weights``, rounded once."""
+        return w.fma(Vector(lanes, self.sum), widen(w, samples, lanes, self.source, self.floats), weights, sums)
+
+
 class Dots:
     """Dot products of groups of small integers, added to 32 bits, which wrap around: exact if the last sum fits them.
 
@@ -86,15 +101,18 @@ class Dots:
         return w.call(str(kind), name, (str(kind), sums), (str(kind), first), (str(kind), second))
 
 
+CONVERTED = ("uint8", "int8", "uint16", "int16")
+"""Samples that are converted as they are read."""
+
+DOTS = (
+    ("uint8", "int8"), ("int8", "int8"), ("int8", "uint8"), ("uint8", "uint8"), ("int16", "int16"), ("uint16", "int16"),
+)  # fmt: skip
+"""Samples and weights of which there are dot products."""
+
 ARITHMETIC: dict[str, Arithmetic] = {
     "float32": Floating("float"),
     "float64": Floating("double"),
-    **{
-        f"{samples}_{weights}": Dots(samples, weights)
-        for samples, weights in (
-            ("uint8", "int8"), ("int8", "int8"), ("int8", "uint8"), ("uint8", "uint8"),
-            ("int16", "int16"), ("uint16", "int16"),
-        )
-    },
-}  # fmt: skip
+    **{f"{source}_{sums}": Converted(source, sums) for source in CONVERTED for sums in ("float32", "float64")},
+    **{f"{samples}_{weights}": Dots(samples, weights) for samples, weights in DOTS},
+}
 """By the name that schedules give."""

@@ -181,7 +181,7 @@ class _Nest:
                 return
             along = w.loop("column", a["columns"], step=vectors * s.lanes)
             column = self.moved_back(along.index, a["columns"], vectors * s.lanes)
-            self.tile(w.element(out, column, self.stored.scalar), self.at(x, column), planes["w"], rows, vectors, None)
+            self.tile(self.at(out, column), self.sample_at(x, column), planes["w"], rows, vectors, None)
             along.close()
 
         w.choose(
@@ -195,20 +195,24 @@ class _Nest:
         w, s, a = self.w, self.s, self.a
         width = s.vectors * s.lanes
         before = w.loop("before", a["lead"], step=s.lanes)
-        self.tile(self.at(out, before.index), self.at(x, before.index), weights, s.rows, 1, None)
+        self.tile(self.at(out, before.index), self.sample_at(x, before.index), weights, s.rows, 1, None)
         before.close()
         whole = w.loop("line", w.subtract(a["columns"], w.add(a["lead"], width - 1)), step=width)
         column = w.add(whole.index, a["lead"])
-        self.tile(self.at(out, column), self.at(x, column), weights, s.rows, s.vectors, None, "streamed")
+        self.tile(self.at(out, column), self.sample_at(x, column), weights, s.rows, s.vectors, None, "streamed")
         whole.close()
         rest = w.loop("rest", w.subtract(a["columns"], w.add(whole.index, a["lead"])), step=s.lanes)
         column = self.moved_back(w.add(w.add(whole.index, a["lead"]), rest.index), a["columns"], s.lanes)
-        self.tile(self.at(out, column), self.at(x, column), weights, s.rows, 1, None)
+        self.tile(self.at(out, column), self.sample_at(x, column), weights, s.rows, 1, None)
         rest.close()
 
     def at(self, pointer: str, column: str) -> str:
-        """Where a column lies; samples and sums are equally wide."""
-        return self.w.element(pointer, column, self.sums.scalar)
+        """Where a column of the result lies."""
+        return self.w.element(pointer, column, self.stored.scalar)
+
+    def sample_at(self, pointer: str, column: str) -> str:
+        """Where a column of the samples lies, which may be narrower."""
+        return self.w.element(pointer, column, self.samples.scalar)
 
     def tile(
         self, out: str, x: str, weights: str, rows: int, vectors: int, mask: str | None, results: str = "cached"

@@ -28,17 +28,11 @@ class Kernel(Protocol):
 
 
 _addresses: dict[Kernel, int] = {}
-_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
+_lock = threading.RLock()
 
 if hasattr(os, "register_at_fork"):
-    # Another thread may hold the lock while the process forks; its copy in the child would never be released.
-    os.register_at_fork(after_in_child=_renew_lock)
+    # A fork waits until no thread is compiling: the child has no such thread, and LLVM's locks would stay as they are.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def why_not() -> str | None:
@@ -53,7 +47,8 @@ def _fails() -> str | None:
         if host is None:
             return "no-vectors"
         answer = ctypes.c_int64()
-        (at,) = load(build(_PROOF, host), ("proof",), host)
+        with _lock:
+            (at,) = load(build(_PROOF, host), ("proof",), host)
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(at)(ctypes.addressof(answer))
     except (ImportError, OSError, RuntimeError):  # a broken library, or no executable memory
         return "jit-fails"
@@ -95,10 +90,10 @@ def address_of(kernel: Kernel) -> int:
 
 def functions(ir: str, names: tuple[str, ...], host: target.Target) -> tuple[int, ...]:
     """Where the functions of a module stand, from the disk cache or compiled now."""
-    key = cache.key_of(ir, host)
-    kept = cache.fetch(key)
-    if kept is not None:
-        return load(kept, names, host)
-    machine_code = build(ir, host)
-    cache.keep(key, machine_code)
-    return load(machine_code, names, host)
+    with _lock:
+        key = cache.key_of(ir, host)
+        machine_code = cache.fetch(key)
+        if machine_code is None:
+            machine_code = build(ir, host)
+            cache.keep(key, machine_code)
+        return load(machine_code, names, host)

@@ -18,7 +18,7 @@ _LABEL = re.compile(r"^([.\w$]+):")
 _JUMP = re.compile(r"^\s*(?:j\w+|b|b\.\w+|br|cbn?z|tbn?z|ret\w*)\b")
 _NOTE = re.compile(r"\s*(?:#|//|;).*$")
 _VECTOR = {
-    "x86": (re.compile(r"%[xyz]mm(\d+)"), re.compile(r"\(%r[sb]p"), re.compile(r"\(")),
+    "x86": (re.compile(r"%[xyz]mm(\d+)"), re.compile(r"\(%rsp"), re.compile(r"\(")),
     "aarch64": (re.compile(r"\b[vqd](\d+)\b"), re.compile(r"\[sp"), re.compile(r"\[(?:x\d+|sp)")),
 }
 

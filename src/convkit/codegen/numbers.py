@@ -45,7 +45,15 @@ class Element:
 
 
 def widen(w: Writer, value: str, lanes: int, source: Element, target: Element) -> str:
-    """``value``, numbers as they lie in memory, as numbers that sums are formed of; exact wherever it can be."""
+    """``value``, numbers as they lie in memory, as numbers that sums are formed of; exact wherever it can be.
+
+    Raises
+    ------
+    ValueError
+        If numbers with fractions were to become integers.
+    """
+    if target.whole and not source.whole:
+        raise ValueError(f"{source.name} does not become {target.name}")
     have, want = Vector(lanes, source.stored), Vector(lanes, target.stored)
     if source.name == "bfloat16":
         whole = Vector(lanes, "i32")
@@ -71,38 +79,51 @@ def narrow(w: Writer, value: str, lanes: int, source: Element, target: Element) 
     """``value``, sums, as they are stored: rounded once, half to even; what does not fit an integer is saturated.
 
     The sums are not NaN where integers are stored.
+
+    Raises
+    ------
+    ValueError
+        If sums of this type would be rounded twice: bfloat16 is made of float32 alone.
     """
     have, want = Vector(lanes, source.stored), Vector(lanes, target.stored)
     if source.name == target.name:
         return value
     if target.name == "bfloat16":
+        if source.name != "float32":
+            raise ValueError(f"bfloat16 is made of float32, not of {source.name}")
         return _bfloat(w, value, lanes)
+    if source.whole:
+        return _whole(w, value, lanes, source, target)
     if not target.whole:
-        if source.whole:
-            return w.value(f"sitofp {have} {value} to {want}")
+        if (source.name, target.name) == ("float64", "float16"):
+            value, have = _odd(w, value, lanes), Vector(lanes, "float")
         return w.value(f"{'fpext' if have.bytes < want.bytes else 'fptrunc'} {have} {value} to {want}")
-    low, high = limits(target)
-    if not source.whole:
-        held = Vector(lanes, "i32" if target.bytes < 4 else "i64")
-        if target.bytes < 4:  # wider limits are not numbers that the type of the sums holds
-            value = _clamp(w, value, have, f"{low:.1f}", f"{high:.1f}", "minnum", "maxnum", "nnan ")
-        value = w.call(str(have), f"llvm.rint.{have.suffix}", (str(have), value))
-        if target.bytes >= 4:
-            return w.call(
-                str(want),
-                f"llvm.fpto{'s' if target.signed else 'u'}i.sat.{want.suffix}.{have.suffix}",
-                (str(have), value),
-            )
-        value, have = w.value(f"fptosi {have} {value} to {held}"), held
-        return w.value(f"trunc {have} {value} to {want}")
-    if ITEM_BYTES[have.scalar] < ITEM_BYTES[want.scalar] and source.signed >= target.signed:
-        if not target.signed:
-            value = _clamp(w, value, have, "0", str(limits(source)[1]), "smin", "smax")
-        return w.value(f"{'sext' if source.signed else 'zext'} {have} {value} to {want}")
-    if have.scalar == want.scalar:
+    if target.bytes < 4:  # wider limits are not numbers that the type of the sums holds
+        low, high = limits(target)
+        value = _bounded(w, value, have, "maxnum", f"{low:.1f}", "nnan ")
+        value = _bounded(w, value, have, "minnum", f"{high:.1f}", "nnan ")
+    value = w.call(str(have), f"llvm.rint.{have.suffix}", (str(have), value))
+    if target.bytes >= 4:
+        name = f"llvm.fpto{'s' if target.signed else 'u'}i.sat.{want.suffix}.{have.suffix}"
+        return w.call(str(want), name, (str(have), value))
+    held = Vector(lanes, "i32")
+    return w.value(f"trunc {held} {w.value(f'fptosi {have} {value} to {held}')} to {want}")
+
+
+def _whole(w: Writer, value: str, lanes: int, source: Element, target: Element) -> str:
+    """Sums that are integers."""
+    have, want = Vector(lanes, source.stored), Vector(lanes, target.stored)
+    if not target.whole:
+        return w.value(f"{'sitofp' if source.signed else 'uitofp'} {have} {value} to {want}")
+    (low, high), (lowest, highest) = limits(target), limits(source)
+    if low > lowest:
+        value = _bounded(w, value, have, "smax", str(low))
+    if high < highest:
+        value = _bounded(w, value, have, "smin" if source.signed else "umin", str(high))
+    if source.bytes == target.bytes:
         return value
-    value = _clamp(w, value, have, str(low), str(high), "smin", "smax")
-    return w.value(f"trunc {have} {value} to {want}")
+    longer = "sext" if source.signed else "zext"
+    return w.value(f"{'trunc' if source.bytes > target.bytes else longer} {have} {value} to {want}")
 
 
 def limits(element: Element) -> tuple[int, int]:
@@ -111,13 +132,11 @@ def limits(element: Element) -> tuple[int, int]:
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if element.signed else (0, (1 << bits) - 1)
 
 
-def _clamp(w: Writer, value: str, kind: Vector, low: str, high: str, least: str, largest: str, flags: str = "") -> str:
-    for name, limit in ((largest, low), (least, high)):
-        bound = w.fill(kind, limit)
-        whole = f"llvm.{name}.{kind.suffix}"
-        w.declared[whole] = f"declare {kind} @{whole}({kind}, {kind})"
-        value = w.value(f"call {flags}{kind} @{whole}({kind} {value}, {kind} {bound})")
-    return value
+def _bounded(w: Writer, value: str, kind: Vector, name: str, limit: str, flags: str = "") -> str:
+    """The smaller or the larger of each number and a limit."""
+    bound, whole = w.fill(kind, limit), f"llvm.{name}.{kind.suffix}"
+    w.declared[whole] = f"declare {kind} @{whole}({kind}, {kind})"
+    return w.value(f"call {flags}{kind} @{whole}({kind} {value}, {kind} {bound})")
 
 
 def _bfloat(w: Writer, value: str, lanes: int) -> str:
@@ -130,10 +149,25 @@ def _bfloat(w: Writer, value: str, lanes: int) -> str:
     shifted = w.value(f"lshr {whole} {rounded}, {w.fill(whole, '16')}")
     quiet = w.value(f"or {whole} {upper}, {w.fill(whole, '64')}")
     is_nan = w.value(f"fcmp uno {kind} {value}, {value}")
-    chosen = w.value(f"select {kind_mask(lanes)} {is_nan}, {whole} {quiet}, {whole} {shifted}")
+    chosen = w.value(f"select {kind.mask} {is_nan}, {whole} {quiet}, {whole} {shifted}")
     return w.value(f"trunc {whole} {chosen} to {half}")
 
 
-def kind_mask(lanes: int) -> str:
-    """The type of one bit a lane."""
-    return f"<{lanes} x i1>"
+def _odd(w: Writer, value: str, lanes: int) -> str:
+    """float64 as float32, of whose two neighbours the odd one stands for what lies between.
+
+    Rounded further, that gives what rounding at once would; not all processors go from float64 to float16 in one step.
+    """
+    double, single, whole = (Vector(lanes, scalar) for scalar in ("double", "float", "i32"))
+    near = w.value(f"fptrunc {double} {value} to {single}")
+    back = w.value(f"fpext {single} {near} to {double}")
+    bits = w.value(f"bitcast {single} {near} to {whole}")
+    magnitudes = [w.call(str(double), f"llvm.fabs.{double.suffix}", (str(double), number)) for number in (value, back)]
+    over = w.value(f"fcmp ogt {double} {magnitudes[0]}, {magnitudes[1]}")
+    other = w.value(f"select {whole.mask} {over}, {whole} {w.fill(whole, '1')}, {whole} {w.fill(whole, '-1')}")
+    low = w.value(f"and {whole} {bits}, {w.fill(whole, '1')}")
+    even = w.value(f"icmp eq {whole} {low}, zeroinitializer")
+    between = w.value(f"fcmp one {double} {value}, {back}")
+    moves = w.value(f"and {whole.mask} {even}, {between}")
+    moved = w.value(f"select {whole.mask} {moves}, {whole} {other}, {whole} zeroinitializer")
+    return w.value(f"bitcast {whole} {w.value(f'add {whole} {bits}, {moved}')} to {single}")

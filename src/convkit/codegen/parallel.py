@@ -28,8 +28,8 @@ SPINS = 20_000
 
 
 def module(pause: str) -> str:
-    """``execute``, ``open_job``, ``work``, ``wait`` and ``serve``; ``pause`` is the hint of waiting loops."""
-    return "\n".join((_execute(), _take_part(), _open(), _work(), _wait(pause), _serve(pause)))
+    """``execute``, ``open_job``, ``work``, ``end`` and ``serve``; ``pause`` is the hint of waiting loops."""
+    return "\n".join((_execute(), _take_part(), _open(), _work(), _end(pause), _serve(pause)))
 
 
 def pause_of(triple: str) -> str:
@@ -100,17 +100,17 @@ def _open() -> str:
 
 
 def _work() -> str:
-    """Take part in the open job, close it, and give back how many workers are still inside."""
+    """Take part in the open job, and end it."""
     w = Writer()
     w.line("call void @take_part(ptr %context, i64 0)")
-    w.line("store atomic i64 0, ptr %context seq_cst, align 8")
-    w.line(f"ret i64 {w.value('call i64 @wait(ptr %context)')}")
+    w.line(f"ret i64 {w.value('call i64 @end(ptr %context)')}")
     return w.function("work", ("ptr %context",), "i64")
 
 
-def _wait(pause: str) -> str:
-    """How many workers are still inside, after waiting a while for none to be."""
+def _end(pause: str) -> str:
+    """Close the job, wait a while until no worker is inside, and give back how many still are."""
     w = Writer()
+    w.line("store atomic i64 0, ptr %context seq_cst, align 8")
     w.line("br label %look")
     w.begin("look")
     at = len(w.lines)
@@ -126,7 +126,7 @@ def _wait(pause: str) -> str:
     w.begin("done")
     w.line(f"ret i64 {inside}")
     w.lines.insert(at, f"  %turn = phi i64 [ 0, %entry ], [ {later}, %again ]")
-    return w.function("wait", ("ptr %context",), "i64") + _declaration(pause) + "\n"
+    return w.function("end", ("ptr %context",), "i64") + _declaration(pause) + "\n"
 
 
 def _serve(pause: str) -> str:

@@ -25,7 +25,7 @@ SHARED, WAKING = 1e-5, 1e-4
 KEPT_SCRATCH = 1 << 24
 """Bytes of scratch memory for each thread that are kept from call to call at most."""
 
-_NAMES = ("execute", "open_job", "work", "wait", "serve")
+_NAMES = ("execute", "open_job", "work", "end", "serve")
 _word, _place = ctypes.c_int64, ctypes.c_void_p
 _Bases = ctypes.c_int64 * BASES
 
@@ -36,11 +36,11 @@ class _Native:
     def __init__(self) -> None:
         host = library.this_machine()
         ir = parallel.module(parallel.pause_of(host.triple))
-        execute, open_job, work, wait, serve = library.functions(ir, _NAMES, host)
+        execute, open_job, work, end, serve = library.functions(ir, _NAMES, host)
         self.execute = ctypes.CFUNCTYPE(None, _place, _place, _place, _word)(execute)
         self.open_job = ctypes.CFUNCTYPE(None, _place, _word)(open_job)
         self.work = ctypes.CFUNCTYPE(_word, _place)(work)
-        self.wait = ctypes.CFUNCTYPE(_word, _place)(wait)
+        self.end = ctypes.CFUNCTYPE(_word, _place)(end)
         self.serve = ctypes.CFUNCTYPE(_word, _place, _word, _word, _word)(serve)
 
 
@@ -82,23 +82,46 @@ class _Pool:
         self._scratch = _Scratch()
 
     def run(self, program: Program, shared: Any, threads: int) -> None:
-        while len(self.workers) < min(threads - 1, parallel.MOST_WORKERS):
-            self.workers.append(_Worker(self, len(self.workers) + 1))
-            self.workers[-1].start()
+        self._hire(min(threads - 1, parallel.MOST_WORKERS))
         self._number += 1
         memory = self._scratch.take(program.scratch, len(self.workers) + 1)
         self._job[parallel.JOB : parallel.JOB + 6] = (
             program.steps.ctypes.data, program.starts.ctypes.data, program.tasks,
             ctypes.addressof(shared), memory.at, memory.bytes,
         )  # fmt: skip
-        self.native.open_job(self.context, self._number)
-        for worker in self.workers[: threads - 1]:
-            if not self._job[parallel.AWAKE + worker.number * parallel.LINE]:
-                worker.wake()
-        inside = self.native.work(self.context)
-        while inside:
-            time.sleep(0)
-            inside = self.native.wait(self.context)
+        inside = 1
+        try:
+            self.native.open_job(self.context, self._number)
+            for worker in self.workers[: threads - 1]:
+                if not self._job[parallel.AWAKE + worker.number * parallel.LINE]:
+                    worker.wake()
+            inside = self.native.work(self.context)
+        finally:
+            if inside:
+                self._end()
+
+    def _hire(self, count: int) -> None:
+        """Have ``count`` workers, or as many as the system gives."""
+        while len(self.workers) < count:
+            worker = _Worker(self, len(self.workers) + 1)
+            try:
+                worker.start()
+            except RuntimeError:  # no more threads, or the interpreter is shutting down
+                return
+            self.workers.append(worker)
+
+    def _end(self) -> None:
+        """Close the job and wait until no worker is inside, whatever interrupts: until then they use its memory."""
+        interrupted: BaseException | None = None
+        while True:
+            try:
+                while self.native.end(self.context):
+                    time.sleep(0)
+                break
+            except BaseException as reason:  # KeyboardInterrupt, or what another signal's handler raises
+                interrupted = reason
+        if interrupted is not None:
+            raise interrupted
 
     def awake(self) -> bool:
         """Whether a worker waits for a job at this moment."""
@@ -194,5 +217,6 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         return
     if not hasattr(_alone, "scratch"):
         _alone.scratch = _Scratch()
-    shared[0] = _alone.scratch.take(program.scratch, 1).at
+    memory = _alone.scratch.take(program.scratch, 1)
+    shared[0] = memory.at
     pool.native.execute(ctypes.addressof(shared), program.steps.ctypes.data, program.starts.ctypes.data, program.tasks)

@@ -120,12 +120,13 @@ class Algorithm(Protocol):
         """
         ...
 
-    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
+    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> Literal["finite"] | None:
         """Write the result for ``x`` (``problem.input_shape``) into ``out`` (``problem.output_shape``).
 
         Both may be views with any strides; ``out`` shares no memory with ``x`` and has the compute dtype, unless the
         algorithm has a method ``stores(problem) -> str`` that names another: the type in which results are stored, into
         which it then brings its sums itself, rounded once, saturated or checked as ``problem.overflow`` says.
+        ``"finite"`` says that every output is, so that nobody need look again.
         """
         ...
 

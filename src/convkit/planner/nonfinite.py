@@ -68,7 +68,7 @@ def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Plan
         return
     counting = problem.derive(
         input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense",
-        rank=0,
+        rank=0, uniform=(),
     )  # fmt: skip
     counter = plan_for(counting)
 

@@ -99,7 +99,7 @@ class Plan:
         plan = self
         if not nonfinite.tame(self.problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
-            plan = plan_for(self.problem.derive(structure="dense", rank=0), nonfinite.SAFE)
+            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=()), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
 
     def run(self, prepared: Prepared, x: Array, out: Array) -> None:
@@ -112,8 +112,9 @@ class Plan:
             return
         # Infinite and overflowing sums are results like others; nothing is warned of that the result does not show.
         with np.errstate(over="ignore", invalid="ignore"):
-            plan.algorithm.run(plan.problem, prepared.inner, x, out)
-            if plan.algorithm.name in nonfinite.SPREADING and not nonfinite.all_finite(out):
+            seen = plan.algorithm.run(plan.problem, prepared.inner, x, out)
+            spread = plan.algorithm.name in nonfinite.SPREADING and seen != "finite"
+            if spread and not nonfinite.all_finite(out):
                 nonfinite.repair(plan.problem, prepared.kernel, x, out, plan_for)
 
     def __repr__(self) -> str:
@@ -224,10 +225,11 @@ def _measure(problem: Problem, names: list[str]) -> dict[str, float]:
     source = np.random.default_rng(0)
     x = _random(source, problem.input_shape, problem.input_dtype)
     kernel = _random(source, problem.kernel_shape, problem.kernel_dtype)
-    if problem.structure != "dense":  # a sum of as many outer products as the problem says
+    if problem.structure != "dense" or problem.uniform:  # a sum of as many outer products as the problem says
         kernel = np.zeros(problem.kernel_shape, problem.kernel_dtype)
-        for _ in range(problem.rank):
-            kernel += outer([_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows])
+        for _ in range(max(1, problem.rank)):
+            vectors = [_random(source, (window.kernel,), problem.kernel_dtype) for window in problem.windows]
+            kernel += outer([np.full_like(v, v[0]) if i in problem.uniform else v for i, v in enumerate(vectors)])
     plans = {name: Plan(problem, registry.algorithm(name), Reason("asked"), name, {}) for name in names}
     ready = {name: plan.prepare(kernel) for name, plan in plans.items()}
     outs = {stored: np.empty(problem.output_shape, stored) for stored in {one.plan.stored for one in ready.values()}}

@@ -34,6 +34,8 @@ class Problem:
         What the caller stores in the end, if it is another type: an algorithm may write it at once.
     structure, rank : str, int
         What is known of the kernel's values: ``rank`` outer products of one vector an axis.
+    uniform : tuple of int
+        The axes along which the kernel is known to be constant.
     batch_of : {"samples", "channels"}
         Samples must not change each other's bits; the channels of a weight gradient may be computed together.
     """
@@ -52,6 +54,7 @@ class Problem:
     overflow: Overflow = "raise"
     structure: Structure = "dense"
     rank: int = 0
+    uniform: tuple[int, ...] = ()
     batch_of: Literal["samples", "channels"] = "samples"
     device: str = "cpu"
 
@@ -62,7 +65,7 @@ class Problem:
     def _hash(self) -> int:
         return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
                      self.kernel_dtype, self.compute_dtype, self.result_dtype, self.fill, self.accuracy, self.overflow,
-                     self.structure, self.rank, self.batch_of, self.device))  # fmt: skip
+                     self.structure, self.rank, self.uniform, self.batch_of, self.device))  # fmt: skip
 
     @cached_property
     def taps(self) -> int:

@@ -72,3 +72,20 @@ def structure_of(kernel: Array, low_rank: bool = False) -> tuple[Structure, int]
         if low_rank or rank < min(kernel.shape):
             return "low-rank", rank
     return "dense", 0
+
+
+def uniform_axes(kernel: Array) -> tuple[int, ...]:
+    """The axes along which all elements of ``kernel`` are equal, and there are several of them.
+
+    ``kernel[.., i, ..] = kernel[.., 0, ..]`` for every ``i``: sums along such an axis are running sums.
+
+    Examples
+    --------
+    >>> uniform_axes(np.outer([1.0, 2.0, 1.0], np.ones(9)))
+    (1,)
+    """
+    if not np.isfinite(kernel).all():
+        return ()
+    return tuple(
+        axis for axis, size in enumerate(kernel.shape) if size > 1 and bool((kernel == kernel.take([0], axis)).all())
+    )

@@ -19,13 +19,13 @@ import numpy as np
 from convkit.planner.algorithm import Array
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
-from convkit.planner.structure import structure_of
+from convkit.planner.structure import structure_of, uniform_axes
 from convkit.spec.boundary import OUTSIDE, index_map
 from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
 
-FACTORED = ("separable", "low-rank")
+FACTORED = ("separable", "low-rank", "box")
 """Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6
@@ -57,20 +57,21 @@ class Bilinear:
         problem = self.problem
         if kernel is not None and self.worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
-            problem = problem.derive(structure=structure, rank=rank)
+            problem = problem.derive(structure=structure, rank=rank, uniform=uniform_axes(kernel[0, 0, 0]))
         return plan_for(problem, self.method)
 
     @cached_property
     def worth_a_look(self) -> bool:
         """Whether one outer product would be enough cheaper to make up for finding out."""
         problem = self.problem
-        if len(problem.windows) < 2 or not problem.single or problem.exact:
+        if not problem.single or problem.exact:
             return False
         if self.method in FACTORED:
             return True
         if self.method not in ("auto", "measure") or problem.upsampled:
             return False
-        factored = plan_for(problem.derive(structure="separable", rank=1))
+        axes = tuple(range(len(problem.windows)))
+        factored = plan_for(problem.derive(structure="separable", rank=1, uniform=axes))
         return factored.seconds + WORTH_A_LOOK < plan_for(problem).seconds
 
     def forward(self, x: Array, k: Array, out: Array | None = None) -> Array:

@@ -54,7 +54,7 @@ class ArrayCall:
         fill = check_fill(spec.fill, types.compute)
         problem = Problem(
             windows=spec.windows(layout.sizes, layout.kernel), batch=layout.batch, groups=layout.groups,
-            input_dtype=_storage(x_dtype), kernel_dtype=_storage(k_dtype), compute_dtype=types.compute, fill=fill,
+            input_dtype=storage(x_dtype), kernel_dtype=storage(k_dtype), compute_dtype=types.compute, fill=fill,
             result_dtype=types.result if types.result != types.compute else "",
             accuracy=spec.accuracy, overflow=spec.overflow,
         )  # fmt: skip
@@ -172,7 +172,8 @@ def _into(layout: Layout, plan: Plan, prepared: Prepared, x: Array, out: Array) 
         moved[...] = done.reshape(moved.shape)
 
 
-def _storage(dtype: str) -> str:
+def storage(dtype: str) -> str:
+    """The type in which arrays are taken, see `widened`."""
     return "float32" if dtype == "bfloat16" else dtype
 
 

@@ -15,7 +15,7 @@ from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
 from convkit.spec.options import Direction
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import check_out, plain
+from convkit.verbs.calls import check_out, plain, storage
 from convkit.verbs.dtypes import ElementTypes, add_exactly, check_fill, element_types, finish, result_name
 
 _KEPT = 4096
@@ -32,6 +32,7 @@ class NetworkCall:
         x_shape: tuple[int, ...],
         w_shape: tuple[int, ...],
         types: ElementTypes,
+        stored: tuple[str, str],
         method: str,
     ) -> None:
         self.spec, self.types, self.groups = spec, types, spec.groups
@@ -39,7 +40,7 @@ class NetworkCall:
         channels = _check_channels(spec, x_shape, w_shape)
         problem = Problem(
             windows=spec.windows(x_shape[2:], w_shape[2:]), batch=x_shape[0], groups=spec.groups,
-            in_channels=channels[0], out_channels=channels[1], input_dtype=types.compute, kernel_dtype=types.compute,
+            in_channels=channels[0], out_channels=channels[1], input_dtype=stored[0], kernel_dtype=stored[1],
             compute_dtype=types.compute, fill=check_fill(spec.fill, types.compute), accuracy=spec.accuracy,
             overflow=spec.overflow,
         )  # fmt: skip
@@ -174,7 +175,8 @@ def network_call(
     asked = result_name(options["dtype"])
     chosen = {**options, "dtype": asked}
     spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **chosen)  # type: ignore[arg-type]
-    call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), method)
+    stored = storage(x_dtype), storage(w_dtype)
+    call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), stored, method)
     call.operator.plan()
     if len(_calls) >= _KEPT:
         _calls.clear()

@@ -18,6 +18,7 @@ from convkit.algorithms.support.packing import (
     item_bytes,
     packing,
     touched,
+    touched_count,
     touched_elements,
     touched_stride,
     unpacking,
@@ -181,7 +182,7 @@ def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:
 def _packed(problem: Problem, outputs: Box) -> Packed:
     """How the input of a tile lies in scratch memory, at whose beginning it stands."""
     windows = problem.windows
-    shape = tuple(len(touched(window, along)) for window, along in zip(windows, outputs, strict=True))
+    shape = tuple(touched_count(window, hi - lo) for window, (lo, hi) in zip(windows, outputs, strict=True))
     parts = 2 if _is_complex(problem.input_dtype) else 1
     return Packed(0, shape, touched_stride(windows[-1]), item_bytes(REAL[problem.compute_dtype]), parts)
 
@@ -227,7 +228,9 @@ class _Tile:
         self.stored_at_once = side_by_side and not _is_complex(problem.compute_dtype)
         self.line = None if is_packed or not self.stored_at_once or out_dtype != self.real else line
         if self.line is not None:
-            aligned = all(stride % LINE == 0 for stride in (*out_strides[:2], *self.out_strides[:-1]))
+            strides = (*out_strides[:2], *self.out_strides[:-1])
+            sizes = (problem.batch, problem.groups, *self.counts[:-1])
+            aligned = all(stride % LINE == 0 for stride, size in zip(strides, sizes, strict=True) if size > 1)
             self.line = (self.line + int(self.out_at[0])) % LINE if aligned and self.line % self.item == 0 else None
 
     def steps(self) -> list[Steps]:

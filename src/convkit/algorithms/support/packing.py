@@ -86,16 +86,19 @@ def item_bytes(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
-def touched(window: Window, outputs: Range) -> Offsets:
+def touched(window: Window, outputs: Range) -> Range | Offsets:
     """Input positions that the outputs ``lo..hi-1`` of an axis meet, and those between them.
 
     Positions that no kernel element can meet are left out: between windows that do not overlap, and, where stride and
-    dilation have a common divisor, all but its multiples.
+    dilation have a common divisor, all but its multiples. Where none is, the first position and one past the last.
     """
-    spacing, stride, reach = _compressed(window)
+    spacing, stride, _ = _compressed(window)
     lo, hi = outputs
-    place = np.arange((hi - lo - 1) * stride + reach, dtype=np.int64)
-    return window.start + lo * window.stride + place // stride * window.stride + place % stride * spacing
+    begin, count = window.start + lo * window.stride, touched_count(window, hi - lo)
+    if stride == window.stride:
+        return begin, begin + count
+    place = np.arange(count, dtype=np.int64)
+    return begin + place // stride * window.stride + place % stride * spacing
 
 
 def _compressed(window: Window) -> tuple[int, int, int]:
@@ -103,6 +106,12 @@ def _compressed(window: Window) -> tuple[int, int, int]:
     spacing = math.gcd(window.stride, window.dilation)
     reach = window.dilation // spacing * (window.kernel - 1) + 1
     return spacing, min(window.stride // spacing, reach), reach
+
+
+def touched_count(window: Window, outputs: int) -> int:
+    """How many positions `touched` gives for so many outputs."""
+    _, stride, reach = _compressed(window)
+    return (outputs - 1) * stride + reach
 
 
 def touched_stride(window: Window) -> int:
@@ -122,8 +131,8 @@ def _sources(window: Window, positions: Offsets, stride: int, pixel: int = 1) ->
     Several numbers side by side may make a pixel; boundaries repeat whole pixels.
     """
     found = positions * stride
-    first, last = _inside(positions, window.size)
-    for part, name in ((slice(0, first), window.sides[0]), (slice(last, None), window.sides[1])):
+    first, last = np.searchsorted(positions, (0, window.size)).tolist()
+    for part, name in ((slice(0, first), window.sides[0]), (slice(max(first, last), None), window.sides[1])):
         outside = positions[part]
         if not len(outside):
             continue
@@ -136,10 +145,25 @@ def _sources(window: Window, positions: Offsets, stride: int, pixel: int = 1) ->
     return found
 
 
-def _inside(positions: Offsets, size: int) -> Range:
+def _inside(positions: range, size: int) -> Range:
     """Of ascending positions, the first that is a sample and the first after."""
-    first, last = np.searchsorted(positions, (0, size)).tolist()
-    return first, max(first, last)
+    begin, step, count = positions.start, positions.step, len(positions)
+    first = min(max(0, -(begin // step)), count)
+    return first, max(first, min(count, -((begin - size) // step)))
+
+
+def _all(span: Range | Offsets) -> Offsets:
+    return np.arange(*span, dtype=np.int64) if isinstance(span, tuple) else span
+
+
+def _phases(span: Range | Offsets, stride: int) -> list[range]:
+    """Every ``stride``-th position, from each of the first ones on; such positions are equally far apart."""
+    if isinstance(span, tuple):
+        return [range(begin, span[1], stride) for begin in range(span[0], min(span[0] + stride, span[1]))]
+    if len(span) <= stride:
+        return [range(position, position + 1) for position in span.tolist()]
+    step = int(span[stride] - span[0])
+    return [range(begin, int(span[-1]) + 1, step) for begin in span[:stride].tolist()]
 
 
 def _rows(windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequence[int]) -> Offsets:
@@ -184,27 +208,30 @@ def packing(
     ``target`` is the type of what is laid down. ``planes`` tiles are done by each step, ``x_plane`` bytes apart in the
     input and ``to_plane`` in scratch memory.
     """
-    positions = [np.arange(*span, dtype=np.int64) if isinstance(span, tuple) else span for span in spans]
-    rows = tables.add(_rows(windows[:-1], positions[:-1], source.strides[:-1]))
-    row_count = math.prod(packed.shape[:-1])
-    columns = _sources(windows[-1], positions[-1], source.strides[-1], source.pixel)
+    rows = tables.add(_rows(windows[:-1], [_all(span) for span in spans[:-1]], source.strides[:-1]))
+    row_count, window, x_step = math.prod(packed.shape[:-1]), windows[-1], source.strides[-1]
     groups: list[Steps] = []
     for part in range(packed.parts):
         number = fill.imag if part else fill.real
-        value = np.frombuffer(np.array([number], target).tobytes().ljust(8, b"\0"), np.int64)
-        for phase in range(min(packed.stride, packed.shape[-1])):
-            mine, along = columns[phase :: packed.stride], positions[-1][phase :: packed.stride]
-            first, last = _inside(along, windows[-1].size)
-            step = int(along[1] - along[0]) * source.strides[-1] if len(along) > 1 else source.item
+        with np.errstate(over="ignore"):  # what is too large for the type is infinite
+            held = np.array([number], target)
+        value = np.frombuffer(held.tobytes().ljust(8, b"\0"), np.int64)
+        for phase, along in enumerate(_phases(spans[-1], packed.stride)):
+            first, last = _inside(along, window.size)
+            left, right = (
+                tables.add(_sources(window, np.array(outside, np.int64), x_step, source.pixel))
+                for outside in (along[:first], along[last:])
+            )
+            step = along.step * x_step if len(along) > 1 else source.item
             apart = step // source.item if step in [n * source.item for n in (-1, 1, 2)] else 0
             kernel = pack.Pack(source.dtype, target, apart)
             groups.append(
                 pack.ARGUMENTS.steps(
                     address_of(kernel), len(at), to=(SCRATCH, packed.place + part * packed.part + phase * packed.phase),
-                    x=(X, at + part * source.item), rows_at=(TABLES, rows), left_at=(TABLES, tables.add(mine[:first])),
-                    right_at=(TABLES, tables.add(mine[last:])), fill=(TABLES, tables.add(value)), planes=planes,
-                    to_plane=to_plane, x_plane=x_plane, rows=row_count, to_row=packed.row, x_step=step, left=first,
-                    begin=int(mine[first]) if last > first else 0, middle=last - first, right=len(mine) - last,
+                    x=(X, at + part * source.item), rows_at=(TABLES, rows), left_at=(TABLES, left),
+                    right_at=(TABLES, right), fill=(TABLES, tables.add(value)), planes=planes, to_plane=to_plane,
+                    x_plane=x_plane, rows=row_count, to_row=packed.row, x_step=step, left=first,
+                    begin=along[first] * x_step if last > first else 0, middle=last - first, right=len(along) - last,
                 )
             )  # fmt: skip
     return groups

@@ -1,0 +1,91 @@
+"""Boxes: kernels that are constant along an axis, by running sums that are formed by doubling."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
+from convkit.codegen.boxes import additions
+from convkit.errors import AccuracyError, by
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import Machine
+from convkit.planner.problem import Problem
+from convkit.planner.structure import cross_factors
+
+LEAST = 6
+"""Elements along an axis from which a running sum may take less than a multiply-add for each."""
+
+
+class Box:
+    """``out = w_0 along axis 0 of ... w_n along axis n of v``, where some ``w`` are constant.
+
+    The sum of ``k`` neighbours is formed from sums of ``1, 2, 4, ...`` of them, as the binary digits of ``k`` say; see
+    `convkit.codegen.boxes`. Its error grows with ``log(k)``, nothing drifts, and every output is formed in the same
+    order wherever it stands. Axes along which the kernel varies are done element by element, as in ``separable``.
+    """
+
+    name = "box"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if problem.upsampled:
+            return Reason("upsampled")
+        if problem.exact:
+            return Reason("not-exact")
+        if not problem.single:
+            return Reason("several-kernels")
+        if not problem.uniform or (len(problem.windows) > 1 and problem.structure != "separable"):
+            return Reason("not-uniform")
+        if not _axes(problem):
+            return Reason("short-boxes", limit=LEAST)
+        if problem.outputs * problem.taps == 0:
+            return Reason("nothing-to-do")
+        if not can_be_compiled(problem):
+            return Reason("no-compiled-kernel", dtype=problem.compute_dtype)
+        why_not = codegen.why_not()
+        return None if why_not is None else Reason(why_not)
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        passes = _passes(problem)
+        work, seconds = seconds_of(problem, passes, machine)
+        moved = np.dtype(problem.input_dtype).itemsize * math.prod(problem.input_shape)
+        moved += np.dtype(problem.compute_dtype).itemsize * math.prod(problem.output_shape)
+        return Cost(work, moved, seconds, scratch(problem, passes) * threads.num_threads())
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        axes = _axes(problem)
+        terms = sum(
+            additions(window.kernel) if axis in axes else window.kernel for axis, window in enumerate(problem.windows)
+        )
+        return summation_bound(problem, terms + 4 * len(problem.windows) + 8)
+
+    def stores(self, problem: Problem) -> str:
+        """What `run` writes."""
+        return stored_type(problem)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        plain = kernel[0, 0, 0]
+        found = [[plain]] if plain.ndim == 1 else cross_factors(plain)
+        if found is None:
+            raise AccuracyError("not-separable", kernel=by(plain.shape))
+        return _passes(problem).weights(problem, found)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        run_passes(problem, _passes(problem), prepared, x, out)
+
+
+def _axes(problem: Problem) -> tuple[int, ...]:
+    """The axes along which sums run."""
+    windows = problem.windows
+    return tuple(axis for axis in problem.uniform if windows[axis].kernel >= LEAST and windows[axis].stride == 1)
+
+
+def _passes(problem: Problem) -> Passes:
+    return Passes.along(problem, 1, _axes(problem))
+
+
+registry.register(Box())

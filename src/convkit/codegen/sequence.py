@@ -1,0 +1,40 @@
+"""Steps that many tasks have in common, written once and run from each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convkit.codegen.builder import Writer
+from convkit.codegen.step import BASES, SIGNATURE, WORDS, Arguments
+from convkit.codegen.target import Target
+
+ARGUMENTS = Arguments.of("steps given", "length")
+"""``steps``: where they stand, with the words that each has in a program. ``given``: what they find under `GIVEN`."""
+
+GIVEN = BASES - 1
+"""The base that differs from task to task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """The kernel that runs ``length`` steps in order, as a task does, which then has one step in their place."""
+
+    @property
+    def name(self) -> str:
+        """``sequence``."""
+        return "sequence"
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR."""
+        w = Writer()
+        bases = w.value(f"alloca [{BASES} x ptr]")
+        a = ARGUMENTS.read(w)
+        size = ("i64", str(8 * BASES))
+        w.call("void", "llvm.memcpy.p0.p0.i64", ("ptr", bases), ("ptr", "%bases"), size, ("i1", "0"))
+        w.line(f"store ptr {a['given']}, ptr {w.element(bases, GIVEN, 'ptr')}")
+        loop = w.loop("step", a["length"], {"at": ("ptr", a["steps"])})
+        kernel = w.load_scalar("ptr", loop["at"])
+        w.line(f"call void {kernel}(ptr {bases}, ptr {w.element(loop['at'], 1, 'i64')})")
+        loop.close({"at": w.element(loop["at"], WORDS, "i64")})
+        w.line("ret void")
+        return w.function(self.name, SIGNATURE)
