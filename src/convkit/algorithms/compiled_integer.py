@@ -11,7 +11,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import exact_tiles
-from convkit.algorithms.support.exact_tiles import LINE, order_of, samples_at_once, scratch
+from convkit.algorithms.support.exact_tiles import order_of, samples_at_once, scratch
 from convkit.algorithms.support.forms import DOTS, FLOATS, Form, form_for
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.algorithms.support.ranges import KernelRange, extent
@@ -27,9 +27,6 @@ from convkit.planner.problem import Problem
 
 LEAST_PRODUCTS = 1 << 12
 """Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
-
-STREAMED = 1 << 23
-"""Bytes of a result from which it is written past the caches, which it would leave before anybody reads it."""
 
 LOOKED_AT = 4
 """Bytes of a sample from which samples are looked at: few of them are as large as their type allows."""
@@ -137,11 +134,9 @@ class CompiledExact:
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            begin = _address(out) + first * out.strides[0]
-            line = begin % LINE if out.nbytes >= STREAMED else None
-            program = exact_tiles.program(part, way.form, x_strides, out_strides, out.dtype.name, way.fit, pixel, line)
+            program = exact_tiles.program(part, way.form, x_strides, out_strides, out.dtype.name, way.fit, pixel)
             bases = (
-                begin, _address(x) + first * x.strides[0], _address(way.weights),
+                _address(out) + first * out.strides[0], _address(x) + first * x.strides[0], _address(way.weights),
                 _address(status),
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)

@@ -195,9 +195,9 @@ class Writer:
         )  # fmt: skip
 
     def stream(self, kind: Vector, value: str, pointer: str) -> None:
-        """Store a vector past the caches; ``pointer`` is a multiple of its bytes, or of 64 if they are more."""
+        """Store a vector past the caches; ``pointer`` is a multiple of its bytes."""
         self.streams = True
-        self.line(f"store {kind} {value}, ptr {pointer}, align {min(kind.bytes, 64)}, !nontemporal !0")
+        self.line(f"store {kind} {value}, ptr {pointer}, align {kind.bytes}, !nontemporal !0")
 
     def fma(self, kind: Vector, a: str, b: str, c: str) -> str:
         """``a * b + c``, rounded once."""

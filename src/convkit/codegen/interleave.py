@@ -11,10 +11,9 @@ from convkit.codegen.numbers import Element, limits
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("out sums status", "planes out_plane sums_plane rows out_row sums_row phase columns lead")
+ARGUMENTS = Arguments.of("out sums status", "planes out_plane sums_plane rows out_row sums_row phase columns")
 """``phase``: bytes from the sums of one phase to those of the next. ``status``: a 64-bit word, set to 1 where a sum
-does not fit. ``lead``: outputs of a row before the first that begins a line of the cache, for streamed results. Strides
-are in bytes, of either sign for ``out``; ``rows`` and ``columns`` count outputs."""
+does not fit. Strides are in bytes, of either sign for ``out``; ``rows`` and ``columns`` count outputs."""
 
 Fit = Literal["saturate", "check", "wrap"]
 
@@ -40,15 +39,12 @@ class Interleave:
     fit : {"saturate", "check", "wrap"}
         What becomes of sums that do not fit: the nearest number that does, the same and the status is set, or their
         lowest bits.
-    results : {"cached", "streamed"}
-        Streamed results are written past the caches, so that memory need not be read before it is written.
     """
 
     source: str
     target: str
     phases: int
     fit: Fit
-    results: Literal["cached", "streamed"] = "cached"
 
     @property
     def packs(self) -> bool:
@@ -57,9 +53,8 @@ class Interleave:
 
     @property
     def name(self) -> str:
-        """``interleave_<source>_<target>_<phases>_<fit>[_streamed]``."""
-        streamed = "_streamed" * (self.results == "streamed")
-        return f"interleave_{self.source}_{self.target}_{self.phases}_{self.fit}{streamed}"
+        """``interleave_<source>_<target>_<phases>_<fit>``."""
+        return f"interleave_{self.source}_{self.target}_{self.phases}_{self.fit}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -71,7 +66,6 @@ class _Nest:
         self.k, self.w = kernel, Writer()
         self.source, self.target = Element(kernel.source), Element(kernel.target)
         self.lanes = target.vector_bytes // self.source.bytes
-        self.fences = target.triple.startswith(("x86_64", "amd64"))
         self.loaded = Vector(self.lanes, self.source.stored)
         self.whole = Vector(self.lanes, "i64" if self.source.bytes == 8 else "i32")
 
@@ -84,80 +78,44 @@ class _Nest:
         self.row(rows["out"], rows["sums"])
         rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in carried})
         planes.close({name: w.offset(planes[name], a[f"{name}_plane"]) for name in carried})
-        if self.k.results == "streamed" and self.fences:
-            w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
         w.line("ret void")
         return w.function(self.k.name, SIGNATURE)
 
     def row(self, out: str, sums: str) -> None:
-        """A row: what stands before the first line of the cache, whole turns, and what is left of one."""
+        """A row: whole turns, and then what is left of one."""
         w, count = self.w, self.a["columns"]
         turn = self.k.phases * self.lanes
-        begin = "0"
-        if self.k.results == "streamed":
-            begin = w.smallest(self.a["lead"], count)
-            before = w.loop("before", begin, step=turn)
-            self.part(self.phases(sums, before.index), self.at(out, before.index), w.subtract(begin, before.index))
-            before.close()
-        places, start = self.phases(sums, begin), self.at(out, begin)
         extremes = {"low": (str(self.whole), "zeroinitializer"), "high": (str(self.whole), "zeroinitializer")}
-        checked = self.k.fit == "check"
-        rest = w.subtract(count, begin)
-        loop = w.loop("turn", w.subtract(rest, turn - 1), extremes if checked else {}, step=turn)
-        steps = self.lanes_of(loop.index)
-        here = [w.element(place, steps, self.source.stored) for place in places]
-        values = self.load(here, None)
-        following = self.extremes(values, loop["low"], loop["high"]) if checked else {}
-        self.store(values, self.at(start, loop.index), None)
+        loop = w.loop("turn", w.subtract(count, turn - 1), extremes if self.k.fit == "check" else {}, step=turn)
+        values = self.load(sums, loop.index, None)
+        following = self.extremes(values, loop["low"], loop["high"]) if self.k.fit == "check" else {}
+        self.store(values, w.element(out, loop.index, self.target.stored), None)
         loop.close(following)
-        if checked:
+        if self.k.fit == "check":
             self.report(loop["low"], loop["high"])
-        rest = w.subtract(rest, loop.index)
+        rest = w.subtract(count, loop.index)
 
         def last() -> None:
-            steps = self.lanes_of(loop.index)
-            here = [w.element(place, steps, self.source.stored) for place in places]
-            self.part(here, self.at(start, loop.index), rest)
+            values = self.load(sums, loop.index, rest)
+            if self.k.fit == "check":
+                found = self.extremes(values, "zeroinitializer", "zeroinitializer")
+                self.report(found["low"], found["high"])
+            self.store(values, w.element(out, loop.index, self.target.stored), rest)
 
         w.when(w.value(f"icmp sgt i64 {rest}, 0"), last)
 
-    def part(self, places: Sequence[str], out: str, rest: str) -> None:
-        """The first ``rest`` outputs of a turn."""
-        values = self.load(places, rest)
-        if self.k.fit == "check":
-            found = self.extremes(values, "zeroinitializer", "zeroinitializer")
-            self.report(found["low"], found["high"])
-        self.store(values, out, rest)
-
-    def at(self, out: str, column: str) -> str:
-        return self.w.element(out, column, self.target.stored)
-
-    def lanes_of(self, columns: str) -> str:
-        """How many lanes of a phase whole groups of columns are."""
-        return columns if self.k.phases == 1 else self.w.value(f"sdiv exact i64 {columns}, {self.k.phases}")
-
-    def phases(self, sums: str, column: str) -> list[str]:
-        """Where the sums of ``column`` and those after it lie, each in its phase."""
-        w, phases = self.w, self.k.phases
-        if phases == 1:
-            return [w.element(sums, column, self.source.stored)]
-        places: list[str] = []
-        for n in range(phases):
-            number = w.add(column, n)
-            begin = w.offset(sums, w.multiply(w.value(f"urem i64 {number}, {phases}"), self.a["phase"]))
-            places.append(w.element(begin, w.value(f"udiv i64 {number}, {phases}"), self.source.stored))
-        return places
-
-    def load(self, places: Sequence[str], rest: str | None) -> list[str]:
+    def load(self, sums: str, column: str, rest: str | None) -> list[str]:
         """A vector of each phase as integers; zeros, where it matters, beyond the last column."""
         w, k = self.w, self.k
+        at = w.value(f"sdiv exact i64 {column}, {k.phases}") if k.phases > 1 else column
+        begin = w.element(sums, at, self.source.stored)
         values: list[str] = []
-        for n, place in enumerate(places):
-            value = w.load(self.loaded, place)
+        for phase in range(k.phases):
+            value = w.load(self.loaded, w.offset(begin, w.multiply(self.a["phase"], phase) if phase else 0))
             if not self.source.whole:
                 value = w.value(f"fptosi {self.loaded} {value} to {self.whole}")
             if rest is not None and k.fit == "check":
-                count = w.value(f"sdiv i64 {w.add(rest, k.phases - 1 - n)}, {k.phases}")
+                count = w.value(f"sdiv i64 {w.add(rest, k.phases - 1 - phase)}, {k.phases}")
                 held = w.lanes_below(self.whole, count)
                 value = w.value(f"select {self.whole.mask} {held}, {self.whole} {value}, {self.whole} zeroinitializer")
             values.append(value)
@@ -193,7 +151,7 @@ class _Nest:
             kind = Vector(self.loaded.bytes // self.target.bytes, stored)
             for n, value in enumerate(self.packed(values)):
                 mask = None if rest is None else w.lanes_below(kind, w.subtract(rest, n * kind.lanes) if n else rest)
-                self.put(kind, value, w.element(out, n * kind.lanes, stored), mask)
+                w.store(kind, value, w.element(out, n * kind.lanes, stored), mask)
             return
         want = Vector(self.lanes, stored)
         for n, value in enumerate(self.together(values)):
@@ -202,14 +160,7 @@ class _Nest:
             mask = None
             if rest is not None:
                 mask = w.lanes_below(Vector(self.lanes, "i32"), w.subtract(rest, n * self.lanes) if n else rest)
-            self.put(want, _resize(w, value, self.whole, want), w.element(out, n * self.lanes, stored), mask)
-
-    def put(self, kind: Vector, value: str, place: str, mask: str | None) -> None:
-        """Store a vector; what is left of a row is never streamed."""
-        if self.k.results == "streamed" and mask is None:
-            self.w.stream(kind, value, place)
-        else:
-            self.w.store(kind, value, place, mask)
+            w.store(want, _resize(w, value, self.whole, want), w.element(out, n * self.lanes, stored), mask)
 
     def together(self, values: list[str]) -> list[str]:
         """Vectors of neighbouring outputs."""

@@ -137,14 +137,10 @@ def _lengths(windows: tuple[Window, ...]) -> list[int]:
 @lru_cache(maxsize=256)
 def program(
     problem: Problem, form: Form, x_strides: Strides, out_strides: Strides, out_dtype: str,
-    fit: interleave.Fit, pixel: int = 1, line: int | None = None,
+    fit: interleave.Fit, pixel: int = 1,
 ) -> Program:  # fmt: skip
-    """Everything about a call but its arrays.
-
-    ``pixel`` numbers of the last axis make one sample; ``line`` says where in a line of the cache the result begins, if
-    it is large enough to be streamed.
-    """
-    return _Program(problem, form, x_strides, out_strides, out_dtype, fit, pixel, line).program()
+    """Everything about a call but its arrays; ``pixel`` numbers of the last axis make one sample."""
+    return _Program(problem, form, x_strides, out_strides, out_dtype, fit, pixel).program()
 
 
 @lru_cache(maxsize=256)
@@ -169,7 +165,7 @@ class _Program:
 
     def __init__(
         self, problem: Problem, form: Form, x_strides: Strides, out_strides: Strides, out_dtype: str,
-        fit: interleave.Fit, pixel: int, line: int | None,
+        fit: interleave.Fit, pixel: int,
     ) -> None:  # fmt: skip
         self.problem, self.form, self.tables = problem, form, Tables()
         self.windows, self.order = windows_of(problem, form), order_of(problem, form)
@@ -184,11 +180,7 @@ class _Program:
         self.w_at = np.broadcast_to(of_group, (problem.batch, problem.groups)).ravel()
         self.source = Source(problem.input_dtype, self.x_strides, np.dtype(problem.input_dtype).itemsize, pixel)
         self.tiles = list(_tiles(self.windows, form))
-        self.out_item = np.dtype(out_dtype).itemsize
-        aligned = all(n % LINE == 0 for n in (*self.out_at.tolist(), *self.out_strides[:-1]))
-        self.line = line if line is not None and aligned and line % self.out_item == 0 else None
-        results = "cached" if self.line is None else "streamed"
-        self.store = address_of(interleave.Interleave(form.sums, out_dtype, form.group, fit, results))
+        self.store = address_of(interleave.Interleave(form.sums, out_dtype, form.group, fit))
 
     def program(self) -> Program:
         pieces = [[*self.bring_in(tile), *self.sum(tile), *self.store_sums(tile)] for tile in self.tiles]
@@ -232,12 +224,11 @@ class _Program:
         """The phases brought together and stored."""
         *leading, rows, columns = (hi - lo for lo, hi in tile.box)
         begin = self.out_at + sum(lo * s for (lo, _), s in zip(tile.box, self.out_strides, strict=True))
-        lead = 0 if self.line is None else -(self.line + tile.box[-1][0] * self.out_item) % LINE // self.out_item
         for index in product(*map(range, leading)):
             yield interleave.ARGUMENTS.steps(
                 self.store, len(self.x_at),
                 out=(OUT, begin + sum(i * s for i, s in zip(index, self.out_strides))),
                 sums=(SCRATCH, tile.sums + sum(i * s for i, s in zip(index, tile.strides))), status=(STATUS, 0),
                 planes=1, out_plane=0, sums_plane=0, rows=rows, out_row=self.out_strides[-2],
-                sums_row=tile.strides[-2], phase=tile.phase, columns=columns, lead=lead,
+                sums_row=tile.strides[-2], phase=tile.phase, columns=columns,
             )  # fmt: skip
