@@ -1,4 +1,4 @@
-"""What a multiply-add is: of numbers one by one, also as they are converted, or of bytes and words in groups."""
+"""What a multiply-add is: of floating-point numbers, of samples converted as they are read, of bytes in groups."""
 
 from __future__ import annotations
 
@@ -57,16 +57,11 @@ class Converted(Floating):
 
     def __init__(self, source: str, sums: str) -> None:
         self.source, self.floats = Element(source), Element(sums)
-        super().__init__(self.floats.stored)
-        self.sample = self.source.stored
+        self.sample, self.weight, self.sum = self.source.stored, self.floats.stored, self.floats.stored
 
     def multiply_add(self, w: Writer, lanes: int, samples: str, weights: str, sums: str) -> str:
         """``sums + samples * weights``, rounded once."""
-        return super().multiply_add(w, lanes, widen(w, samples, lanes, self.source, self.floats), weights, sums)
-
-
-CONVERTED = ("uint8", "int8", "uint16", "int16")
-"""Samples that are converted as they are read."""
+        return w.fma(Vector(lanes, self.sum), widen(w, samples, lanes, self.source, self.floats), weights, sums)
 
 
 class Dots:
@@ -106,16 +101,18 @@ class Dots:
         return w.call(str(kind), name, (str(kind), sums), (str(kind), first), (str(kind), second))
 
 
+CONVERTED = ("uint8", "int8", "uint16", "int16")
+"""Samples that are converted as they are read."""
+
+DOTS = (
+    ("uint8", "int8"), ("int8", "int8"), ("int8", "uint8"), ("uint8", "uint8"), ("int16", "int16"), ("uint16", "int16"),
+)  # fmt: skip
+"""Samples and weights of which there are dot products."""
+
 ARITHMETIC: dict[str, Arithmetic] = {
     "float32": Floating("float"),
     "float64": Floating("double"),
     **{f"{source}_{sums}": Converted(source, sums) for source in CONVERTED for sums in ("float32", "float64")},
-    **{
-        f"{samples}_{weights}": Dots(samples, weights)
-        for samples, weights in (
-            ("uint8", "int8"), ("int8", "int8"), ("int8", "uint8"), ("uint8", "uint8"),
-            ("int16", "int16"), ("uint16", "int16"),
-        )
-    },
-}  # fmt: skip
+    **{f"{samples}_{weights}": Dots(samples, weights) for samples, weights in DOTS},
+}
 """By the name that schedules give."""

@@ -18,6 +18,7 @@ from convkit.algorithms.support.packing import (
     Source,
     packing,
     touched,
+    touched_count,
     touched_elements,
     touched_stride,
 )
@@ -94,7 +95,7 @@ class _Tile:
         *others, (first, last) = box
         columns = -(-(last - first) // form.group)
         read = (*others, (first, first + columns * form.group))
-        shape = tuple(len(touched(window, outputs)) for window, outputs in zip(windows, read, strict=True))
+        shape = tuple(touched_count(window, hi - lo) for window, (lo, hi) in zip(windows, read, strict=True))
         packed = Packed(0, shape, touched_stride(windows[-1]), form.item)
         item = np.dtype(form.sums).itemsize
         strides = [item, -(-columns * item // LINE) * LINE]
@@ -178,12 +179,12 @@ class _Program:
         of_group = groups * weights * np.dtype(form.sums).itemsize
         self.w_at = np.broadcast_to(of_group, (problem.batch, problem.groups)).ravel()
         self.source = Source(problem.input_dtype, self.x_strides, np.dtype(problem.input_dtype).itemsize, pixel)
+        self.tiles = list(_tiles(self.windows, form))
         self.store = address_of(interleave.Interleave(form.sums, out_dtype, form.group, fit))
 
     def program(self) -> Program:
-        tiles = list(_tiles(self.windows, self.form))
-        pieces = [[*self.bring_in(tile), *self.sum(tile), *self.store_sums(tile)] for tile in tiles]
-        return join(pieces, self.tables.array(), max(tile.bytes(self.form) for tile in tiles))
+        pieces = [[*self.bring_in(tile), *self.sum(tile), *self.store_sums(tile)] for tile in self.tiles]
+        return join(pieces, self.tables.array(), max(tile.bytes(self.form) for tile in self.tiles))
 
     def bring_in(self, tile: _Tile) -> list[Steps]:
         """The tile's samples, its boundary among them, in scratch memory."""
