@@ -102,7 +102,7 @@ class Compiled:
         if not problem.compute_dtype.startswith("c"):
             return np.ascontiguousarray(order.pack(plain), real)
         # The sums of the real parts, then those of the imaginary parts; see `order_of`.
-        re, im = plain.real.astype(real), plain.imag.astype(real)
+        re, im = np.real(plain).astype(real), np.imag(plain).astype(real)
         if not problem.input_dtype.startswith("c"):
             halves = [re, im]
         elif not problem.kernel_dtype.startswith("c"):
