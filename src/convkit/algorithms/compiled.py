@@ -67,12 +67,13 @@ class Compiled:
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
         loads = 2.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         written = problem.batch * problem.groups * problem.outputs
-        seconds = 2 * work * loads / machine.fused + 1.4 * written / machine.elementwise
+        # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
+        seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
         count = sum(1 for _ in tiles(problem))
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= width(problem.compute_dtype) / (1.8 if count > 1 else 1.0)
+        seconds *= width(problem.compute_dtype) / (1.9 if count > 1 else 1.0)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth) + 6e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
