@@ -10,7 +10,7 @@ import numpy as np
 import convkit as ck
 from convkit.codegen.fourier import Fourier, lanes_of
 from tests.codegen.fourier_run import transform
-from tests.codegen.guard_pages import Guarded
+from tests.codegen.guarded import Guarded
 
 
 def main(reach_out: bool) -> None:

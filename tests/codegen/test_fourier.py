@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from convkit.codegen import Target, fourier_check, library, pool
-from convkit.codegen.compile import assembly, build
+from convkit.codegen.compile import build
 from convkit.codegen.fourier import Fourier, good_lengths, radices
 from convkit.codegen.fourier_check import Check
 from convkit.codegen.fourier_lanes import Lanes
@@ -21,29 +21,15 @@ from convkit.codegen.fourier_passes import Pass
 from convkit.codegen.fourier_roots import roots
 from convkit.codegen.program import join
 from convkit.codegen.step import KERNEL, OUT, X
-from convkit.codegen.target import binding, host, of_features
+from convkit.codegen.target import host
 from tests.codegen.fourier_run import convolved
+from tests.codegen.isa import TARGETS, written
 
-AVX512 = of_features("x86_64-unknown-linux-gnu", "skylake-avx512", {"avx512f": True, "fma": True, "avx2": True})
-AVX2 = of_features("x86_64-unknown-linux-gnu", "haswell", {"avx2": True, "fma": True})
-NEON = of_features("aarch64-unknown-linux-gnu", "neoverse-n1", {"neon": True})
-TARGETS = {"avx512": AVX512, "avx2": AVX2, "neon": NEON}
-SPILL = {
-    "avx512": r"\tv.*[(]%rsp.*%zmm|\tv.*%zmm.*[(]%rsp",
-    "avx2": r"\tv.*[(]%rsp.*%ymm|\tv.*%ymm.*[(]%rsp",
-    "neon": r"\t(?:ld|st)[rp]\tq.*\[sp",
-}
 MULTIPLY_ADD = {
     "avx512": r"vfn?m(?:add|sub)\w+p[sd]\t.*%zmm",
     "avx2": r"vfn?m(?:add|sub)\w+p[sd]\t.*%ymm",
     "neon": r"fml[as]\t.*v\d+\.(4s|2d)",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def every_target() -> None:
-    binding().initialize_all_targets()
-    binding().initialize_all_asmprinters()
 
 
 @pytest.fixture(params=[64, 32, 16])
@@ -166,17 +152,15 @@ def test_values_stay_in_registers(isa: str, dtype: str) -> None:
     target = TARGETS[isa]
     assert target is not None
     for kernel in kernels(dtype, 8 if target.registers >= 32 else 4):
-        ir = kernel.module(target)
-        text = assembly(ir, target)
-        assert re.findall(SPILL[isa], text) == [], kernel.name
+        text, spills = written(kernel, isa)
+        assert spills == [], kernel.name
         if not isinstance(kernel, Pass) or kernel.factors == "table":
             assert re.search(MULTIPLY_ADD[isa], text), kernel.name
-        assert len(build(ir, target)) < 1 << 13, "the loops were unrolled"
+        assert len(build(kernel.module(target), target)) < 1 << 13, "the loops were unrolled"
 
 
 def test_eight_arms_would_spill_from_sixteen_registers() -> None:
-    assert AVX2 is not None
-    assert re.search(SPILL["avx2"], assembly(Pass("float32", 8, "forward", "table").module(AVX2), AVX2))
+    assert written(Pass("float32", 8, "forward", "table"), "avx2")[1]
 
 
 @pytest.mark.parametrize("how", ["within", "reach-out"])

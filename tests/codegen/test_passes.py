@@ -260,3 +260,28 @@ def test_many_small_images(monkeypatch: pytest.MonkeyPatch) -> None:
     pass_programs._samples_at_once.cache_clear()
     assert parts.tobytes() == whole.tobytes()
     assert parts[7].tobytes() == ck.convolve(images[7], k, method="separable").tobytes()
+
+
+def test_what_is_known_of_a_kernel_is_not_believed_of_the_signal() -> None:
+    """Where a long kernel and a short signal change places, it is the signal that varies."""
+    x, k = random_array((60,), "float32", 1), np.full(5000, 0.5, np.float32)
+    assert np.allclose(ck.convolve(x, k), np.convolve(x.astype(float), k), atol=1e-3)
+    rows_of = random_array((2, 60), "float32", 2)
+    both = ck.convolve(rows_of, k, axes=(1,))
+    assert all(both[i].tobytes() == ck.convolve(rows_of[i], k).tobytes() for i in range(2))
+
+
+@pytest.mark.parametrize(
+    ("method", "uniform", "dtype", "words"),
+    [
+        ("separable", (), "float32", ["direct_float32", "row_f32"]),
+        ("separable", (), "uint8", ["direct_uint8_float32", "_uint8"]),
+        ("box", (0, 1), "float32", ["doubling_float32", "_scale"]),
+        ("box", (0, 1), "uint8", ["sliding_uint8_int32", "sliding_row_float32_uint8"]),
+        ("box", (0,), "uint8", ["sliding_uint8_float32", "row_f32"]),
+    ],
+)
+def test_the_report_names_the_loops(method: str, uniform: tuple[int, ...], dtype: str, words: list[str]) -> None:
+    convolver = ck.Convolver(product((9, 31), "float32", uniform), mode="same", method=method, dtype=dtype)
+    report = str(convolver.plan((300, 310), dtype).report())
+    assert all(word in report for word in words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -176,6 +177,41 @@ def test_an_interruption_while_waiting_for_workers(own_pool: pool._Pool, monkeyp
         pool.run(program, (out.ctypes.data, x.ctypes.data, 0), 3)
     assert calls >= 4
     assert own_pool._job[parallel.INSIDE] == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_signals_at_any_moment() -> None:
+    """Thousands of interruptions, wherever they happen to fall: no job stays open, the pool is not lost."""
+    done = run_alone("""
+        import random, signal, time
+        from convkit.codegen import parallel, pool
+        from tests.codegen.test_pool import assert_done, copying, rows_of
+
+        class Interruption(Exception):
+            pass
+
+        def interrupt(*_):
+            raise Interruption
+
+        program, x = copying(500), rows_of(500)
+        assert_done(program, 3)
+        signal.signal(signal.SIGALRM, interrupt)
+        end, interrupted, wrong = time.monotonic() + 2, 0, 0
+        while time.monotonic() < end:
+            out = x * 0
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + random.random() * 5e-4)
+                for _ in range(100):
+                    pool.run(program, (out.ctypes.data, x.ctypes.data, 0), 3)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interruption:
+                interrupted += 1
+            job = pool._pool._job
+            wrong += bool(job[parallel.OPEN] or job[parallel.INSIDE] or pool._pool.lock.locked())
+        assert_done(program, 3)
+        print(interrupted > 100, wrong)
+    """)
+    assert done == "True 0"
 
 
 def test_without_more_threads_the_caller_works_alone(own_pool: pool._Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from convkit.algorithms import (
     box,
     compiled,
+    compiled_integer,
     depthwise_gradient,
     direct,
     dot,
@@ -22,6 +23,7 @@ from convkit.algorithms import (
 __all__ = [
     "box",
     "compiled",
+    "compiled_integer",
     "depthwise_gradient",
     "direct",
     "dot",

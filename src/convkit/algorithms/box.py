@@ -8,7 +8,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support.pass_programs import run_passes
-from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
+from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.boxes import additions
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
@@ -62,6 +62,10 @@ class Box:
             additions(window.kernel) if axis in axes else window.kernel for axis, window in enumerate(problem.windows)
         )
         return summation_bound(problem, terms + 4 * len(problem.windows) + 8)
+
+    def describe(self, problem: Problem) -> str:
+        """The loop nests."""
+        return ", ".join(kernel.name for kernel in kernels_of(problem, _passes(problem)))
 
     def stores(self, problem: Problem) -> str:
         """What `run` writes."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
+from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
@@ -68,12 +67,13 @@ class Compiled:
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
         loads = 2.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         written = problem.batch * problem.groups * problem.outputs
-        seconds = 2 * work * loads / machine.fused + 1.4 * written / machine.elementwise
+        # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
+        seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
         count = sum(1 for _ in tiles(problem))
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= width(problem.compute_dtype) / (1.8 if count > 1 else 1.0)
+        seconds *= width(problem.compute_dtype) / (1.9 if count > 1 else 1.0)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth) + 6e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -103,7 +103,7 @@ class Compiled:
         if not problem.compute_dtype.startswith("c"):
             return np.ascontiguousarray(order.pack(plain), real)
         # The sums of the real parts, then those of the imaginary parts; see `order_of`.
-        re, im = plain.real.astype(real), plain.imag.astype(real)
+        re, im = np.real(plain).astype(real), np.imag(plain).astype(real)
         if not problem.input_dtype.startswith("c"):
             halves = [re, im]
         elif not problem.kernel_dtype.startswith("c"):
@@ -152,9 +152,9 @@ class Compiled:
         if x.dtype != problem.input_dtype:  # kernels read memory as they are told
             raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
         pixel = 1
-        if _interleaved(problem, x, out):
+        if problem.compute_dtype in ("float32", "float64") and interleaved(problem, x, out):
             # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
-            pixel, problem = problem.batch, _folded(problem)
+            pixel, problem = problem.batch, folded(problem)
         x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
         samples, seconds = samples_at_once(problem), _one_thread(problem)
         line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
@@ -171,29 +171,6 @@ class Compiled:
 def _takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether a result can be written to ``out`` in memory order."""
     return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
-
-
-def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
-    """Whether the samples of the batch are the channels of an image, side by side in every pixel."""
-    channels = problem.batch
-    return (
-        channels > 1
-        and problem.groups == problem.windows[-1].stride == 1
-        and problem.compute_dtype in ("float32", "float64")
-        and all((a.strides[0], a.strides[-1]) == (a.itemsize, channels * a.itemsize) for a in (x, out))
-    )
-
-
-@lru_cache(maxsize=256)
-def _folded(problem: Problem) -> Problem:
-    """The batch as part of the last axis."""
-    *windows, last = problem.windows
-    channels = problem.batch
-    wide = replace(
-        last, size=last.size * channels, count=last.count * channels, start=last.start * channels,
-        dilation=last.dilation * channels,
-    )  # fmt: skip
-    return problem.derive(batch=1, windows=(*windows, wide))
 
 
 def _one_thread(problem: Problem) -> float:

@@ -1,8 +1,8 @@
 """Exact integers: sums proven exact, in floating point where it can hold them, in digits where it cannot.
 
-Three engines form sums of integer products without error:
+Four engines form sums of integer products without error:
 
-- float64 sums of products, as long as no partial sum can reach 2**53;
+- compiled sums of products, and float64 sums, as long as no partial sum can reach 2**53;
 - float64 transforms, as long as their error bound stays below one half, rounded afterwards;
 - int64 sums, as long as no partial sum can reach 2**63 (or wrapping is what was asked for).
 
@@ -33,7 +33,7 @@ CHUNK = 1 << 15
 """Sums turned into integers at a time."""
 
 SPLITS = (1, 2, 3, 4, 5, 6, 8)
-_ENGINES = ("products", "transform", "integers")
+_ENGINES = ("compiled", "products", "transform", "integers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Scheme:
 
     Attributes
     ----------
-    engine : {"products", "transform", "integers"}
+    engine : {"compiled", "products", "transform", "integers"}
         As in the module's list.
     plan : Plan
         Of one pair of digits.
@@ -181,20 +181,25 @@ def _scheme(problem: Problem, input_bits: int, kernel_bits: int, sum_bits: int) 
             # Room for the sum of all digit pairs of one place, and for a carry.
             total = 2 * one[0] * one[1] * problem.terms * min(input_digits, kernel_digits)
         for engine in _ENGINES:
-            plan = _engine(problem, engine, one, total, worst < exact_reach)
+            plan = _engine(problem, engine, digits, one, total, worst < exact_reach)
             if plan is None:
                 continue
-            seconds = (
-                input_digits * kernel_digits * (plan.seconds + 16 * problem.outputs * problem.batch / model.bandwidth)
-            )
+            pairs, outputs = input_digits * kernel_digits, problem.outputs * problem.batch
+            seconds = pairs * (plan.seconds + 16 * outputs / model.bandwidth)
+            if digits > 1:  # cutting digits, adding their sums up and putting them together
+                seconds += (8 * input_digits + 3 * pairs + 8 * digits) * 8 * outputs / model.bandwidth
             if best is None or seconds < best[0]:
                 best = seconds, Scheme(engine, plan, input_digits, kernel_digits, bits)
     assert best is not None  # eight digits of nine bits are exact in float64 up to 2**35 terms
     return best[1]
 
 
-def _engine(problem: Problem, engine: str, one: tuple[int, int], total: int, fits: bool) -> Plan | None:
+def _engine(problem: Problem, engine: str, digits: int, one: tuple[int, int], total: int, fits: bool) -> Plan | None:
     """The plan of an engine if it is exact for digits up to ``one`` whose sums stay within ``total``."""
+    if engine == "compiled":
+        fused = problem.derive(result_dtype="")
+        applies = digits == 1 and registry.algorithm("compiled-exact").applies(fused) is None
+        return plan_for(fused, "compiled-exact") if applies and total < FLOAT_EXACT else None
     if engine == "products":
         return _products(problem) if total < FLOAT_EXACT else None
     if engine == "integers":
@@ -236,10 +241,10 @@ def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array,
     own = scheme.plan.problem.compute_dtype
     problem_of_digits = scheme.plan.problem.derive(
         fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name,
-        compute_dtype=out.dtype.name if scheme.engine == "integers" else own,
+        compute_dtype=out.dtype.name if scheme.engine in ("compiled", "integers") else own,
     )  # fmt: skip
     plan = plan_for(problem_of_digits, scheme.plan.choice)
-    if scheme.engine == "integers":
+    if scheme.engine in ("compiled", "integers"):
         target = out if out.dtype == plan.problem.compute_dtype else np.empty(out.shape, plan.problem.compute_dtype)
         with np.errstate(over="ignore"):
             plan.algorithm.run(plan.problem, plan.algorithm.prepare(plan.problem, kernel), x, target)

@@ -8,7 +8,8 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support.pass_programs import run_passes
-from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
+from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
+from convkit.codegen.library import Kernel
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine
@@ -54,6 +55,14 @@ class Rows:
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
+
+    def kernels(self, problem: Problem) -> tuple[Kernel, ...]:
+        """Those of its passes."""
+        return kernels_of(problem, Passes.along(problem))
+
+    def describe(self, problem: Problem) -> str:
+        """The loop nests."""
+        return ", ".join(kernel.name for kernel in self.kernels(problem))
 
     def stores(self, problem: Problem) -> str:
         """What `run` writes."""

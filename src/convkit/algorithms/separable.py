@@ -10,7 +10,8 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support.blocks import Range, block_size, extended, needed, tap_slices, tile_lengths, tiles
 from convkit.algorithms.support.pass_programs import run_passes
-from convkit.algorithms.support.passes import Passes, can_be_compiled, scratch, seconds_of, stored_type
+from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
+from convkit.codegen.library import Kernel
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
@@ -76,6 +77,14 @@ class Separable:
         # The factors reproduce the kernel within a few u of its norm; each term is bounded by norms.
         u = unit_roundoff(problem.compute_dtype)
         return ErrorBound("norm", one.factor * max(1, problem.rank) ** 0.5 + 8 * math.sqrt(problem.taps) * u)
+
+    def kernels(self, problem: Problem) -> tuple[Kernel, ...]:
+        """Those of its passes; none where they are NumPy's."""
+        return kernels_of(problem, self._passes(problem)) if _native(problem) else ()
+
+    def describe(self, problem: Problem) -> str | None:
+        """The loop nests."""
+        return ", ".join(kernel.name for kernel in self.kernels(problem)) or None
 
     def stores(self, problem: Problem) -> str:
         """What `run` writes."""

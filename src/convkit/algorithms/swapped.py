@@ -47,8 +47,10 @@ class Swapped:
         return _reversed(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        other = _other(problem)
-        other.run(other.prepare(_reversed(problem, x.astype(problem.compute_dtype, copy=False))), prepared, out)
+        other = _other(problem.derive(batch=1))
+        for sample in range(problem.batch):  # each takes the place of a kernel
+            one = x[sample : sample + 1].astype(problem.compute_dtype, copy=False)
+            other.run(other.prepare(_reversed(problem, one)), prepared, out[sample : sample + 1])
 
 
 @lru_cache(maxsize=256)
@@ -60,7 +62,7 @@ def _other(problem: Problem) -> Plan:
     return plan_for(
         problem.derive(
             windows=windows, input_dtype=problem.kernel_dtype, kernel_dtype=problem.compute_dtype, result_dtype="",
-            structure="dense", rank=0,
+            structure="dense", rank=0, uniform=(),
         )
     )  # fmt: skip
 

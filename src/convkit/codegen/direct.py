@@ -8,6 +8,7 @@ from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
+from convkit.codegen.numbers import Element, narrow
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -57,6 +58,8 @@ class Schedule:
         0 where all are equal.
     results : {"cached", "streamed"}
         Streamed results are written past the caches, so that memory need not be read before it is written.
+    stored : str
+        The type that sums are stored as, by NumPy's name, rounded once and saturated; empty for their own.
     """
 
     arithmetic: str
@@ -67,11 +70,12 @@ class Schedule:
     block: int
     last_block: int
     results: Literal["cached", "streamed"] = "cached"
+    stored: str = ""
 
     @property
     def name(self) -> str:
-        """``direct_<arithmetic>_<lanes>l_<rows>x<vectors>_1x<row_vectors>_<block>[_<last_block>][_streamed]``."""
-        last = f"_{self.last_block}" if self.last_block else ""
+        """``direct_<arithmetic>_<lanes>l_<rows>x<vectors>_1x<row_vectors>_<block>[_<last_block>][_<stored>]...``."""
+        last = (f"_{self.last_block}" if self.last_block else "") + (f"_{self.stored}" if self.stored else "")
         tile = f"{self.lanes}l_{self.rows}x{self.vectors}_1x{self.row_vectors}"
         return f"direct_{self.arithmetic}_{tile}_{self.block}{last}{'_streamed' * (self.results == 'streamed')}"
 
@@ -146,6 +150,7 @@ class _Nest:
         self.samples = Vector(schedule.lanes, self.arithmetic.sample)
         self.weights = Vector(schedule.lanes, self.arithmetic.weight)
         self.sums = Vector(schedule.lanes, self.arithmetic.sum)
+        self.stored = Vector(schedule.lanes, Element(schedule.stored).stored) if schedule.stored else self.sums
 
     def module(self) -> str:
         w = self.w
@@ -203,7 +208,7 @@ class _Nest:
 
     def at(self, pointer: str, column: str) -> str:
         """Where a column of the result lies."""
-        return self.w.element(pointer, column, self.sums.scalar)
+        return self.w.element(pointer, column, self.stored.scalar)
 
     def sample_at(self, pointer: str, column: str) -> str:
         """Where a column of the samples lies, which may be narrower."""
@@ -212,20 +217,23 @@ class _Nest:
     def tile(
         self, out: str, x: str, weights: str, rows: int, vectors: int, mask: str | None, results: str = "cached"
     ) -> None:
-        """One register tile: zero sums, every block of kernel rows, then the sums are stored."""
+        """One register tile: the first sums, every block of kernel rows, then the sums are stored."""
         w, s = self.w, self.s
-        sums = ["zeroinitializer"] * (rows * vectors)
+        start, weights = self.arithmetic.start(w, s.lanes, weights)
+        sums = [start] * (rows * vectors)
         taps = self.a["taps"]
         for block, count in ((s.block, "blocks"), (s.last_block, "last_blocks")):
             if block:
                 sums, weights, taps = self.blocks(x, weights, taps, self.a[count], block, sums, rows, vectors, mask)
         for r in range(rows):
             for v in range(vectors):
-                place, value = w.offset(out, v * self.sums.bytes), sums[r * vectors + v]
+                place, value = w.offset(out, v * self.stored.bytes), sums[r * vectors + v]
+                if s.stored:
+                    value = narrow(w, value, s.lanes, Element(s.arithmetic), Element(s.stored))
                 if results == "streamed":
-                    w.stream(self.sums, value, place)
+                    w.stream(self.stored, value, place)
                 else:
-                    w.store(self.sums, value, place, mask)
+                    w.store(self.stored, value, place, mask)
             out = w.offset(out, self.a["out_row"])
 
     def blocks(

@@ -95,6 +95,7 @@ def _open() -> str:
     w = Writer()
     w.line(f"store atomic i64 0, ptr {w.element('%context', NEXT, 'i64')} seq_cst, align 8")
     w.line("store atomic i64 %number, ptr %context seq_cst, align 8")
+    w.line("fence seq_cst")  # whoever is asleep is looked for in Python, by plain loads, and only after this
     w.line("ret void")
     return w.function("open_job", ("ptr %context", "i64 %number"))
 

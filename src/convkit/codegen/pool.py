@@ -209,11 +209,9 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
     pool = _pool or _get()
     shared = _Bases(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
     worth = threads > 1 and program.tasks > 1 and seconds > SHARED and (seconds > WAKING or pool.awake())
-    if worth and pool.lock.acquire(blocking=False):
-        try:
+    if worth and not pool.lock.locked():
+        with pool.lock:  # not even a signal comes between taking it and the promise to give it back
             pool.run(program, shared, min(threads, program.tasks))
-        finally:
-            pool.lock.release()
         return
     if not hasattr(_alone, "scratch"):
         _alone.scratch = _Scratch()

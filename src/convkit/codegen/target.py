@@ -29,6 +29,12 @@ class Target:
     vector_bytes: int
     registers: int
 
+    @property
+    def dots(self) -> bool:
+        """Whether whole vectors of bytes and words are multiplied and added in groups by one instruction."""
+        names = self.features.split(",")
+        return "+avx512vnni" in names and "+avx512bw" in names if self.vector_bytes == 64 else "+avxvnni" in names
+
 
 def of_features(triple: str, cpu: str, features: dict[str, bool]) -> Target | None:
     """The target with these features; None for one whose vectors or fused multiply-add are missing."""

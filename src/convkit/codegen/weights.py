@@ -64,6 +64,10 @@ class Order:
         """Where its variant stands whose results go past the caches."""
         return address_of(replace(self.schedule, results="streamed"))
 
+    def storing(self, dtype: str) -> int:
+        """Where its variant stands that stores sums as another type."""
+        return address_of(replace(self.schedule, stored=dtype))
+
     @property
     def full(self) -> int:
         """Blocks of ``schedule.block`` rows."""

@@ -11,6 +11,7 @@ import numpy as np
 from convkit.arrays import NUMPY
 from convkit.errors import DTypeError, IntegerOverflowError, OptionError
 from convkit.planner.algorithm import Array
+from convkit.planner.narrowing import narrowed
 from convkit.spec.options import Overflow
 
 
@@ -137,7 +138,7 @@ def finish(sums: Array, result: str, overflow: Overflow) -> Array:
             return sums.astype(target)
     limits = np.iinfo(target)
     if sums.dtype.kind in "iu":
-        return _narrow(sums, target, overflow)
+        return narrowed(sums, target, overflow)
     if np.isnan(sums).any():
         raise IntegerOverflowError("nan", dtype=result, count=int(np.isnan(sums).sum()))
     rounded = np.rint(sums)
@@ -145,23 +146,6 @@ def finish(sums: Array, result: str, overflow: Overflow) -> Array:
     stored = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0)).astype(target)
     stored[rounded >= float(limits.max)] = limits.max
     return stored
-
-
-def _narrow(sums: Array, target: np.dtype[Any], overflow: Overflow) -> Array:
-    limits = np.iinfo(target)
-    own = np.iinfo(sums.dtype)
-    if overflow != "wrap" and sums.size and (own.min < limits.min or own.max > limits.max):
-        low, high = int(sums.min()), int(sums.max())
-        if low < limits.min or high > limits.max:
-            if overflow == "raise":
-                floor, ceiling = max(limits.min, own.min), min(limits.max, own.max)
-                outside = int(((sums < floor) | (sums > ceiling)).sum())
-                raise IntegerOverflowError(
-                    "does-not-fit", dtype=target.name, count=outside, least=limits.min, largest=limits.max,
-                    worst=high if high > limits.max else low,
-                )  # fmt: skip
-            sums = np.clip(sums, max(limits.min, own.min), min(limits.max, own.max))
-    return sums.astype(target)
 
 
 def add_exactly(sums: Array, bias: Array, overflow: Overflow) -> Array:

@@ -224,9 +224,9 @@ class _Tile:
         self.counts = [hi - lo for lo, hi in self.outputs]
         self.out_at = self.out_at + sum(lo * s for (lo, _), s in zip(self.outputs, self.out_strides, strict=True))
         self.sums_strides = contiguous(tuple(self.counts), self.real)
-        side_by_side = self.out_strides[-1] == self.item or self.counts[-1] == 1
-        self.stored_at_once = out_dtype == self.real and side_by_side
-        self.line = None if is_packed or not self.stored_at_once else line
+        side_by_side = self.out_strides[-1] == item_bytes(out_dtype) or self.counts[-1] == 1
+        self.stored_at_once = side_by_side and not _is_complex(problem.compute_dtype)
+        self.line = None if is_packed or not self.stored_at_once or out_dtype != self.real else line
         if self.line is not None:
             strides = (*out_strides[:2], *self.out_strides[:-1])
             sizes = (problem.batch, problem.groups, *self.counts[:-1])
@@ -285,6 +285,8 @@ class _Tile:
         *leading, rows, columns = self.counts
         plane = max(range(len(leading)), key=leading.__getitem__, default=None)
         address = self.order.address if self.line is None else self.order.streaming
+        if self.stored_at_once and self.out_dtype != self.real:
+            address = self.order.storing(self.out_dtype)
         lead = 0 if self.line is None else -self.line % LINE // self.item
         found: list[Steps] = []
         for index in product(*(range(1 if axis == plane else n) for axis, n in enumerate(leading))):

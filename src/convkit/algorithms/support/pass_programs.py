@@ -46,6 +46,8 @@ PROGRAM_STEPS = 1 << 13
 
 def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: Array) -> None:
     """Write the result for ``x`` into ``out``, which may have any type that sums are stored as."""
+    if x.dtype != problem.input_dtype:  # kernels read memory as they are told
+        raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
     pixel = 1
     if _interleaved(problem, x, out):
         # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.

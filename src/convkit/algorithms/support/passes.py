@@ -13,9 +13,9 @@ import numpy as np
 
 from convkit.algorithms.support.blocks import Range, needed
 from convkit.algorithms.support.packing import Packed, item_bytes
-from convkit.codegen import boxes, sliding
+from convkit.codegen import boxes, row, sliding
 from convkit.codegen.arithmetic import ARITHMETIC
-from convkit.codegen.library import this_machine
+from convkit.codegen.library import Kernel, this_machine
 from convkit.codegen.weights import Order, order_for
 from convkit.planner.algorithm import Array
 from convkit.planner.machine import Machine
@@ -166,6 +166,29 @@ def slides_along(problem: Problem, passes: Passes) -> bool:
         and problem.compute_dtype == "float32"
         and sliding.exact(problem.input_dtype, "float32", area)
     )
+
+
+def kernels_of(problem: Problem, passes: Passes) -> tuple[Kernel, ...]:
+    """The compiled kernels of the passes, in their order."""
+    host, last = this_machine(), len(problem.windows) - 1
+    found: list[Kernel] = []
+    dtype = "float32" if problem.compute_dtype == "float32" else "float64"
+    for axis, (window, way) in enumerate(zip(problem.windows, passes.ways, strict=True)):
+        if way == "taps" and axis < last:
+            found.append(order_along(problem, axis, read_in_place(problem, passes) if axis == 0 else "").schedule)
+        elif way == "taps":
+            stored = stored_type(problem) if passes.terms == 1 else ""
+            found.append(row.row_schedule_for(host, dtype, window.kernel, window.dilation, stored))
+        elif axis == 0 and slides_down(problem, passes):
+            left = "int32" if slides_along(problem, passes) else dtype
+            found.append(sliding.sliding_for(host, problem.input_dtype, left))
+        elif axis == 1 and slides_along(problem, passes):
+            found.append(sliding.sliding_row_for(host, dtype, stored_type(problem)))
+        elif way == "box":
+            cut = boxes.passes_for(window.kernel)
+            ends = ["sum"] * (len(cut) - 1) + ["scale" if axis == last and passes.scaled else "sum"]
+            found += [boxes.doubling_for(host, dtype, each.digits, end) for each, end in zip(cut, ends, strict=True)]
+    return tuple(dict.fromkeys(found))
 
 
 class Plane(Packed):
