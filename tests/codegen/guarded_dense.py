@@ -13,7 +13,7 @@ from convkit.algorithms.support import gradients
 from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
-from tests.codegen.guard_pages import Guarded
+from tests.codegen.guarded import Guarded
 
 CHANNELS = (1, 5), (3, 17), (16, 16), (7, 1), (20, 33)
 SHAPES = ((7, 7), (1, 1), 0, 1), ((9, 20), (1, 1), 0, 1), ((9, 20), (3, 2), 1, 1), ((12, 17), (3, 3), 1, 2)
@@ -23,8 +23,8 @@ def main(reach_out: bool) -> None:
     implicit_gemm.LEAST_PRODUCTS = gradients.LEAST_PRODUCTS = 0
     inputs, outputs, kernels = Guarded(40), Guarded(40), Guarded(40)
     ck.set_num_threads(1)
-    for dtype, side, (c, o), (size, kernel, pad, stride) in product(
-        ("float32", "float64"), ("start", "end"), CHANNELS, SHAPES
+    for dtype, side, layout, (c, o), (size, kernel, pad, stride) in product(
+        ("float32", "float64"), ("start", "end"), ("first", "last"), CHANNELS, SHAPES
     ):
         counts = [(n + 2 * pad - k) // stride + 1 for n, k in zip(size, kernel)]
         windows = tuple(Window(n, k, count, -pad, stride) for n, k, count in zip(size, kernel, counts))
@@ -40,6 +40,9 @@ def main(reach_out: bool) -> None:
             out = outputs.array(problem.output_shape, dtype, side)
             x[...] = np.random.default_rng(1).integers(0, 3, x.shape)
             w[...] = np.random.default_rng(2).integers(0, 3, w.shape)
+            if layout == "last" and name == "implicit-gemm":
+                x = np.moveaxis(x.reshape(1, 1, *size, c), -1, 2)
+                out = np.moveaxis(out.reshape(1, 1, *counts, o), -1, 2)
             expected = np.empty(out.shape, dtype)
             for method, target in ((name, out), ("direct", expected)):
                 plan: Plan = plan_for(problem, method)

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from convkit.codegen import correlate, dense, dense_channels, gather, transpose
+from convkit.codegen import correlate, dense, dense_channels, gather, pack, pack_channels, transpose
 from convkit.codegen.correlate import Correlate, Fold
 from convkit.codegen.dense import Dense, most_vectors
 from convkit.codegen.dense_channels import DenseChannels
@@ -100,6 +100,32 @@ def test_rows_become_columns(machine: Target, dtype: str) -> None:
         )  # fmt: skip
         assert np.array_equal(to[..., :rows], x[..., :columns].swapaxes(1, 2))
         assert (to[..., rows:-1] == 0).all()
+        assert (to[..., -1] == 7).all()
+
+
+@MACHINES
+@DTYPES
+def test_channels_are_laid_apart(machine: Target, dtype: str) -> None:
+    """Columns in any order, marked columns and rows; channels around a vector's end."""
+    lanes = machine.vector_bytes // np.dtype(dtype).itemsize
+    for channels, columns in product((1, lanes - 1, lanes, lanes + 1), (1, lanes - 1, lanes, 2 * lanes + 3)):
+        x = whole_numbers((3, columns, channels), dtype, 1)
+        to = np.full((channels, 4, columns + 1), 7, dtype)
+        columns_at = np.full(-(-columns // lanes) * lanes, pack.ZEROS)
+        columns_at[:columns] = np.arange(columns)[::-1] * x.strides[1]
+        expected = np.zeros((channels, 4, columns), dtype)
+        for row, source in ((0, 2), (3, 0)):
+            expected[:, row] = x[source, ::-1].T
+        expected[:, 2] = 5
+        if columns > 2:
+            columns_at[1], expected[..., 1] = pack.FILL, 5
+        rows_at = np.array([2 * x.strides[0], pack.ZEROS, pack.FILL, 0])
+        call(
+            pack_channels.PackChannels(dtype), pack_channels.ARGUMENTS, machine, to=to, x=x, rows_at=rows_at,
+            columns_at=columns_at, fill=np.full(1, 5, dtype), rows=4, to_row=to.strides[1], columns=columns,
+            channels=channels, to_channel=to.strides[0],
+        )  # fmt: skip
+        assert np.array_equal(to[..., :-1], expected)
         assert (to[..., -1] == 7).all()
 
 
