@@ -101,10 +101,34 @@ class _Samples:
         return cls(X, at + first, along, np.arange(channels, dtype=np.int64) * x_strides[2])
 
 
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Where the sums of a tile are formed.
+
+    Attributes
+    ----------
+    base : int
+        The base that they are found from.
+    at : ndarray of int
+        The first of each sample and group.
+    row : int
+        Bytes from row to row of the register tile.
+    strides : tuple of int
+        Bytes along the axes before the last two, where vectors hold pixels.
+    """
+
+    base: int
+    at: Offsets
+    row: int
+    strides: Strides
+
+
 class _Tile:
     """The steps of one tile, for every sample and group: samples laid down, multiplied and added, the sums stored."""
 
     bytes: int
+    sums_row: int
+    sums_along: Strides = ()
 
     def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
@@ -120,6 +144,15 @@ class _Tile:
         problem = self.problem
         x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
         in_place = self.in_place(x_strides)
+        first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
+        along = space(out_strides)
+        out_at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
+        out_at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
+        direct = in_place and self.stored_at_once(along, out_dtype)
+        if direct:
+            sums = _Sums(OUT, out_at, out_strides[2], along)
+        else:
+            sums = _Sums(SCRATCH, self.sums_at + 0 * out_at, self.sums_row, self.sums_along)
         found: list[Steps] = []
         for lo, hi in cuts(problem.in_channels, self.cut.channels):
             at = x_at + lo * x_strides[2]
@@ -130,12 +163,8 @@ class _Tile:
                 found += self.planes.pack(
                     self.tables, problem.input_dtype, space(x_strides), problem.fill, at, hi - lo, x_strides[2]
                 )
-            found += self.multiply_add(where, (lo, hi), blocks)
-        first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
-        along = space(out_strides)
-        at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
-        at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
-        return found + self.store(at, last - first, out_strides[2], along, out_dtype)
+            found += self.multiply_add(where, sums, (lo, hi), blocks)
+        return found if direct else found + self.store(out_at, last - first, out_strides[2], along, out_dtype)
 
     def weights(self, block: int, channel: int, size: int) -> Offsets:
         """How far the weights of a block of ``size`` output channels lie from the first, from an input channel on."""
@@ -152,7 +181,11 @@ class _Tile:
             and x_strides[2] % PAGE != 0
         )
 
-    def multiply_add(self, where: _Samples, channels: Range, blocks: Range) -> list[Steps]:
+    def stored_at_once(self, along: Strides, out_dtype: str) -> bool:
+        """Whether sums are formed where the result stands."""
+        return False
+
+    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         """Add the products of some channels to the sums of some blocks of output channels."""
         raise NotImplementedError
 
@@ -171,7 +204,14 @@ class _PixelTile(_Tile):
         self.segments = list(product(*map(range, self.planes.counts[:-2])))
         self.segment = self.vectors * self.lanes * self.item
         self.sums_row = len(self.segments) * self.segment + LINE
+        self.sums_along = tuple(
+            self.segment * math.prod(self.planes.counts[axis + 1 : -2]) for axis in range(len(self.planes.counts) - 2)
+        )
         self.bytes = self.sums_at + self.sums_row * min(problem.out_channels, cut.blocks_a_task * cut.blocks[0][0])
+
+    def stored_at_once(self, along: Strides, out_dtype: str) -> bool:
+        rows, columns = self.planes.counts[-2:]
+        return out_dtype == self.dtype and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
 
     def in_place(self, x_strides: Strides) -> bool:
         whole = (self.outputs[-1][1] - self.outputs[-1][0]) == self.cut.windows[-1].size
@@ -179,7 +219,7 @@ class _PixelTile(_Tile):
         neighbours = along[-1] == self.item and along[-2] in (0, self.item * self.cut.windows[-1].size)
         return whole and neighbours and super().in_place(x_strides)
 
-    def multiply_add(self, where: _Samples, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
         table = self.tables.add(where.terms)
         widest = largest(self.vectors, self.cut.tile[1])
@@ -195,15 +235,16 @@ class _PixelTile(_Tile):
                 continue
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             schedule = Dense(self.dtype, self.lanes, size, widest, start, edge)
-            sums = self.sums_at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.sums_row
-            for n, segment in enumerate(self.segments):
+            row = (self.cut.before(first) - self.cut.before(blocks[0])) * sums.row
+            for segment in self.segments:
+                to = sums.at + row + sum(i * stride for i, stride in zip(segment, sums.strides, strict=False))
                 x = where.at + sum(i * stride for i, stride in zip(segment, where.strides, strict=False))
                 found.append(
                     dense.ARGUMENTS.steps(
                         address_of(schedule), len(self.groups), x=(where.base, x),
-                        w=(KERNEL, self.weights(first, channels[0], size)), sums=(SCRATCH, sums + n * self.segment),
+                        w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
                         offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
-                        sums_row=self.sums_row, w_block=size * problem.terms * self.item, rest=rest,
+                        sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
                         tiles=tiles - (1 if rest else 0), last_tiles=last_tiles,
                     )
                 )  # fmt: skip
@@ -244,7 +285,7 @@ class _ChannelTile(_Tile):
         self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
         self.bytes = self.turned_at + self.pixels * self.item * channels
 
-    def multiply_add(self, where: _Samples, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
         terms, pixels = self.tables.add(where.terms), offsets(self.planes.counts, where.strides)
         found: list[Steps] = []
@@ -254,7 +295,7 @@ class _ChannelTile(_Tile):
             begin += count
             if first >= last:
                 continue
-            sums = self.sums_at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
+            to = sums.at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
             pixel = 0
             for rows, row_blocks in pieces(self.pixels, self.cut.tile[0]):
                 schedule = DenseChannels(
@@ -265,8 +306,8 @@ class _ChannelTile(_Tile):
                     dense_channels.ARGUMENTS.steps(
                         address_of(schedule), len(self.groups), x=(where.base, where.at), offsets=(TABLES, terms),
                         w=(KERNEL, self.weights(first, channels[0], size)), rows_at=(TABLES, self.tables.add(at)),
-                        sums=(SCRATCH, sums + pixel * self.sums_row), depth=(channels[1] - channels[0]) * problem.taps,
-                        blocks=row_blocks, sums_row=self.sums_row, w_vector=problem.terms * self.lanes * self.item,
+                        sums=(sums.base, to + pixel * sums.row), depth=(channels[1] - channels[0]) * problem.taps,
+                        blocks=row_blocks, sums_row=sums.row, w_vector=problem.terms * self.lanes * self.item,
                         tiles=last - first, last_tiles=0,
                     )
                 )  # fmt: skip
