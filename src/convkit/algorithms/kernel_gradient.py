@@ -56,7 +56,7 @@ class KernelGradient:
         return upstream(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        parts = gradient_tiles.parts(problem)
+        parts = gradient_tiles.blocking(problem).parts
         plain = np.prod(out.shape[3:]) == 1 or out[0, 0, 0].flags.c_contiguous
         target = out if parts == 1 and plain else np.empty((parts, *out.shape), out.dtype)
         strides = target.strides[-out.ndim :]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -46,6 +46,9 @@ SMALL_KERNEL = 1 << 19
 
 PARTS = 8
 """How many tasks then share them."""
+
+FEWEST_TERMS = 256
+"""Pixels of a chunk at least, where there would be fewer chunks than tasks otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ def blocking(problem: Problem) -> Blocking:
     windows = with_rows(tuple(window.kernel_adjoint() for window in problem.windows))
     item, lanes = item_bytes(problem.compute_dtype), lanes_of(this_machine(), problem.compute_dtype)
     taps, inputs, samples = problem.outputs, problem.batch, problem.in_channels
-    room = TERMS
+    small = item * problem.groups * problem.out_channels * inputs * taps <= SMALL_KERNEL
+    room = terms = max(FEWEST_TERMS, min(TERMS, problem.terms // PARTS)) if small else TERMS
     lengths: list[int] = []
     for window in reversed(windows):
         lengths.append(largest(window.count, max(1, room)))
@@ -104,7 +108,7 @@ def blocking(problem: Problem) -> Blocking:
     lengths.reverse()
     pixels = math.prod(lengths)
     whole = pixels == math.prod(window.count for window in windows)
-    together = largest(samples, max(1, TERMS // pixels)) if whole else 1
+    together = largest(samples, max(1, terms // pixels)) if whole else 1
     vectors = -(-problem.out_channels // lanes)
     laid = item * together * math.prod(n * touched_stride(w) for w, n in zip(windows[:-1], lengths)) * pitch(
         windows[-1], lengths[-1]
@@ -114,7 +118,6 @@ def blocking(problem: Problem) -> Blocking:
     packed = largest(channels, max(1, PACKED_BYTES // laid))
     tile = register_tile(packed * taps, wide, MOST_ROWS)
     share = problem.out_channels / lanes * packed * taps / cycles(packed * taps, vectors, *tile)
-    small = item * problem.groups * problem.out_channels * inputs * taps <= SMALL_KERNEL
     chunks = -(-samples // together) * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
     parts = min(PARTS, chunks) if small else 1
     return Blocking(windows, tuple(lengths), together, packed, channels, wide, parts, tile, share)
@@ -160,20 +163,14 @@ def program(
     tasks: list[list[Steps]] = []
     for channels, block in product(cuts(problem.batch, cut.channels), cuts(vectors, cut.vectors)):
         task = _Task(problem, cut, tables, layout, channels, block)
-        for part, some in enumerate(cuts(len(chunks), -(-len(chunks) // cut.parts))):
+        bounds = [part * len(chunks) // cut.parts for part in range(cut.parts + 1)]
+        for part, some in enumerate(pairwise(bounds)):
             steps: list[Steps] = []
             for n in range(*some):
                 samples, box = chunks[n]
                 steps += task.chunk(planes[box], samples, box, x_strides, g_strides, first=n == some[0])
             tasks.append([*steps, *task.store(out_strides, part * part_stride)])
     return join(tasks, tables.array(), layout.bytes)
-
-
-def parts(problem: Problem) -> int:
-    """How many arrays of sums the program stores."""
-    cut = blocking(problem)
-    chunks = len(cut.chunks(problem.in_channels))
-    return len(cuts(chunks, -(-chunks // cut.parts)))
 
 
 class _Task:
