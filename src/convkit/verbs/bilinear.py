@@ -89,7 +89,10 @@ class Bilinear:
         )  # fmt: skip
         flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
         plan = plan_for(adjoint, self._method_of_adjoint())
-        return fold(run(plan, plan.prepare(flipped), g), problem.windows)
+        ready = plan.prepare(flipped)
+        if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
+            return _spread(plan, ready, g, problem.windows)
+        return fold(run(plan, ready, g), problem.windows)
 
     def kernel_gradient(self, g: Array, x: Array) -> Array:
         """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
@@ -118,6 +121,17 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> A
         plan, prepared = _for_batch(plan, prepared, x.shape[0])
     plan.run(prepared, x, out)
     return out
+
+
+def _spread(plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...]) -> Array:
+    """A gradient where it stands among the samples, zeros elsewhere: no position was taken from another."""
+    touched = [window.extension for window in windows]
+    if all(count == window.size for (_, count), window in zip(touched, windows, strict=True)):
+        return run(plan, prepared, g)
+    sizes = (window.size for window in windows)
+    result = np.zeros((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+    run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
+    return result
 
 
 def _for_batch(plan: Plan, prepared: Prepared, batch: int) -> tuple[Plan, Prepared]:
