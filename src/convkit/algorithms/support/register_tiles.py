@@ -42,9 +42,7 @@ def register_tile(rows: int, vectors: int, most_rows: int) -> tuple[int, int]:
     """The register tile that takes least time for so many rows and vectors of sums."""
     target = this_machine()
     choices = [
-        (r, v)
-        for r in range(1, min(most_rows, rows) + 1)
-        for v in range(1, min(most_vectors(target, r), vectors) + 1)
+        (r, v) for r in range(1, min(most_rows, rows) + 1) for v in range(1, min(most_vectors(target, r), vectors) + 1)
     ]
     return min(choices, key=lambda tile: (cycles(rows, vectors, *tile), -tile[1]))
 
