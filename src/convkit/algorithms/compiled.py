@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import direct_tiles
+from convkit.algorithms.support import alone, direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -119,7 +118,7 @@ class Compiled:
         if problem.outputs * dtype.itemsize >= STREAMED:
             return None
         out_strides, compute = contiguous(problem.output_shape, dtype), np.dtype(problem.compute_dtype)
-        programs: dict[tuple[int, ...], Program] = {}
+        programs = alone.Programs(lambda strides: direct_tiles.program(problem, strides, out_strides, dtype.name))
         seconds = _one_thread(problem)
         elements = order_of(problem).elements
         elements = elements if order == "correlation" else problem.taps - 1 - elements
@@ -130,22 +129,26 @@ class Compiled:
                 weights = weights.astype(compute)
             if not isfinite(weights.dot(weights)):
                 return None
-            program = programs.get(x.strides)
-            if program is None:
-                strides = (0, 0, 0, *x.strides)
-                program = programs[x.strides] = direct_tiles.program(problem, strides, out_strides, dtype.name)
             if out is None:
                 out = np.empty(shape, dtype)
-            elif not _takes(out, shape, dtype) or np.may_share_memory(out, x):
+            elif not alone.takes(out, shape, dtype) or np.may_share_memory(out, x):
                 return None
-            bases = (
-                out.__array_interface__["data"][0], x.__array_interface__["data"][0],
-                weights.__array_interface__["data"][0],
-            )  # fmt: skip
-            pool.run(program, bases, threads.num_threads(), seconds)
+            bases = alone.address(out), alone.address(x), alone.address(weights)
+            pool.run(programs[x.strides], bases, threads.num_threads(), seconds)
             return out
 
         return call
+
+    def alone(self, problem: Problem, prepared: Array) -> Alone | None:
+        """One sample, all else worked out before."""
+        dtype = self.stores(problem)
+        if problem.outputs * np.dtype(dtype).itemsize >= STREAMED:
+            return None
+
+        def program(x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Program:
+            return direct_tiles.program(problem, x_strides, out_strides, dtype)
+
+        return alone.alone(problem, dtype, program, prepared, _one_thread(problem))
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         if x.dtype != problem.input_dtype:  # kernels read memory as they are told
@@ -165,11 +168,6 @@ class Compiled:
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
-
-
-def _takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether a result can be written to ``out`` in memory order."""
-    return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
 
 
 def _one_thread(problem: Problem) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine, width
 from convkit.planner.problem import Problem
 
@@ -63,6 +63,11 @@ class Dot:
         if order == "convolution":
             return lambda row, kernel, out: None if out is not None else row_sum(row, kernel)
         return lambda row, kernel, out: None if out is not None else row_sum(row, kernel[::-1])
+
+    def alone(self, problem: Problem, prepared: Array) -> Alone:
+        """The same with a kernel made ready."""
+        row_sum = _row_sum(problem)
+        return lambda row, out: None if out is not None else row_sum(row, prepared)
 
 
 def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:

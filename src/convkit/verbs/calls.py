@@ -5,6 +5,7 @@ The second call with the same shapes, types and options finds its record in a di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
 from convkit.arrays import NUMPY, Namespace
 from convkit.errors import DTypeError, OptionError, ShapeError, by
-from convkit.planner.algorithm import Array
+from convkit.planner.algorithm import Alone, Array
 from convkit.planner.plan import Plan, Prepared, Quick
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
@@ -24,6 +25,13 @@ from convkit.verbs.layout import Layout, layout_of
 _KEPT = 4096
 _ONE = (None, None, None)
 """One sample, one group, one channel: the axes that a lone array lacks."""
+
+SMALL_KERNEL, SMALL_INPUT = 1 << 12, 1 << 17
+"""Bytes of a kernel, and samples of an input, up to which what was made of the kernel is remembered by its bytes."""
+
+_REMEMBERED = 32
+_ready: dict[tuple[ArrayCall, bytes], tuple[Plan, Prepared, Alone | None]] = {}
+"""What was made of small kernels: the same one often comes again, and then nothing has to be found out about it."""
 
 
 class ArrayCall:
@@ -45,7 +53,7 @@ class ArrayCall:
         Outputs along the convolved axes.
     """
 
-    __slots__ = ("_laid", "counts", "dtypes", "layout", "operator", "quick", "spec", "types")
+    __slots__ = ("_laid", "_lone", "_small", "counts", "dtypes", "layout", "operator", "quick", "spec", "types")
 
     def __init__(self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str):
         self.spec = spec
@@ -63,6 +71,10 @@ class ArrayCall:
         self.counts = tuple(window.count for window in problem.windows)
         order = slice(None, None, -1) if spec.flips else slice(None)
         self._laid = (*_ONE, *[order] * layout.rank)
+        in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
+        self._lone = in_order and spec.nan == "propagate" and "bfloat16" not in self.dtypes
+        of_kernel = math.prod(layout.kernel) * np.dtype(problem.kernel_dtype).itemsize
+        self._small = of_kernel <= SMALL_KERNEL and math.prod(layout.sizes) <= SMALL_INPUT
         self.quick = self._quick()
 
     def _quick(self) -> Quick | None:
@@ -71,9 +83,7 @@ class ArrayCall:
         It gives None for arrays that need more care.
         """
         operator = self.operator
-        layout = self.layout
-        in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
-        if not in_order or self.spec.nan != "propagate" or "bfloat16" in self.dtypes:
+        if not self._lone:
             return None
         if operator.method in FACTORED or operator.worth_a_look:
             return self._ready
@@ -87,16 +97,35 @@ class ArrayCall:
 
     def _ready(self, x: Array, k: Array, out: Array | None) -> Array | None:
         """The general way for arrays whose axes are all convolved: nothing is looked up by name, no axis moves."""
-        if out is not None:
-            return None
-        if self.spec.conjugate:
-            k = k.conj()
-        laid = k[self._laid]
-        plan = self.operator.plan(laid)
-        prepared = plan.prepare(laid)
+        plan, prepared, alone = self._remembered(k) if self._small else self._made_of(k)
+        result = alone(x, out) if alone is not None else None
+        if result is not None or out is not None:
+            return result
         sums = np.empty(self.counts, prepared.plan.stored)
         plan.run(prepared, x[_ONE], sums[_ONE])
         return self._finish(sums)
+
+    def _remembered(self, k: Array) -> tuple[Plan, Prepared, Alone | None]:
+        """`_made_of`, done once for kernels of the same bytes."""
+        key = self, k.tobytes()
+        known = _ready.get(key)
+        if known is None:
+            known = self._made_of(k.copy())
+            if len(_ready) >= _REMEMBERED:
+                _ready.clear()
+            _ready[key] = known
+        return known
+
+    def _made_of(self, k: Array) -> tuple[Plan, Prepared, Alone | None]:
+        """The plan for a kernel, the kernel prepared, and the run for a lone array, if there is a shorter one."""
+        laid = (k.conj() if self.spec.conjugate else k)[self._laid]
+        plan = self.operator.plan(laid)
+        prepared = plan.prepare(laid)
+        return plan, prepared, self.alone(plan, prepared)
+
+    def alone(self, plan: Plan, prepared: Prepared) -> Alone | None:
+        """The run for a lone array, with a kernel made ready; None where there is no shorter one than the general."""
+        return plan.alone(prepared) if self._lone and prepared.plan.stored == self.types.result else None
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""

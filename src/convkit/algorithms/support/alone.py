@@ -1,0 +1,81 @@
+"""One array alone, all its axes convolved: what a call costs beyond its arithmetic is a few looks and one native call.
+
+Programs are worked out from sizes and strides, kernels are prepared; what is left are the addresses of three arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from convkit import threads
+from convkit.algorithms.support.direct_tiles import contiguous
+from convkit.codegen import pool
+from convkit.codegen.program import Program
+from convkit.planner.algorithm import Alone, Array
+from convkit.planner.problem import Problem
+
+KEPT = 16
+"""Ways of lying in memory for which the program is kept at hand."""
+
+Strides = tuple[int, ...]
+
+
+def takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a result can be written to ``out`` in memory order."""
+    return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
+
+
+def address(array: Array) -> int:
+    """Where an array begins."""
+    return array.__array_interface__["data"][0]
+
+
+class Programs(dict[Strides, Program]):
+    """Programs by the strides of an input whose axes are all convolved; the last few of them."""
+
+    def __init__(self, make: Callable[[Strides], Program]) -> None:
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, strides: Strides) -> Program:
+        if len(self) >= KEPT:
+            self.clear()
+        made = self[strides] = self.make((0, 0, 0, *strides))
+        return made
+
+
+def alone(
+    problem: Problem, dtype: str, program: Callable[[Strides, Strides], Program], weights: Array, seconds: float
+) -> Alone:
+    """The run for one array.
+
+    Parameters
+    ----------
+    problem : Problem
+        One sample, one group, one channel.
+    dtype : str
+        The type of the result.
+    program : callable
+        From strides of the input and of the result, as `Problem` has their axes, to what is done.
+    weights : ndarray
+        The kernel as its steps read it.
+    seconds : float
+        What it takes one thread, roughly.
+    """
+    shape, kind = problem.output_shape[3:], np.dtype(dtype)
+    out_strides = contiguous(problem.output_shape, kind)
+    programs = Programs(lambda strides: program(strides, out_strides))
+    at = address(weights)
+
+    def call(x: Array, out: Array | None, keep: Array = weights) -> Array | None:
+        if out is None:
+            out = np.empty(shape, kind)
+        elif not takes(out, shape, kind) or np.may_share_memory(out, x):
+            return None
+        pool.run(programs[x.strides], (address(out), address(x), at), threads.num_threads(), seconds)
+        return out
+
+    return call
