@@ -129,12 +129,10 @@ class Compiled:
                 weights = weights.astype(compute)
             if not isfinite(weights.dot(weights)):
                 return None
-            if out is None:
-                out = np.empty(shape, dtype)
-            elif not alone.takes(out, shape, dtype) or np.may_share_memory(out, x):
-                return None
-            bases = alone.address(out), alone.address(x), alone.address(weights)
-            pool.run(programs[x.strides], bases, threads.num_threads(), seconds)
+            out = alone.place(out, x, shape, dtype)
+            if out is not None:
+                bases = alone.address(out), alone.address(x), alone.address(weights)
+                pool.run(programs[x.strides], bases, threads.num_threads(), seconds)
             return out
 
         return call

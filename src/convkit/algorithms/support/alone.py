@@ -23,9 +23,12 @@ KEPT = 16
 Strides = tuple[int, ...]
 
 
-def takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether a result can be written to ``out`` in memory order."""
-    return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
+def place(out: Array | None, x: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
+    """Where the result is written in memory order: ``out``, a new array without it, nowhere if ``out`` does not do."""
+    if out is None:
+        return np.empty(shape, dtype)
+    fits = out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
+    return out if fits and not np.may_share_memory(out, x) else None
 
 
 def address(array: Array) -> int:
@@ -68,14 +71,12 @@ def alone(
     shape, kind = problem.output_shape[3:], np.dtype(dtype)
     out_strides = contiguous(problem.output_shape, kind)
     programs = Programs(lambda strides: program(strides, out_strides))
-    at = address(weights)
+    kernel = address(weights), weights  # as long as its place is known, it stays there
 
-    def call(x: Array, out: Array | None, keep: Array = weights) -> Array | None:
-        if out is None:
-            out = np.empty(shape, kind)
-        elif not takes(out, shape, kind) or np.may_share_memory(out, x):
-            return None
-        pool.run(programs[x.strides], (address(out), address(x), at), threads.num_threads(), seconds)
+    def call(x: Array, out: Array | None) -> Array | None:
+        out = place(out, x, shape, kind)
+        if out is not None:
+            pool.run(programs[x.strides], (address(out), address(x), kernel[0]), threads.num_threads(), seconds)
         return out
 
     return call
