@@ -13,6 +13,7 @@ from convkit.algorithms.support import alone, direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
@@ -131,7 +132,7 @@ class Compiled:
                 return None
             out = alone.place(out, x, shape, dtype)
             if out is not None:
-                bases = alone.address(out), alone.address(x), alone.address(weights)
+                bases = address(out), address(x), address(weights)
                 pool.run(programs[x.strides], bases, threads.num_threads(), seconds)
             return out
 

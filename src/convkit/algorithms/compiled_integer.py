@@ -12,7 +12,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import exact_tiles
-from convkit.algorithms.support.alone import Programs, address, place
+from convkit.algorithms.support.alone import Programs, place
 from convkit.algorithms.support.direct_tiles import contiguous
 from convkit.algorithms.support.exact_tiles import order_of, samples_at_once, scratch
 from convkit.algorithms.support.forms import DOTS, FLOATS, Form, form_for
@@ -21,6 +21,7 @@ from convkit.algorithms.support.ranges import KernelRange, extent
 from convkit.codegen import pool
 from convkit.codegen.interleave import Fit, Interleave
 from convkit.codegen.library import this_machine
+from convkit.codegen.memory import address
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine

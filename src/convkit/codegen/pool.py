@@ -86,8 +86,7 @@ class _Pool:
         self._number += 1
         memory = self._scratch.take(program.scratch, len(self.workers) + 1)
         self._job[parallel.JOB : parallel.JOB + 6] = (
-            program.steps.ctypes.data, program.starts.ctypes.data, program.tasks,
-            ctypes.addressof(shared), memory.at, memory.bytes,
+            *program.places[:2], program.tasks, ctypes.addressof(shared), memory.at, memory.bytes,
         )  # fmt: skip
         inside = 1
         try:
@@ -207,7 +206,8 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         A guess at what it takes one thread: too little work is not worth waking another.
     """
     pool = _pool or _get()
-    shared = _Bases(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
+    steps, starts, tables = program.places
+    shared = _Bases(0, *bases[:3], tables, *bases[3:])
     worth = threads > 1 and program.tasks > 1 and seconds > SHARED and (seconds > WAKING or pool.awake())
     if worth and not pool.lock.locked():
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
@@ -217,4 +217,4 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         _alone.scratch = _Scratch()
     memory = _alone.scratch.take(program.scratch, 1)
     shared[0] = memory.at
-    pool.native.execute(ctypes.addressof(shared), program.steps.ctypes.data, program.starts.ctypes.data, program.tasks)
+    pool.native.execute(ctypes.addressof(shared), steps, starts, program.tasks)

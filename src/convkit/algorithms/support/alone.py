@@ -13,6 +13,7 @@ import numpy as np
 from convkit import threads
 from convkit.algorithms.support.direct_tiles import contiguous
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner.algorithm import Alone, Array
 from convkit.planner.problem import Problem
@@ -29,11 +30,6 @@ def place(out: Array | None, x: Array, shape: tuple[int, ...], dtype: np.dtype[A
         return np.empty(shape, dtype)
     fits = out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
     return out if fits and not np.may_share_memory(out, x) else None
-
-
-def address(array: Array) -> int:
-    """Where an array begins."""
-    return array.__array_interface__["data"][0]
 
 
 class Programs(dict[Strides, Program]):

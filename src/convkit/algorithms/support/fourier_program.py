@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit import threads
-from convkit.algorithms.support.alone import Programs, address, place
+from convkit.algorithms.support.alone import Programs, place
 from convkit.algorithms.support.direct_tiles import contiguous
 from convkit.algorithms.support.fourier_blocks import LINE, REAL, Blocks, fourier_of, plane_bytes, scratch_of
 from convkit.algorithms.support.packing import Packed, Source, packing
 from convkit.codegen import fourier_check, pool, sequence, unpack
 from convkit.codegen.fourier import Fourier
 from convkit.codegen.library import address_of
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
 from convkit.planner.algorithm import Alone, Array
