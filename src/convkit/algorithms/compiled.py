@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from math import isfinite
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from convkit.codegen.program import Program
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.nonfinite import all_finite
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -72,7 +72,7 @@ class Compiled:
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds *= width(problem.compute_dtype) / (1.8 if count > 1 else 1.0)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth) + 6e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth) + 4e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -128,7 +128,7 @@ class Compiled:
             weights = k.ravel()[elements]
             if weights.dtype is not compute:
                 weights = weights.astype(compute)
-            if not isfinite(weights.dot(weights)):
+            if not all_finite(weights):
                 return None
             out = alone.place(out, x, shape, dtype)
             if out is not None:

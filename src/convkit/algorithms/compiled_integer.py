@@ -191,8 +191,7 @@ class _Known:
         self.problem, self.prepared, self.dtype = problem, prepared, dtype
         self.fill = int(problem.fill.real)
         self.spans = [(*form.span(prepared.range), form) for form in _forms(problem)]
-        limits = np.iinfo(dtype)
-        self.limits = int(limits.min), int(limits.max)
+        self.limits = _type_range(dtype)
         self._works: dict[tuple[Form, bool], _Work] = {}
 
     def work(self, least: int, most: int) -> _Work | None:
@@ -205,12 +204,11 @@ class _Known:
         key = form, self.limits[0] <= low and high <= self.limits[1]
         found = self._works.get(key)
         if found is None:
-            found = self._works[key] = self._new(form, _new_way(self.problem, self.prepared, (least, most), self.dtype))
+            found = self._works[key] = self._new(_way_in(form, self.problem, self.prepared, (least, most), self.dtype))
         return found
 
-    def _new(self, form: Form, way: Way | None) -> _Work:
-        problem, dtype = self.problem, self.dtype
-        assert way is not None
+    def _new(self, way: Way) -> _Work:
+        problem, dtype, form = self.problem, self.dtype, way.form
         strides = contiguous(problem.output_shape, dtype)
         programs = Programs(lambda x: exact_tiles.program(problem, form, x, strides, dtype.name, way.fit))
         return _Work(way, programs, address(way.weights), _one_thread(problem, form))
@@ -233,12 +231,15 @@ def _new_way(problem: Problem, prepared: IntegerKernel, samples: Range, target: 
     fill = int(problem.fill.real)
     least, most = min(samples[0], fill, 0), max(samples[1], fill, 0)
     form = form_for(least, most, prepared.range, _forms(problem))
-    if form is None:
-        return None
-    low, high = prepared.range.sums(least, most)
-    limits = np.iinfo(target)
+    return None if form is None else _way_in(form, problem, prepared, (least, most), target)
+
+
+def _way_in(form: Form, problem: Problem, prepared: IntegerKernel, samples: Range, target: np.dtype[Any]) -> Way:
+    """How it is done in a form that is exact for samples of this extent."""
+    low, high = prepared.range.sums(*samples)
+    limits = _type_range(target)
     fit: Fit = problem.overflow if problem.overflow != "raise" else "check"
-    if limits.min <= low and high <= limits.max:
+    if limits[0] <= low and high <= limits[1]:
         fit = "saturate" if Interleave(form.sums, target.name, form.group, "saturate").packs else "wrap"
     plain = prepared.values[:, 0, 0]
     weights = form.pack(plain, problem.windows[-1].dilation, order_of(problem, form).elements)

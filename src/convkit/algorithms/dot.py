@@ -14,6 +14,10 @@ from convkit.planner.problem import Problem
 SHORT = 1 << 15
 """Products of one row up to which the overhead of a call, not its arithmetic, is what counts."""
 
+UNROLLED, EACH = 11, 1e-8
+"""Elements up to which NumPy's loop runs over all outputs at once; beyond, each is a call that takes so many seconds
+more."""
+
 
 class Dot:
     """``out[i] = dot(v[i+start : i+start+K], w)``, a row at a time."""
@@ -37,6 +41,8 @@ class Dot:
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
         seconds = problem.batch * 2 * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
+        if problem.taps > UNROLLED:
+            seconds += EACH * problem.batch * problem.outputs
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(
             2 * work,

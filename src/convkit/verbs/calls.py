@@ -30,7 +30,7 @@ SMALL_KERNEL, SMALL_INPUT = 1 << 12, 1 << 17
 """Bytes of a kernel, and samples of an input, up to which what was made of the kernel is remembered by its bytes."""
 
 _REMEMBERED = 32
-_ready: dict[tuple[ArrayCall, bytes], tuple[Plan, Prepared, Alone | None]] = {}
+_ready: dict[tuple[ArrayCall, bytes], Alone] = {}
 """What was made of small kernels: the same one often comes again, and then nothing has to be found out about it."""
 
 
@@ -51,9 +51,11 @@ class ArrayCall:
         Types of input, kernel and result.
     counts : tuple of int
         Outputs along the convolved axes.
+    lone : bool
+        Whether all axes of the array are convolved, in their order, and NumPy has its types.
     """
 
-    __slots__ = ("_laid", "_lone", "_small", "counts", "dtypes", "layout", "operator", "quick", "spec", "types")
+    __slots__ = ("_laid", "_small", "counts", "dtypes", "layout", "lone", "operator", "quick", "spec", "types")
 
     def __init__(self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str):
         self.spec = spec
@@ -72,7 +74,7 @@ class ArrayCall:
         order = slice(None, None, -1) if spec.flips else slice(None)
         self._laid = (*_ONE, *[order] * layout.rank)
         in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
-        self._lone = in_order and spec.nan == "propagate" and "bfloat16" not in self.dtypes
+        self.lone = in_order and spec.nan == "propagate" and "bfloat16" not in self.dtypes
         of_kernel = math.prod(layout.kernel) * np.dtype(problem.kernel_dtype).itemsize
         self._small = of_kernel <= SMALL_KERNEL and math.prod(layout.sizes) <= SMALL_INPUT
         self.quick = self._quick()
@@ -83,7 +85,7 @@ class ArrayCall:
         It gives None for arrays that need more care.
         """
         operator = self.operator
-        if not self._lone:
+        if not self.lone:
             return None
         if operator.method in FACTORED or operator.worth_a_look:
             return self._ready
@@ -96,36 +98,39 @@ class ArrayCall:
         return arithmetic
 
     def _ready(self, x: Array, k: Array, out: Array | None) -> Array | None:
-        """The general way for arrays whose axes are all convolved: nothing is looked up by name, no axis moves."""
-        plan, prepared, alone = self._remembered(k) if self._small else self._made_of(k)
-        result = alone(x, out) if alone is not None else None
-        if result is not None or out is not None:
-            return result
-        sums = np.empty(self.counts, prepared.plan.stored)
-        plan.run(prepared, x[_ONE], sums[_ONE])
-        return self._finish(sums)
+        """The way by a kernel made ready; small ones are remembered."""
+        return (self._remembered(k) if self._small else self._alone(k))(x, out)
 
-    def _remembered(self, k: Array) -> tuple[Plan, Prepared, Alone | None]:
-        """`_made_of`, done once for kernels of the same bytes."""
+    def _remembered(self, k: Array) -> Alone:
+        """`_alone`, made once for kernels of the same bytes."""
         key = self, k.tobytes()
         known = _ready.get(key)
         if known is None:
-            known = self._made_of(k.copy())
+            known = self._alone(k.copy())
             if len(_ready) >= _REMEMBERED:
                 _ready.clear()
             _ready[key] = known
         return known
 
-    def _made_of(self, k: Array) -> tuple[Plan, Prepared, Alone | None]:
-        """The plan for a kernel, the kernel prepared, and the run for a lone array, if there is a shorter one."""
+    def _alone(self, k: Array) -> Alone:
         laid = (k.conj() if self.spec.conjugate else k)[self._laid]
         plan = self.operator.plan(laid)
-        prepared = plan.prepare(laid)
-        return plan, prepared, self.alone(plan, prepared)
+        return self.alone(plan, plan.prepare(laid))
 
-    def alone(self, plan: Plan, prepared: Prepared) -> Alone | None:
-        """The run for a lone array, with a kernel made ready; None where there is no shorter one than the general."""
-        return plan.alone(prepared) if self._lone and prepared.plan.stored == self.types.result else None
+    def alone(self, plan: Plan, prepared: Prepared) -> Alone:
+        """The run for an array whose axes are all convolved, in their order: nothing is looked up, no axis moves."""
+        at_once = prepared.plan.stored == self.types.result
+        short = plan.alone(prepared) if at_once else None
+
+        def run(x: Array, out: Array | None) -> Array | None:
+            result = short(x, out) if short is not None else None
+            if result is not None or out is not None:
+                return result
+            sums = np.empty(self.counts, prepared.plan.stored)
+            plan.run(prepared, x[_ONE], sums[_ONE])
+            return self._finish(sums)
+
+        return run
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""

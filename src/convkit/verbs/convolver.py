@@ -113,19 +113,17 @@ class Convolver:
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
             check_out(out, call.output_shape(), call.types.result)
-        self._remember(samples, call, plan, prepared)
-        return call.run_prepared(plan, prepared, samples, out, writable=True)
+        alone = self._way(samples, call, plan, prepared)
+        result = alone(samples, out) if alone is not None else None
+        return call.run_prepared(plan, prepared, samples, out, writable=True) if result is None else result
 
-    def _remember(self, x: Array, call: ArrayCall, plan: Plan, prepared: Prepared) -> None:
-        """Have the shorter way ready for the next array like this one."""
-        key = x.shape, x.dtype
-        if key in self._alone or not x.dtype.isnative:
-            return
-        alone = call.alone(plan, prepared)
-        if alone is not None:
-            if len(self._alone) >= _KEPT:
-                self._alone.clear()
-            self._alone[key] = alone
+    def _way(self, x: Array, call: ArrayCall, plan: Plan, prepared: Prepared) -> Alone | None:
+        """The short way for arrays like this one, if there is any; it is kept for the next."""
+        if not call.lone or not x.dtype.isnative:
+            return None
+        if len(self._alone) >= _KEPT:
+            self._alone.clear()
+        return self._alone.setdefault((x.shape, x.dtype), call.alone(plan, prepared))
 
     def _finisher(self, call: ArrayCall) -> Any:
         return lambda sums: finish(sums, call.types.result, call.spec.overflow)

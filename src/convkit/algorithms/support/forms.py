@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,6 +13,13 @@ from convkit.planner.algorithm import Array
 
 EXACT = {"int32": 1 << 31, "float32": 1 << 24, "float64": 1 << 53}
 """Sums of integers are exact in these types while none reaches this."""
+
+
+@cache
+def _limits(name: str) -> tuple[int, int]:
+    """The numbers that an integer type holds."""
+    limits = np.iinfo(name)
+    return int(limits.min), int(limits.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,12 @@ class Form:
             return 0, -1
         least = -most
         if self.weight not in EXACT:  # floats hold integers as far as their sums
-            limits = np.iinfo(self.weight)
-            if kernel.least < limits.min or kernel.most > limits.max:
+            low, high = _limits(self.weight)
+            if kernel.least < low or kernel.most > high:
                 return 0, -1
         if self.sample not in EXACT:
-            limits = np.iinfo(self.sample)
-            least, most = max(least, int(limits.min)), min(most, int(limits.max))
+            low, high = _limits(self.sample)
+            least, most = max(least, low), min(most, high)
         return least, most
 
     def pack(self, kernels: Array, dilation: int, order: Array) -> Array:
