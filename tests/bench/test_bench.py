@@ -312,7 +312,7 @@ def test_the_table_speaks_chinese(command: typer.Typer) -> None:
     before = language()
     try:
         result = CliRunner().invoke(command, ["--suite", "overhead", "--rounds", "1", "--lang", "zh"])
-        assert "最快的同类库" in result.output
+        assert "convkit 与同类库" in result.output  # the title: headings of columns may be broken into lines
     finally:
         set_language(before)
 

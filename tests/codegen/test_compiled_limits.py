@@ -14,7 +14,7 @@ import pytest
 
 import convkit as ck
 from convkit.algorithms import compiled
-from convkit.algorithms.support import direct_tiles
+from convkit.algorithms.support import direct_tiles, pixels
 from convkit.codegen import pool
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -188,7 +188,7 @@ def test_which_results_are_streamed(width: int, begin: int, streamed: bool) -> N
     """Rows that begin at the same place in a line of the cache, numbers aligned; channels side by side too."""
     window, across = Window(1000, 3, 1000, start=-1), Window(width, 3, width, start=-1)
     one = Problem((window, across), input_dtype="float32", kernel_dtype="float32", compute_dtype="float32")
-    three = compiled._folded(one.derive(batch=3))
+    three = pixels.folded(one.derive(batch=3))
     streaming = direct_tiles.order_of(one).streaming
     for problem, batch_stride, pixel in ((one, 4000 * width, 1), (three, 4, 3)):
         strides = (batch_stride, 4, 4, 4 * pixel * width, 4)

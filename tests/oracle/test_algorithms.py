@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import box, compiled, compiled_integer, rows
+from convkit.algorithms import box, compiled, compiled_integer, implicit_gemm, rows
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -23,7 +23,8 @@ NAMES = [algorithm.name for algorithm in registry.algorithms()]
 FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and pair[0] != "float16")
 REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
 TYPES = {"exact-integer": DTYPES, "compiled-exact": DTYPES, "rows": REAL, "box": REAL}
-NETWORK_ONLY = {"polyphase"}
+GRADIENTS = {"kernel-gradient", "depthwise-gradient"}
+NETWORK_ONLY = {"polyphase", "implicit-gemm", *GRADIENTS}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1}
 
 
@@ -33,6 +34,7 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(box, "LEAST", 2)
 
 
@@ -175,7 +177,10 @@ def test_overlap_save_within_its_bound() -> None:
     assert done >= 10
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*FACTORED, "overlap-save", "compiled-exact"}])
+FORWARD = [name for name in NAMES if name not in {*FACTORED, *GRADIENTS, "overlap-save", "compiled-exact"}]
+
+
+@pytest.mark.parametrize("name", FORWARD)
 def test_networks_forced(name: str) -> None:
     done = 0
     direction = "transposed" if name == "polyphase" else "forward"

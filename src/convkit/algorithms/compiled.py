@@ -67,12 +67,13 @@ class Compiled:
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
         loads = 2.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         written = problem.batch * problem.groups * problem.outputs
-        seconds = 2 * work * loads / machine.fused + 1.4 * written / machine.elementwise
+        # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
+        seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
         count = sum(1 for _ in tiles(problem))
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= width(problem.compute_dtype) / (1.8 if count > 1 else 1.0)
+        seconds *= width(problem.compute_dtype) / (1.9 if count > 1 else 1.0)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth) + 4e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 4e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -102,7 +103,7 @@ class Compiled:
         if not problem.compute_dtype.startswith("c"):
             return np.ascontiguousarray(order.pack(plain), real)
         # The sums of the real parts, then those of the imaginary parts; see `order_of`.
-        re, im = plain.real.astype(real), plain.imag.astype(real)
+        re, im = np.real(plain).astype(real), np.imag(plain).astype(real)
         if not problem.input_dtype.startswith("c"):
             halves = [re, im]
         elif not problem.kernel_dtype.startswith("c"):

@@ -48,16 +48,17 @@ class ImplicitGemm:
         size = np.dtype(problem.compute_dtype).itemsize
         slow = width(problem.compute_dtype)
         work = 2.0 * problem.multiply_adds
-        pairs = problem.batch * problem.groups
-        gathered = float(pairs * problem.in_channels * problem.taps * problem.outputs)
-        # A matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
-        rate = machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
-        pieces = gathered * size / PATCH_BYTES
-        whole = problem.groups if problem.batch_of == "channels" else max(1, pairs / (8 if _is_small(problem) else 1))
-        chunks = max(whole, pieces)
-        seconds = gathered * slow / (1.1 * machine.elementwise) + work / rate + 12 * chunks * machine.call
-        moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape) + 2 * gathered)
+        gathered = float(problem.batch * problem.groups * problem.in_channels * problem.taps * problem.outputs)
+        written = math.prod(problem.output_shape)
+        # Tiles are smaller than the matrices that BLAS is measured with; and
+        # a matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
+        rate = 0.8 * machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
         columns, samples = _tile_sizes(problem, size)
+        chunks = problem.groups * -(-problem.outputs // max(1, columns)) * -(-problem.batch // max(1, samples))
+        seconds = (
+            (gathered + 2 * written) * slow / (1.1 * machine.elementwise) + work / rate + 60 * chunks * machine.call
+        )
+        moved = size * (math.prod(problem.input_shape) + written + 2 * gathered)
         block = math.prod(window.span for window in problem.windows) * problem.in_channels
         one = size * samples * (min(problem.terms, LONGEST_SUM) * columns + block + 2 * columns * problem.out_channels)
         return Cost(work, moved, seconds, one * (threads.num_threads() if _is_small(problem) else 1))

@@ -13,7 +13,7 @@ from typing import Any
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine
-from convkit.planner.plan import Plan, plan_for
+from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -85,8 +85,9 @@ class Polyphase:
         )
 
     def prepare(self, problem: Problem, kernel: Array) -> list[tuple[tuple[slice, ...], Plan | None, Any]]:
+        # The kernel was examined as a whole, so its parts need not be.
         return [
-            (targets, plan, None if plan is None else plan.prepare(kernel[(..., *elements)]))
+            (targets, plan, None if plan is None else _prepared(plan, kernel[(..., *elements)]))
             for targets, elements, plan in self._parts(problem)
         ]
 
@@ -97,6 +98,10 @@ class Polyphase:
                 target[...] = 0
             else:
                 plan.run(ready, x, target)
+
+
+def _prepared(plan: Plan, kernel: Array) -> Prepared:
+    return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
 
 
 registry.register(Polyphase())

@@ -124,15 +124,16 @@ class _Nest:
         self.twice_sum = w.add(self.twice, a["x_far"])
         self.scale = w.splat(self.kind, a["scale"]) if d.last == "scale" else ""
         rows = w.loop("row", a["rows"], {name: ("ptr", a[name]) for name in ("out", "s", "x")})
-        places = [rows[name] for name in ("out", "s", "x")]
+        out, s, x = rows["out"], rows["s"], rows["x"]
 
         def tiles(least: int) -> None:
             if least == 0:
-                self.tile(*places, 1, w.lanes_below(self.kind, a["columns"]))
+                self.tile(out, s, x, 1, w.lanes_below(self.kind, a["columns"]))
                 return
             along = w.loop("column", a["columns"], step=least)
             column = w.smallest(along.index, w.subtract(a["columns"], least))
-            self.tile(*(w.element(place, column, self.kind.scalar) for place in places), least // d.lanes, None)
+            at = [w.element(place, column, self.kind.scalar) for place in (out, s, x)]
+            self.tile(at[0], at[1], at[2], least // d.lanes, None)
             along.close()
 
         w.choose(a["columns"], [(d.vectors * d.lanes, "wide"), (d.lanes, "narrow"), (0, "masked")], tiles)

@@ -177,7 +177,9 @@ class _Nest:
         words = Vector(2 * lanes, "i16")
         # Each 16 bytes of a pair hold four numbers of one phase and four of the next.
         narrow = "u" if self.k.target == "uint16" else "s"
-        pairs = [self.pack(f"{narrow}sdw", self.whole, words, *values[n : n + 2]) for n in range(0, len(values), 2)]
+        pairs = [
+            self.pack(f"{narrow}sdw", self.whole, words, values[n], values[n + 1]) for n in range(0, len(values), 2)
+        ]
         if self.target.bytes == 1:
             kind = Vector(4 * lanes, "i8")
             whole = self.pack("sswb" if self.target.signed else "uswb", words, kind, *pairs)
@@ -187,7 +189,7 @@ class _Nest:
                 w.shuffle(words, pairs[0], pairs[0], [n // 8 * 8 + n % 2 * 4 + n % 8 // 2 for n in range(2 * lanes)])
             ]
         every = [n // 16 * 8 + n % 2 * 4 + n % 4 // 2 * 2 * lanes + n % 16 // 4 for n in range(4 * lanes)]
-        return [w.shuffle(words, *pairs, every[at : at + 2 * lanes]) for at in (0, 2 * lanes)]
+        return [w.shuffle(words, pairs[0], pairs[1], every[at : at + 2 * lanes]) for at in (0, 2 * lanes)]
 
     def pack(self, how: str, have: Vector, want: Vector, a: str, b: str) -> str:
         """Two vectors as one of numbers half as wide, 16 bytes by 16 bytes."""

@@ -176,6 +176,13 @@ def _rows(windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequ
     return rows
 
 
+def places(
+    windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequence[int]
+) -> tuple[Offsets, Offsets]:  # fmt: skip
+    """Where the samples of all rows lie, and those of all columns, in bytes; marks where there are none."""
+    return _rows(windows[:-1], positions[:-1], strides[:-1]), _sources(windows[-1], positions[-1], strides[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The input as memory has it.

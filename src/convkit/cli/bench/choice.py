@@ -218,4 +218,5 @@ def restored(fields: dict[str, Any]) -> Lowered:
     from convkit.spec.window import Window
 
     windows = tuple(Window(**{**window, "sides": tuple(window["sides"])}) for window in fields["windows"])
-    return Lowered(**{**fields, "windows": windows, "fill": complex(fields["fill"])})
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}  # JSON knows no tuples
+    return Lowered(**{**fields, **lists, "windows": windows, "fill": complex(fields["fill"])})

@@ -1,0 +1,94 @@
+"""Implicit GEMM: channels and kernel elements summed by a compiled register tile over tiles of packed samples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights
+from convkit.codegen import pool
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.problem import Problem
+
+LEAST_PRODUCTS = 1 << 12
+"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
+MOST_TAPS = 1 << 12
+"""Kernel elements at most: larger kernels are for transforms, and tables of their offsets would fill the cache."""
+
+_READABLE = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",
+    "float32", "float64",
+}  # fmt: skip
+
+
+class ImplicitGemm:
+    """``out[o, i] = sum_(c,j) w[o, c, j] * v[c, i*stride + start + j*dilation]``; see `convkit.codegen.dense.Dense`.
+
+    Every output is formed by the same sequence of fused multiply-adds wherever it stands: channel by channel, there
+    kernel element by kernel element.
+    """
+
+    name = "implicit-gemm"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if problem.upsampled:
+            return Reason("upsampled")
+        if problem.outputs * problem.terms * problem.out_channels == 0 or not all(w.size for w in problem.windows):
+            return Reason("nothing-to-do")
+        if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype not in _READABLE:
+            return Reason("no-compiled-kernel", dtype=problem.compute_dtype)
+        if problem.batch_of == "channels":
+            return Reason("gradient")
+        if problem.in_channels == problem.out_channels == 1:
+            return Reason("one-channel")
+        if problem.taps > MOST_TAPS:
+            return Reason("too-many-elements", taps=problem.taps, limit=MOST_TAPS)
+        products = problem.terms * problem.outputs * problem.out_channels * problem.groups
+        if products < LEAST_PRODUCTS:
+            return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
+        why_not = codegen.why_not()
+        return None if why_not is None else Reason(why_not)
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        size = np.dtype(problem.compute_dtype).itemsize
+        work = 2.0 * problem.multiply_adds
+        cut = dense_blocks.blocking(problem)
+        tasks = len(cut.boxes) * cut.splits * problem.groups * problem.batch
+        # The rate is that of direct convolution, whose register tile has to load more for each multiply-add.
+        seconds = work / (1.1 * machine.fused * cut.share)
+        # What is laid down and what is stored: several numbers at a time, and so many more for each row. Every task
+        # lays down its own.
+        inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
+        rows = 12 / problem.windows[-1].size
+        seconds += ((0.3 + rows) * inputs * cut.splits + 0.3 * outputs) / machine.elementwise
+        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
+        seconds *= width(problem.compute_dtype) / (1.9 if tasks > 1 else 1.0)
+        moved = size * (inputs + outputs + math.prod(problem.kernel_shape))
+        seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
+        return Cost(work, moved, seconds, dense_tiles.scratch(problem) * threads.num_threads())
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        return dense_weights.pack_weights(problem, kernel)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        samples = dense_tiles.samples_at_once(problem)
+        seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        for first in range(0, problem.batch, samples):
+            count = min(samples, problem.batch - first)
+            part = problem if count == problem.batch else problem.derive(batch=count)
+            program = dense_tiles.program(part, x.strides, out.strides, out.dtype.name)
+            bases = (
+                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
+            )  # fmt: skip
+            pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+
+
+registry.register(ImplicitGemm())

@@ -1,0 +1,72 @@
+"""Kernel gradient: sums over pixels and samples, for every pair of channels, by a compiled register tile."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import gradient_tiles
+from convkit.algorithms.support.gradients import readable, upstream
+from convkit.codegen import pool
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.problem import Problem
+
+
+class KernelGradient:
+    """``out[c, o, j] = sum_(b,i) g[o, b, i] * v[c, b, i*stride + start + j*dilation]``, ``g`` as large as images.
+
+    Chunks of pixels are summed in a fixed order; small kernels have several such sums, added in the end.
+    """
+
+    name = "kernel-gradient"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        why_not = readable(problem)
+        if why_not is not None:
+            return why_not
+        missing = codegen.why_not()
+        return None if missing is None else Reason(missing)
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        slow, size = width(problem.compute_dtype), np.dtype(problem.compute_dtype).itemsize
+        cut = gradient_tiles.blocking(problem)
+        blocks = -(-problem.batch // cut.channels)
+        work = 2.0 * problem.multiply_adds
+        inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
+        # As for `implicit-gemm`; the upstream gradient is turned around once for each block of input channels.
+        seconds = work / (1.1 * machine.fused * cut.share)
+        seconds += ((0.3 + 12 / problem.windows[-1].size) * inputs + 0.8 * kernel * blocks) / machine.elementwise
+        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
+        tasks = blocks * cut.parts * problem.groups
+        seconds *= slow / (1.9 if tasks > 1 else 1.0)
+        outputs = math.prod(problem.output_shape) * (1 + cut.parts if cut.parts > 1 else 1)
+        moved = size * (inputs + kernel + outputs)
+        seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
+        parts = size * outputs if cut.parts > 1 else 0
+        return Cost(work, moved, seconds, gradient_tiles.scratch(problem) * threads.num_threads() + parts)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        return upstream(problem, kernel)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        parts = gradient_tiles.parts(problem)
+        plain = np.prod(out.shape[3:]) == 1 or out[0, 0, 0].flags.c_contiguous
+        target = out if parts == 1 and plain else np.empty((parts, *out.shape), out.dtype)
+        strides = target.strides[-out.ndim :]
+        part = target.strides[0] if target is not out else 0
+        program = gradient_tiles.program(problem, x.strides, prepared.strides, strides, part)
+        seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        bases = target.ctypes.data, x.ctypes.data, prepared.ctypes.data
+        pool.run(program, bases, threads.num_threads(), seconds)
+        if target is not out:
+            np.add.reduce(target, axis=0, out=out)
+
+
+registry.register(KernelGradient())

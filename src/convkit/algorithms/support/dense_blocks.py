@@ -1,0 +1,153 @@
+"""How a convolution that sums over channels is cut: tiles, blocks of output channels, and the order of the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Literal
+
+from convkit.algorithms.support.packing import item_bytes, touched_stride
+from convkit.algorithms.support.planes import Box, pitch, with_rows
+from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
+from convkit.codegen import dense, dense_channels
+from convkit.codegen.dense import lanes_of
+from convkit.codegen.library import this_machine
+from convkit.planner.problem import Problem
+from convkit.spec.window import Window
+
+SUMS_BYTES = 1 << 18
+"""Bytes of a tile's sums at most: with weights and samples they stay in the second-level cache."""
+
+PACKED_BYTES = 1 << 18
+"""Bytes of samples that are laid down at a time."""
+
+TERMS = 1 << 10
+"""Terms added at a time: the more, the fewer times sums are read and written; their samples stay in the cache."""
+
+TILE_PRODUCTS = 1 << 24
+"""Products of one tile: a few tenths of a millisecond, many times what handing it out takes."""
+
+TASKS = 8
+"""Tasks that a sample should have: where it has fewer tiles, they share out blocks of output channels."""
+
+TASK_ROWS = 64, 32
+"""Output channels that a task keeps at least, since each task lays down the samples for itself; and that it keeps where
+there would be one task alone."""
+
+TURNING = 0.8
+"""Cycles that it takes to turn one sum, where output channels lie side by side, so that pixels do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """How one sample of a problem is cut.
+
+    Attributes
+    ----------
+    windows : tuple of Window
+        Two axes at least.
+    lengths : tuple of int
+        Outputs of a tile along each axis at most.
+    channels : int
+        Input channels laid down and summed at a time at most.
+    vectors_of : {"pixels", "channels"}
+        What lies side by side in the register tile. Pixels are stored as they are, but rows of pixels have gaps.
+    tile : tuple of int
+        Rows and vectors of the register tile at most.
+    blocks : tuple of (int, int)
+        Blocks of output channels: how many channels, and blocks of that many. Where vectors hold channels the last
+        block's may not all be there.
+    splits : int
+        Tasks that share the output channels of one tile.
+    share : float
+        How much of the arithmetic is wanted: vectors are whole, and rows of pixels have gaps.
+    """
+
+    windows: tuple[Window, ...]
+    lengths: tuple[int, ...]
+    channels: int
+    vectors_of: Literal["pixels", "channels"]
+    tile: tuple[int, int]
+    blocks: tuple[tuple[int, int], ...]
+    splits: int
+    share: float
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The outputs of every tile."""
+        return list(product(*(cuts(w.count, n) for w, n in zip(self.windows, self.lengths, strict=True))))
+
+    @property
+    def blocks_a_task(self) -> int:
+        """Blocks of output channels that one task computes at most."""
+        return -(-sum(count for _, count in self.blocks) // self.splits)
+
+    def before(self, block: int) -> int:
+        """Output channels before a block, those that are not there included."""
+        channels = 0
+        for size, count in self.blocks:
+            channels += size * min(block, count)
+            block -= min(block, count)
+        return channels
+
+
+@lru_cache(maxsize=512)
+def blocking(problem: Problem) -> Blocking:
+    """How each sample of ``problem`` is cut; neither threads nor the batch have a say in it."""
+    if problem.batch != 1:
+        return blocking(problem.derive(batch=1))
+    windows = with_rows(problem.windows)
+    channels = largest(problem.in_channels, max(1, TERMS // problem.taps))
+    room = _room(problem, channels, math.prod(touched_stride(window) for window in windows))
+    lengths: list[int] = []
+    for window in reversed(windows):
+        lengths.append(largest(window.count, max(1, room)))
+        room //= lengths[-1] if len(lengths) > 1 else pitch(window, lengths[-1])
+    lengths.reverse()
+    tiles = problem.groups * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
+    splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS[0]))
+    if tiles * splits == 1 and problem.out_channels >= 2 * TASK_ROWS[1]:
+        splits = 2
+    by_pixels, by_channels = _by_pixels(problem, windows, lengths), _by_channels(problem, lengths)
+    vectors_of, (cost, tile, blocks) = min(
+        (("pixels", by_pixels), ("channels", by_channels)), key=lambda way: way[1][0]
+    )  # fmt: skip
+    ideal = problem.out_channels * math.prod(lengths) / lanes_of(this_machine(), problem.compute_dtype)
+    return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, ideal * problem.terms / cost)  # type: ignore[arg-type]
+
+
+Way = tuple[float, tuple[int, int], tuple[tuple[int, int], ...]]
+
+
+def _by_pixels(problem: Problem, windows: tuple[Window, ...], lengths: list[int]) -> Way:
+    """Cycles of a tile, its register tile and blocks of output channels, if vectors hold pixels."""
+    lanes, outputs = lanes_of(this_machine(), problem.compute_dtype), problem.out_channels
+    *leading, tall, wide = lengths
+    vectors = -(-((tall - 1) * pitch(windows[-1], wide) + wide) // lanes)
+    tile = register_tile(outputs, vectors, dense.MOST_ROWS)
+    cost = math.prod(leading) * problem.terms * cycles(outputs, vectors, *tile)
+    return cost, tile, tuple(pieces(outputs, tile[0]))
+
+
+def _by_channels(problem: Problem, lengths: list[int]) -> Way:
+    """The same if vectors hold output channels."""
+    lanes, pixels = lanes_of(this_machine(), problem.compute_dtype), math.prod(lengths)
+    vectors = -(-problem.out_channels // lanes)
+    tile = register_tile(pixels, vectors, dense_channels.MOST_ROWS)
+    cost = problem.terms * cycles(pixels, vectors, *tile) + TURNING * pixels * problem.out_channels
+    return cost, tile, tuple((size * lanes, count) for size, count in pieces(vectors, tile[1]))
+
+
+def _room(problem: Problem, channels: int, strides: int) -> int:
+    """Outputs of one channel of a tile at most."""
+    item = item_bytes(problem.compute_dtype)
+    return max(
+        8 * lanes_of(this_machine(), problem.compute_dtype),
+        min(
+            SUMS_BYTES // (item * min(problem.out_channels, 1024)),
+            PACKED_BYTES // (item * channels * strides),
+            TILE_PRODUCTS // (problem.terms * problem.out_channels),
+        ),
+    )

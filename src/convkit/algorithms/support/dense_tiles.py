@@ -1,0 +1,353 @@
+"""Convolution that sums over channels, as a program: what is done for each tile of outputs, step by step.
+
+Samples are laid down as `planes`. Where vectors hold pixels, all rows of a tile are one row of pixels; the few between
+the end of a row of outputs and the beginning of the next are computed and never stored. Where vectors hold output
+channels, sums are turned around on their way out, unless the result has its channels side by side too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.dense_blocks import Blocking, blocking
+from convkit.algorithms.support.dense_weights import weights_of
+from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
+from convkit.algorithms.support.planes import Box, Planes, Strides, offsets, space
+from convkit.algorithms.support.register_tiles import cuts, largest, pieces, shared
+from convkit.codegen import dense, dense_channels, transpose
+from convkit.codegen.dense import Dense, lanes_of
+from convkit.codegen.dense_channels import DenseChannels
+from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.planner.problem import Problem
+
+PROGRAM_STEPS = 1 << 13
+"""Steps of a program beyond which it is run several times, for some of the samples each."""
+
+PAGE = 1 << 12
+"""Channels a multiple of this many bytes apart fall into the same sets of the caches; they are laid down elsewhere."""
+
+Offsets = NDArray[np.int64]
+
+
+@lru_cache(maxsize=256)
+def samples_at_once(problem: Problem) -> int:
+    """For how many samples one program is made, so that it stays small however many there are."""
+    cut = blocking(problem)
+    planes = math.prod(min(touched_stride(window), 64) for window in cut.windows)
+    parts = len(cut.boxes) * cut.splits * -(-problem.in_channels // cut.channels)
+    segments = math.prod(cut.lengths[:-2])
+    return max(1, min(problem.batch, PROGRAM_STEPS // (problem.groups * parts * (planes + 3 * segments))))
+
+
+@lru_cache(maxsize=256)
+def scratch(problem: Problem) -> int:
+    """Bytes of scratch memory that one thread needs at most."""
+    cut = blocking(problem)
+    return _tile(problem, cut, Tables(), cut.boxes[0]).bytes
+
+
+@lru_cache(maxsize=256)
+def program(problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str) -> Program:
+    """Everything about a call but its arrays."""
+    tables, cut = Tables(), blocking(problem)
+    tiles = [_tile(problem, cut, tables, box) for box in cut.boxes]
+    tasks = [
+        tile.steps(x_strides, out_strides, out_dtype, blocks)
+        for tile in tiles
+        for blocks in cuts(sum(count for _, count in cut.blocks), cut.blocks_a_task)
+    ]
+    return join(tasks, tables.array(), max(tile.bytes for tile in tiles))
+
+
+def _tile(problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> _Tile:
+    return {"pixels": _PixelTile, "channels": _ChannelTile}[cut.vectors_of](problem, cut, tables, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Where the samples of some channels lie.
+
+    Attributes
+    ----------
+    base : int
+        The base that they are found from.
+    at : ndarray of int
+        The first pixel of each sample and group.
+    strides : tuple of int
+        Bytes from pixel to pixel along each axis.
+    terms : ndarray of int
+        How far each term's sample lies from its pixel.
+    """
+
+    base: int
+    at: Offsets
+    strides: Strides
+    terms: Offsets
+
+    @classmethod
+    def in_place(cls, outputs: Box, at: Offsets, x_strides: Strides, channels: int) -> _Samples:
+        """In the input itself, where a pixel is a sample."""
+        along = space(x_strides)
+        first = sum(lo * stride for (lo, _), stride in zip(outputs, along, strict=True))
+        return cls(X, at + first, along, np.arange(channels, dtype=np.int64) * x_strides[2])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Where the sums of a tile are formed.
+
+    Attributes
+    ----------
+    base : int
+        The base that they are found from.
+    at : ndarray of int
+        The first of each sample and group.
+    row : int
+        Bytes from row to row of the register tile.
+    strides : tuple of int
+        Bytes along the axes before the last two, where vectors hold pixels.
+    """
+
+    base: int
+    at: Offsets
+    row: int
+    strides: Strides
+
+
+class _Tile:
+    """The steps of one tile, for every sample and group: samples laid down, multiplied and added, the sums stored."""
+
+    bytes: int
+    sums_row: int
+    sums_along: Strides = ()
+
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
+        self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
+        self.dtype = problem.compute_dtype
+        self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
+        self.planes = Planes(cut.windows, outputs, self.dtype)
+        self.sums_at = self.planes.channel * cut.channels + LINE
+        samples, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
+        self.samples, self.groups = (samples + 0 * groups).ravel(), (0 * samples + groups).ravel()
+
+    def steps(self, x_strides: Strides, out_strides: Strides, out_dtype: str, blocks: Range) -> list[Steps]:
+        """All of them, in order, for some of the blocks of output channels."""
+        problem = self.problem
+        x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
+        in_place = self.in_place(x_strides)
+        first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
+        along = space(out_strides)
+        out_at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
+        out_at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
+        direct = in_place and self.stored_at_once(along, out_dtype)
+        if direct:
+            sums = _Sums(OUT, out_at, out_strides[2], along)
+        else:
+            sums = _Sums(SCRATCH, self.sums_at + 0 * out_at, self.sums_row, self.sums_along)
+        found: list[Steps] = []
+        for lo, hi in cuts(problem.in_channels, self.cut.channels):
+            at = x_at + lo * x_strides[2]
+            if in_place:
+                where = _Samples.in_place(self.outputs, at, x_strides, hi - lo)
+            else:
+                where = _Samples(SCRATCH, 0 * at, self.planes.strides, self.planes.elements(hi - lo))
+                found += self.planes.pack(
+                    self.tables, problem.input_dtype, space(x_strides), problem.fill, at, hi - lo, x_strides[2]
+                )
+            found += self.multiply_add(where, sums, (lo, hi), blocks)
+        return found if direct else found + self.store(out_at, last - first, out_strides[2], along, out_dtype)
+
+    def weights(self, block: int, channel: int, size: int) -> Offsets:
+        """How far the weights of a block of ``size`` output channels lie from the first, from an input channel on."""
+        terms = self.cut.before(block) * self.problem.terms + channel * self.problem.taps * size
+        return (self.groups * weights_of(self.problem) + terms) * self.item
+
+    def in_place(self, x_strides: Strides) -> bool:
+        """Whether samples are read where they lie: one kernel element, which meets every sample and nothing else."""
+        windows = self.problem.windows
+        return (
+            self.problem.taps == 1
+            and all((w.stride, w.start, w.count) == (1, 0, w.size) for w in windows)
+            and self.problem.input_dtype == self.dtype
+            and x_strides[2] % PAGE != 0
+        )
+
+    def stored_at_once(self, along: Strides, out_dtype: str) -> bool:
+        """Whether sums are formed where the result stands."""
+        return False
+
+    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+        """Add the products of some channels to the sums of some blocks of output channels."""
+        raise NotImplementedError
+
+    def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
+        """Store the sums."""
+        raise NotImplementedError
+
+
+class _PixelTile(_Tile):
+    """Vectors hold pixels; the register tile's rows are output channels."""
+
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
+        super().__init__(problem, cut, tables, outputs)
+        rows, columns = self.planes.counts[-2:]
+        self.vectors = -(-((rows - 1) * self.planes.strides[-2] // self.item + columns) // self.lanes)
+        self.segments = list(product(*map(range, self.planes.counts[:-2])))
+        self.segment = self.vectors * self.lanes * self.item
+        self.sums_row = len(self.segments) * self.segment + LINE
+        self.sums_along = tuple(
+            self.segment * math.prod(self.planes.counts[axis + 1 : -2]) for axis in range(len(self.planes.counts) - 2)
+        )
+        self.bytes = self.sums_at + self.sums_row * min(problem.out_channels, cut.blocks_a_task * cut.blocks[0][0])
+
+    def stored_at_once(self, along: Strides, out_dtype: str) -> bool:
+        rows, columns = self.planes.counts[-2:]
+        return out_dtype == self.dtype and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
+
+    def in_place(self, x_strides: Strides) -> bool:
+        whole = (self.outputs[-1][1] - self.outputs[-1][0]) == self.cut.windows[-1].size
+        along = space(x_strides)
+        neighbours = along[-1] == self.item and along[-2] in (0, self.item * self.cut.windows[-1].size)
+        return whole and neighbours and super().in_place(x_strides)
+
+    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+        problem = self.problem
+        table = self.tables.add(where.terms)
+        widest = largest(self.vectors, self.cut.tile[1])
+        (_, tiles), (_, last_tiles) = shared(self.vectors, widest)
+        # Behind the samples in scratch memory there is room to read; behind the input there may be nothing.
+        rest = math.prod(self.planes.counts[-2:]) % self.lanes if where.base == X else 0
+        found: list[Steps] = []
+        begin = 0
+        for size, count in self.cut.blocks:
+            first, last = max(blocks[0], begin), min(blocks[1], begin + count)
+            begin += count
+            if first >= last:
+                continue
+            start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
+            schedule = Dense(self.dtype, self.lanes, size, widest, start, edge)
+            row = (self.cut.before(first) - self.cut.before(blocks[0])) * sums.row
+            for segment in self.segments:
+                to = sums.at + row + sum(i * stride for i, stride in zip(segment, sums.strides, strict=False))
+                x = where.at + sum(i * stride for i, stride in zip(segment, where.strides, strict=False))
+                found.append(
+                    dense.ARGUMENTS.steps(
+                        address_of(schedule), len(self.groups), x=(where.base, x),
+                        w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
+                        offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
+                        sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
+                        tiles=tiles - (1 if rest else 0), last_tiles=last_tiles,
+                    )
+                )  # fmt: skip
+        return found
+
+    def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
+        rows, columns = self.planes.counts[-2:]
+        found: list[Steps] = []
+        for n, segment in enumerate(self.segments):
+            moved = at + sum(i * stride for i, stride in zip(segment, along, strict=False))
+            if out_dtype == self.dtype and out_channel == self.item != along[-1]:
+                found.append(
+                    transpose.ARGUMENTS.steps(
+                        address_of(transpose.Transpose(self.dtype)), len(moved), to=(OUT, moved), planes=rows,
+                        x=(SCRATCH, self.sums_at + n * self.segment), to_plane=along[-2],
+                        x_plane=self.planes.strides[-2], rows=channels, columns=columns, width=channels,
+                        to_row=along[-1], x_row=self.sums_row,
+                    )
+                )  # fmt: skip
+                continue
+            found.append(
+                unpacking(
+                    self.dtype, out_dtype, [self.sums_at + n * self.segment], self.planes.strides[-2], columns, rows,
+                    along[-2], along[-1], moved, channels, out_channel, self.sums_row,
+                )
+            )  # fmt: skip
+        return found
+
+
+class _ChannelTile(_Tile):
+    """Vectors hold output channels; the register tile's rows are pixels."""
+
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
+        super().__init__(problem, cut, tables, outputs)
+        self.pixels = len(self.planes.pixels)
+        channels = cut.blocks_a_task * cut.blocks[0][0]
+        self.sums_row = channels * self.item + (LINE if channels * self.item % 1024 == 0 else 0)
+        self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
+        self.bytes = self.turned_at + self.pixels * self.item * channels
+
+    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+        problem = self.problem
+        terms, pixels = self.tables.add(where.terms), offsets(self.planes.counts, where.strides)
+        found: list[Steps] = []
+        begin = 0
+        for size, count in self.cut.blocks:
+            first, last = max(blocks[0], begin), min(blocks[1], begin + count)
+            begin += count
+            if first >= last:
+                continue
+            to = sums.at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
+            pixel = 0
+            for rows, row_blocks in pieces(self.pixels, self.cut.tile[0]):
+                schedule = DenseChannels(
+                    self.dtype, self.lanes, rows, size // self.lanes, "sums" if channels[0] else "zero"
+                )
+                at = pixels[pixel : pixel + rows * row_blocks]
+                found.append(
+                    dense_channels.ARGUMENTS.steps(
+                        address_of(schedule), len(self.groups), x=(where.base, where.at), offsets=(TABLES, terms),
+                        w=(KERNEL, self.weights(first, channels[0], size)), rows_at=(TABLES, self.tables.add(at)),
+                        sums=(sums.base, to + pixel * sums.row), depth=(channels[1] - channels[0]) * problem.taps,
+                        blocks=row_blocks, sums_row=sums.row, w_vector=problem.terms * self.lanes * self.item,
+                        tiles=last - first, last_tiles=0,
+                    )
+                )  # fmt: skip
+                pixel += rows * row_blocks
+        return found
+
+    def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
+        *leading, rows, columns = self.planes.counts
+        merged = rows == 1 or along[-2] == columns * along[-1]
+        found: list[Steps] = []
+        for n, index in enumerate(product(*map(range, leading))):
+            moved = at + sum(i * stride for i, stride in zip(index, along, strict=False))
+            first = n * rows * columns
+            sums = self.sums_at + first * self.sums_row
+            if out_channel == item_bytes(out_dtype):
+                found.append(
+                    unpacking(
+                        self.dtype, out_dtype, [sums], self.sums_row, channels, columns, along[-1], out_channel, moved,
+                        rows, along[-2], columns * self.sums_row,
+                    )
+                )  # fmt: skip
+                continue
+            direct = out_dtype == self.dtype and along[-1] == self.item
+            in_rows = direct and not merged
+            row = self.pixels * self.item
+            found.append(
+                transpose.ARGUMENTS.steps(
+                    address_of(transpose.Transpose(self.dtype)), len(moved), x=(SCRATCH, sums),
+                    to=(OUT, moved) if direct else (SCRATCH, self.turned_at + first * self.item),
+                    planes=rows if in_rows else 1, to_plane=along[-2], x_plane=columns * self.sums_row,
+                    rows=columns if in_rows else rows * columns, columns=channels,
+                    width=columns if in_rows else rows * columns, to_row=out_channel if direct else row,
+                    x_row=self.sums_row,
+                )
+            )  # fmt: skip
+            if not direct:
+                found.append(
+                    unpacking(
+                        self.dtype, out_dtype, [self.turned_at + first * self.item], columns * self.item, columns, rows,
+                        along[-2], along[-1], moved, channels, out_channel, row,
+                    )
+                )  # fmt: skip
+        return found

@@ -1,0 +1,210 @@
+"""Kernels that sum over channels: their values at every tail, their instructions, what they leave untouched."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pytest
+
+from convkit.codegen import correlate, dense, dense_channels, gather, pack, pack_channels, transpose
+from convkit.codegen.correlate import Correlate, Fold
+from convkit.codegen.dense import Dense, most_vectors
+from convkit.codegen.dense_channels import DenseChannels
+from convkit.codegen.target import Target
+from tests.codegen.isa import TARGETS, written
+from tests.codegen.kernel_calls import call, runnable
+
+MACHINES = pytest.mark.parametrize("machine", runnable(), ids=lambda target: f"{target.vector_bytes}-byte-vectors")
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+MULTIPLY_ADD = {
+    "avx512": r"vfmadd\w+p[sd]\t.*%zmm",
+    "avx2": r"vfmadd\w+p[sd]\t.*%ymm",
+    "neon": r"fmla\t.*v\d+\.(?:4s|2d)",
+}
+
+
+def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+    """Small integers: sums of their products are exact in any order."""
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(dtype)
+
+
+def tiles_for(machine: Target, most_rows: int) -> list[tuple[int, int]]:
+    """The widest register tile for every number of rows."""
+    return [(rows, most_vectors(machine, rows)) for rows in range(1, most_rows + 1) if most_vectors(machine, rows)]
+
+
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("start", ["zero", "sums"])
+def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
+    """Every register tile, tiles of one vector fewer, and the masked one."""
+    item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
+    for (rows, vectors), edge in product(tiles_for(machine, dense.MOST_ROWS), ("whole", "masked")):
+        rest = lanes // 2 + 1 if edge == "masked" else 0
+        pixels = (2 * vectors + (vectors - 1)) * lanes + ((vectors - 1) * lanes + rest if rest else 0)
+        depth, blocks = 5, 2
+        x = whole_numbers((depth * 3 + pixels,), dtype, 1)
+        w = whole_numbers((blocks, depth, rows), dtype, 2)
+        sums = np.full((blocks * rows, pixels + 1), 3, dtype)
+        call(
+            Dense(dtype, lanes, rows, vectors, start, edge), dense.ARGUMENTS, machine, sums=sums, x=x, w=w,
+            offsets=np.arange(depth, dtype=np.int64) * 3 * item, depth=depth, blocks=blocks, sums_row=sums.strides[0],
+            w_block=w.strides[0], tiles=2, last_tiles=1, rest=rest,
+        )  # fmt: skip
+        expected = sum(
+            np.outer(w[:, k].ravel(), x[3 * k : 3 * k + pixels].astype(float)) for k in range(depth)
+        )  # fmt: skip
+        assert np.array_equal(sums[:, :pixels], expected + (3 if start == "sums" else 0)), (rows, vectors, edge)
+        assert (sums[:, pixels] == 3).all()
+
+
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("start", ["zero", "sums"])
+def test_channels_side_by_side(machine: Target, dtype: str, start: str) -> None:
+    item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
+    for rows, vectors in tiles_for(machine, dense_channels.MOST_ROWS):
+        depth, blocks, tiles = 6, 2, (vectors, vectors, vectors - 1)
+        x = whole_numbers((depth * 5 + blocks * rows * 2,), dtype, 1)
+        panels = [whole_numbers((depth, n * lanes), dtype, 2 + at) for at, n in enumerate(tiles)]
+        w = np.concatenate([panel.ravel() for panel in panels])
+        sums = np.full((blocks * rows, sum(tiles) * lanes + 1), 3, dtype)
+        offsets, rows_at = np.arange(depth) * 5, np.arange(blocks * rows) * 2
+        call(
+            DenseChannels(dtype, lanes, rows, vectors, start), dense_channels.ARGUMENTS, machine, sums=sums, x=x, w=w,
+            offsets=offsets.astype(np.int64) * item, rows_at=rows_at.astype(np.int64) * item, depth=depth,
+            blocks=blocks, sums_row=sums.strides[0], w_vector=depth * machine.vector_bytes, tiles=2, last_tiles=1,
+        )  # fmt: skip
+        samples = x[rows_at[:, None] + offsets].astype(float)
+        expected = np.concatenate([samples @ panel for panel in panels], axis=1)
+        assert np.array_equal(sums[:, :-1], expected + (3 if start == "sums" else 0)), (rows, vectors)
+        assert (sums[:, -1] == 3).all()
+
+
+@MACHINES
+@DTYPES
+def test_rows_become_columns(machine: Target, dtype: str) -> None:
+    lanes = machine.vector_bytes // np.dtype(dtype).itemsize
+    sizes = sorted({1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
+    for rows, columns, more in product(sizes, sizes, (0, 1, lanes)):
+        x = whole_numbers((2, rows, columns + 1), dtype, 1)
+        to = np.full((2, columns, rows + more + 1), 7, dtype)
+        call(
+            transpose.Transpose(dtype), transpose.ARGUMENTS, machine, to=to, x=x, planes=2, to_plane=to.strides[0],
+            x_plane=x.strides[0], rows=rows, columns=columns, width=rows + more, to_row=to.strides[1],
+            x_row=x.strides[1],
+        )  # fmt: skip
+        assert np.array_equal(to[..., :rows], x[..., :columns].swapaxes(1, 2))
+        assert (to[..., rows:-1] == 0).all()
+        assert (to[..., -1] == 7).all()
+
+
+@MACHINES
+@DTYPES
+def test_channels_are_laid_apart(machine: Target, dtype: str) -> None:
+    """Columns in any order, marked columns and rows; channels around a vector's end."""
+    lanes = machine.vector_bytes // np.dtype(dtype).itemsize
+    for channels, columns in product((1, lanes - 1, lanes, lanes + 1), (1, lanes - 1, lanes, 2 * lanes + 3)):
+        x = whole_numbers((3, columns, channels), dtype, 1)
+        to = np.full((channels, 4, columns + 1), 7, dtype)
+        columns_at = np.full(-(-columns // lanes) * lanes, pack.ZEROS)
+        columns_at[:columns] = np.arange(columns)[::-1] * x.strides[1]
+        expected = np.zeros((channels, 4, columns), dtype)
+        for row, source in ((0, 2), (3, 0)):
+            expected[:, row] = x[source, ::-1].T
+        expected[:, 2] = 5
+        if columns > 2:
+            columns_at[1], expected[..., 1] = pack.FILL, 5
+        rows_at = np.array([2 * x.strides[0], pack.ZEROS, pack.FILL, 0])
+        call(
+            pack_channels.PackChannels(dtype), pack_channels.ARGUMENTS, machine, to=to, x=x, rows_at=rows_at,
+            columns_at=columns_at, fill=np.full(1, 5, dtype), rows=4, to_row=to.strides[1], columns=columns,
+            channels=channels, to_channel=to.strides[0],
+        )  # fmt: skip
+        assert np.array_equal(to[..., :-1], expected)
+        assert (to[..., -1] == 7).all()
+
+
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("terms", [1, 15, 16, 17, 40])
+def test_numbers_from_anywhere(machine: Target, dtype: str, terms: int) -> None:
+    x = whole_numbers((2, 5, terms, 3), dtype, 1)
+    to = np.full((2, terms, 6), 7, dtype)
+    backwards = np.arange(terms - 1, -1, -1, dtype=np.int64) * x.strides[2]
+    call(
+        gather.Gather(dtype), gather.ARGUMENTS, machine, to=to, x=x, terms_at=backwards, planes=2,
+        rows_at=np.arange(5, dtype=np.int64) * x.strides[1], to_plane=to.strides[0], x_plane=x.strides[0], terms=terms,
+        rows=5, to_row=to.strides[1],
+    )  # fmt: skip
+    assert np.array_equal(to[..., :5], x[:, :, ::-1, 0].swapaxes(1, 2))
+    assert (to[..., 5] == 7).all()
+
+
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("start", ["zero", "sums"])
+def test_inner_products_at_displacements(machine: Target, dtype: str, start: str) -> None:
+    """Columns around every vector's end; what stands beyond them is not even a number."""
+    item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
+    for taps, columns in product((1, 3, correlate.MOST_TAPS), (1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2)):
+        x = np.full((2, 4, columns + taps + 3), np.nan, dtype)
+        g = np.full((2, 4, columns + 3), np.nan, dtype)
+        x[..., : columns + taps - 1] = whole_numbers((2, 4, columns + taps - 1), dtype, 1)
+        g[..., :columns] = whole_numbers((2, 4, columns), dtype, 2)
+        sums, out = np.full((2, taps, lanes), 3, dtype), np.full((2, taps, 2), 7, dtype)
+        call(
+            Correlate(dtype, lanes, taps, start), correlate.ARGUMENTS, machine, sums=sums, x=x, g=g, rows=4, planes=2,
+            taps_at=np.arange(taps, dtype=np.int64) * item, sums_plane=sums.strides[0], x_plane=x.strides[0],
+            g_plane=g.strides[0], x_row=x.strides[1], g_row=g.strides[1], columns=columns,
+        )  # fmt: skip
+        call(
+            Fold(dtype, lanes), correlate.FOLD_ARGUMENTS, machine, out=out, sums=sums, planes=2, vectors=taps,
+            out_plane=out.strides[0], sums_plane=sums.strides[0], out_step=out.strides[1],
+        )  # fmt: skip
+        products = [(x[..., t : t + columns] * g[..., :columns]).sum((1, 2)) for t in range(taps)]
+        assert np.array_equal(out[..., 0], np.stack(products, 1) + (3 * lanes if start == "sums" else 0))
+        assert (out[..., 1] == 7).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("isa", TARGETS)
+def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
+    target = TARGETS[isa]
+    assert target is not None
+    lanes = target.vector_bytes // np.dtype(dtype).itemsize
+    kernels = [Dense(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 14)]
+    kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
+    for taps in range(1, correlate.most_taps(target) + 1):
+        assert written(Correlate(dtype, lanes, taps, "sums"), isa)[1] == [], taps
+    for kernel in kernels:
+        text, spilled = written(kernel, isa)
+        assert spilled == [], kernel.name
+        adds = len(re.findall(MULTIPLY_ADD[isa], text))
+        assert adds == kernel.rows * (2 * kernel.vectors - 1), kernel.name
+
+
+def test_a_tile_too_large_for_the_registers_is_refused() -> None:
+    target = TARGETS["avx512"]
+    assert target is not None
+    for kernel in (Dense("float32", 16, 8, 4), DenseChannels("float32", 16, 8, 4)):
+        with pytest.raises(ValueError, match="37 vector registers"):
+            kernel.module(target)
+
+
+def test_nothing_outside_the_arrays_is_touched() -> None:
+    """A fault would end the process, so it has one of its own."""
+    command = [sys.executable, "-m", "tests.codegen.guarded_dense"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "untouched"), done.stderr
+
+
+def test_the_guard_pages_do_guard() -> None:
+    command = [sys.executable, "-m", "tests.codegen.guarded_dense", "reach-out"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert b"untouched" not in done.stdout

@@ -1,0 +1,274 @@
+"""The algorithms `implicit-gemm` and `kernel-gradient`: every geometry; the same bits however they are called."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convkit as ck
+from convkit.algorithms import compiled, implicit_gemm
+from convkit.algorithms.support import dense_blocks, gradients
+from convkit.errors import AccuracyError
+from convkit.planner.plan import forget_plans, plan_for
+from convkit.planner.problem import Problem
+from convkit.spec.window import Window
+
+LAYERS = [
+    ((2, 3, 20), (5, 3, 4), {"padding": 1}),
+    ((1, 64, 14, 14), (72, 64, 3, 3), {"padding": 1}),
+    ((2, 17, 9, 31), (23, 17, 1, 1), {}),
+    ((3, 8, 12, 13), (12, 2, 3, 2), {"groups": 4, "stride": 2, "padding": ((0, 1), (2, 1))}),
+    ((3, 24, 15, 18), (24, 1, 3, 3), {"groups": 24, "padding": 1}),
+    ((1, 6, 9, 9, 10), (4, 6, 2, 3, 3), {"dilation": 2, "padding": 2}),
+]
+
+
+@pytest.fixture(autouse=True)
+def small_problems_too(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for module in (compiled, implicit_gemm, gradients):
+        monkeypatch.setattr(module, "LEAST_PRODUCTS", 0)
+    before = ck.num_threads()
+    yield
+    ck.set_num_threads(before)
+    dense_blocks.blocking.cache_clear()
+    forget_plans()
+
+
+def numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+    """Small integers: sums of their products are exact in any order."""
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(dtype)
+
+
+def both(problem: Problem, x: np.ndarray, w: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """What ``method`` and the definition give."""
+    results = []
+    for name in (method, "direct"):
+        plan, out = plan_for(problem, name), np.full(problem.output_shape, 7.5, problem.compute_dtype)
+        plan.run(plan.prepare(w), x, out)
+        results.append(out)
+    return results[0], results[1]
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    """Windows of any rank, which may leave the input anywhere."""
+    names = ("zero", "constant", "edge", "reflect", "symmetric", "wrap")
+    windows = []
+    for _ in range(draw(st.integers(1, 3))):
+        stride, dilation, kernel = (draw(st.integers(1, 3)) for _ in range(3))
+        sides = draw(st.sampled_from(names)), draw(st.sampled_from(names))
+        size, count = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+        windows.append(Window(size, kernel, count, draw(st.integers(-4, 3)), stride, dilation, sides=sides))
+    channels = draw(st.integers(1, 40)), draw(st.integers(2, 40))
+    dtype = draw(st.sampled_from(("float32", "float64")))
+    return Problem(
+        tuple(windows), batch=draw(st.integers(1, 3)), groups=draw(st.integers(1, 3)), in_channels=channels[0],
+        out_channels=channels[1], input_dtype=draw(st.sampled_from((dtype, "float32", "uint8"))), kernel_dtype=dtype,
+        compute_dtype=dtype, fill=draw(st.integers(0, 3)),
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.sampled_from(("pixels", "channels")))
+def test_any_geometry(problem: Problem, vectors_of: str) -> None:
+    """Both register tiles, and the gradient by the kernel."""
+    other = "_by_channels" if vectors_of == "pixels" else "_by_pixels"
+    x = np.abs(numbers(problem.input_shape, "float64", 1)).astype(problem.input_dtype)
+    w = numbers(problem.kernel_shape, problem.compute_dtype, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
+        dense_blocks.blocking.cache_clear()
+        ours, expected = both(problem, x, w, "implicit-gemm")
+    dense_blocks.blocking.cache_clear()
+    assert np.array_equal(ours, expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_any_gradient_of_weights(problem: Problem) -> None:
+    adjoint = problem.derive(
+        windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=problem.in_channels,
+        in_channels=problem.batch, batch_of="channels",
+    )  # fmt: skip
+    x = np.abs(numbers(adjoint.input_shape, "float64", 1)).astype(adjoint.input_dtype)
+    ours, expected = both(adjoint, x, numbers(adjoint.kernel_shape, adjoint.compute_dtype, 2), "kernel-gradient")
+    assert np.array_equal(ours, expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_any_gradient_of_depthwise_weights(problem: Problem) -> None:
+    pairs = 1 + problem.in_channels % 3, 1 + problem.out_channels % 4
+    adjoint = problem.derive(
+        windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=pairs[0], groups=problem.groups * 7,
+        in_channels=problem.batch, out_channels=pairs[1], batch_of="channels",
+    )  # fmt: skip
+    x = np.abs(numbers(adjoint.input_shape, "float64", 1)).astype(adjoint.input_dtype)
+    ours, expected = both(adjoint, x, numbers(adjoint.kernel_shape, adjoint.compute_dtype, 2), "depthwise-gradient")
+    assert np.array_equal(ours, expected)
+
+
+def _method(w: np.ndarray) -> str:
+    """The dense way where it applies."""
+    return "compiled" if w.shape[1] == 1 else "implicit-gemm"
+
+
+def layer(x: np.ndarray, w: np.ndarray, options: dict[str, Any]) -> list[np.ndarray]:
+    """A layer's result and both gradients."""
+    y = ck.conv(x, w, method=_method(w), **options)
+    g = np.random.default_rng(3).standard_normal(y.shape).astype(x.dtype)
+    gradients = (
+        ck.conv_input_gradient(g, w, x.shape, **options),
+        ck.conv_weight_gradient(g, x, w.shape, **options),
+    )
+    return [y, *gradients]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("x_shape", "w_shape", "options"), LAYERS)
+def test_threads_change_no_bit(x_shape: Any, w_shape: Any, options: dict[str, Any], dtype: str) -> None:
+    source = np.random.default_rng(1)
+    x, w = source.standard_normal(x_shape).astype(dtype), source.standard_normal(w_shape).astype(dtype)
+    results = []
+    for threads in (1, 2, 3):
+        ck.set_num_threads(threads)
+        results.append([array.tobytes() for array in layer(x, w, options)])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize(("x_shape", "w_shape", "options"), LAYERS)
+def test_a_batch_changes_no_bit(x_shape: Any, w_shape: Any, options: dict[str, Any]) -> None:
+    source = np.random.default_rng(1)
+    x, w = source.standard_normal((5, *x_shape[1:])), source.standard_normal(w_shape)
+    y, gradient, _ = layer(x, w, options)
+    g = np.random.default_rng(3).standard_normal(y.shape)
+    for n in range(5):
+        one = ck.conv(x[n : n + 1], w, method=_method(w), **options)
+        assert one.tobytes() == y[n : n + 1].tobytes()
+        back = ck.conv_input_gradient(g[n : n + 1], w, (1, *x.shape[1:]), **options)
+        assert back.tobytes() == gradient[n : n + 1].tobytes()
+
+
+def test_a_tile_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large tiles and small ones, pixels or channels side by side, few or many terms at a time."""
+    source = np.random.default_rng(1)
+    x, w = source.standard_normal((1, 30, 20, 23)), source.standard_normal((37, 30, 3, 3))
+    results = set()
+    for products, terms, other in product((1 << 24, 1), (1 << 10, 50), ("_by_channels", "_by_pixels")):
+        with monkeypatch.context() as patch:
+            patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
+            patch.setattr(dense_blocks, "TILE_PRODUCTS", products)
+            patch.setattr(dense_blocks, "TERMS", terms)
+            dense_blocks.blocking.cache_clear()
+            forget_plans()
+            from convkit.algorithms.support import dense_tiles, dense_weights
+
+            for cached in (
+                dense_tiles.program,
+                dense_tiles.scratch,
+                dense_tiles.samples_at_once,
+                dense_weights._program,
+            ):
+                cached.cache_clear()
+            results.add(ck.conv(x, w, padding=1, method="implicit-gemm").tobytes())
+    assert len(results) == 1
+
+
+def test_layouts() -> None:
+    """Views with any strides in and out: channels last, every second number, reversed."""
+    x, w = numbers((2, 12, 9, 14), "float32", 1), numbers((20, 12, 3, 3), "float32", 2)
+    expected = ck.conv(x, w, padding=1, method="direct")
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    wide = np.zeros((2, 12, 18, 28), "float32")
+    wide[..., ::2, ::2] = x
+    backwards = x[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1]
+    kernels = (
+        w,
+        np.asfortranarray(w),
+        w[..., ::-1, ::-1].copy()[..., ::-1, ::-1],
+        w.swapaxes(0, 1).copy().swapaxes(0, 1),
+    )
+    for view, kernel in product((x, last, wide[..., ::2, ::2], backwards), kernels):
+        out_last = np.zeros((2, 9, 14, 20), "float32").transpose(0, 3, 1, 2)
+        for out in (np.zeros((2, 20, 9, 14), "float32"), out_last, np.zeros((2, 20, 9, 28), "float32")[..., ::2]):
+            ck.conv(view, kernel, padding=1, method="implicit-gemm", out=out)
+            assert np.array_equal(out, expected)
+    one = numbers((20, 12, 1, 1), "float32", 3)
+    for view in (x, last, wide[..., ::2, ::2]):
+        assert np.array_equal(ck.conv(view, one, method="implicit-gemm"), ck.conv(x, one, method="direct"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_windows(value: float) -> None:
+    x, w = numbers((2, 5, 9, 11), "float64", 1), numbers((18, 5, 3, 3), "float64", 2)
+    x[1, 2, 4, 10] = value
+    y = ck.conv(x, w, padding=1, method="implicit-gemm")
+    assert np.array_equal(y, ck.conv(x, w, padding=1, method="direct"), equal_nan=True)
+    assert np.isfinite(y).sum() == y.size - 18 * 3 * 2
+    g = numbers(y.shape, "float64", 3)
+    problem = Problem(
+        (Window(9, 9, 3, -1), Window(11, 11, 3, -1)), batch=5, in_channels=2, out_channels=18, batch_of="channels"
+    )
+    ours, expected = both(problem, x[:, None].swapaxes(0, 2), np.moveaxis(g[:, None], 0, 2), "kernel-gradient")
+    assert np.array_equal(ours, expected, equal_nan=True)
+    assert np.isfinite(ours).any()
+    w[3, 1, 1, 1] = value  # times the zeros beyond the edge it would be a NaN; such kernels go another way
+    assert np.array_equal(
+        ck.conv(x, w, padding=1, method="implicit-gemm"), ck.conv(x, w, padding=1, method="direct"), equal_nan=True
+    )
+
+
+def test_errors_stay_within_the_bound() -> None:
+    source = np.random.default_rng(1)
+    x, w = source.standard_normal((1, 300, 9, 9)), source.standard_normal((40, 300, 3, 3))
+    y = ck.conv(x.astype("f"), w.astype("f"), padding=1, method="implicit-gemm")
+    sizes = ck.conv(np.abs(x), np.abs(w), padding=1, method="direct")
+    error = np.abs(y - ck.conv(x.astype("f").astype(float), w.astype("f").astype(float), padding=1, method="direct"))
+    assert (error <= 2702 * 2.0**-24 * sizes).all()
+    assert error.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "dtype", "words"),
+    [
+        ((1, 1, 9, 9), (1, 1, 3, 3), "float64", "there is only one"),
+        ((1, 2, 9, 9), (2, 2, 3, 3), "complex128", "no compiled kernel for complex128"),
+        ((1, 2, 90, 90), (2, 2, 70, 70), "float64", "4900 elements a channel"),
+    ],
+)
+def test_what_it_leaves_to_others(x_shape: Any, w_shape: Any, dtype: str, words: str) -> None:
+    with pytest.raises(AccuracyError) as caught:
+        ck.conv(np.ones(x_shape, dtype), np.ones(w_shape, dtype), method="implicit-gemm")
+    assert caught.value.code == "accuracy.method-does-not-apply"
+    assert words in str(caught.value)
+
+
+def test_gradients_are_for_another() -> None:
+    problem = Problem((Window(9, 3, 7),), batch=4, in_channels=2, out_channels=3, batch_of="channels")
+    for wrong, method, words in (
+        (problem, "implicit-gemm", "kernel-gradient forms it"),
+        (problem.derive(batch_of="samples"), "kernel-gradient", "a sum over samples"),
+        (problem.derive(out_channels=5), "depthwise-gradient", "20 pairs of channels"),
+    ):
+        with pytest.raises(AccuracyError) as caught:
+            plan_for(wrong.derive(batch=1) if wrong.batch_of == "samples" else wrong, method)
+        assert words in str(caught.value)
+
+
+def test_they_are_chosen_where_they_are_fastest() -> None:
+    for channels, size, kernel in ((64, 56, 3), (512, 7, 3), (256, 56, 1), (3, 224, 7)):
+        window = Window(size, kernel, size, -(kernel // 2))
+        types = {"input_dtype": "float32", "kernel_dtype": "float32", "compute_dtype": "float32"}
+        problem = Problem((window, window), in_channels=channels, out_channels=64, **types)
+        assert plan_for(problem).choice == "implicit-gemm"
+        adjoint = window.kernel_adjoint()
+        gradient = Problem((adjoint,) * 2, batch=channels, in_channels=8, out_channels=64, batch_of="channels", **types)
+        assert plan_for(gradient).choice == "kernel-gradient"
+    depthwise = Window(56, 3, 56, -1).kernel_adjoint()
+    problem = Problem((depthwise,) * 2, groups=128, in_channels=8, batch_of="channels", **types)
+    assert plan_for(problem).choice == "depthwise-gradient"
