@@ -157,8 +157,9 @@ def test_a_uint8_image_is_never_held_as_floats(monkeypatch: pytest.MonkeyPatch) 
     convolver = ck.Convolver(product((7, 7), "float32"), mode="same", method="separable", dtype="uint8")
     written: list[str] = []
     made = pass_programs.program
-    monkeypatch.setattr(pass_programs, "program", lambda *args: (written.append(args[4]), made(*args))[1])
-    assert convolver.apply(image).dtype == np.uint8
+    with monkeypatch.context() as spying:
+        spying.setattr(pass_programs, "program", lambda *args: (written.append(args[4]), made(*args))[1])
+        assert convolver.apply(image).dtype == np.uint8
     assert written == ["uint8"]
 
 
