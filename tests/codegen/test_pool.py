@@ -102,6 +102,25 @@ def test_workers_come_as_they_are_wanted(own_pool: pool._Pool) -> None:
     assert len(own_pool.workers) == 5, "too little work to be shared"
 
 
+def test_short_calls_in_a_row_are_shared(own_pool: pool._Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one alone; from the second one on workers are woken, as long as it comes soon."""
+    program = copying(50)
+    between = (pool.SHARED + pool.WAKING) / 2
+
+    def shared(seconds: float) -> bool:
+        before = own_pool._number
+        assert_done(program, 2, seconds)
+        return own_pool._number > before
+
+    monkeypatch.setattr(pool, "BURST", 1e9)
+    own_pool.ended = -2e9
+    assert [shared(between), shared(pool.SHARED / 2), shared(between), shared(between)] == [False, False, True, True]
+    while own_pool.awake():
+        threading.Event().wait(0.001)
+    monkeypatch.setattr(pool, "BURST", 0.0)
+    assert not shared(between), "the last call is long ago"
+
+
 def test_many_tiny_jobs_in_a_row() -> None:
     program = copying(4)
     x = rows_of(4)

@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.pass_programs import alone_by_passes, run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.boxes import additions
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
 from convkit.planner.structure import cross_factors
@@ -77,6 +77,10 @@ class Box:
         if found is None:
             raise AccuracyError("not-separable", kernel=by(plain.shape))
         return _passes(problem).weights(problem, found)
+
+    def alone(self, problem: Problem, prepared: Array) -> Alone | None:
+        """One sample, all else worked out before."""
+        return alone_by_passes(problem, _passes(problem), prepared)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         run_passes(problem, _passes(problem), prepared, x, out)

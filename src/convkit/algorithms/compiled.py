@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from math import isfinite
-from typing import Any
 
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import direct_tiles
+from convkit.algorithms.support import alone, direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.nonfinite import all_finite
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -73,7 +73,7 @@ class Compiled:
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds *= width(problem.compute_dtype) / (1.9 if count > 1 else 1.0)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 4e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -120,7 +120,7 @@ class Compiled:
         if problem.outputs * dtype.itemsize >= STREAMED:
             return None
         out_strides, compute = contiguous(problem.output_shape, dtype), np.dtype(problem.compute_dtype)
-        programs: dict[tuple[int, ...], Program] = {}
+        programs = alone.Programs(lambda strides: direct_tiles.program(problem, strides, out_strides, dtype.name))
         seconds = _one_thread(problem)
         elements = order_of(problem).elements
         elements = elements if order == "correlation" else problem.taps - 1 - elements
@@ -129,24 +129,26 @@ class Compiled:
             weights = k.ravel()[elements]
             if weights.dtype is not compute:
                 weights = weights.astype(compute)
-            if not isfinite(weights.dot(weights)):
+            if not all_finite(weights):
                 return None
-            program = programs.get(x.strides)
-            if program is None:
-                strides = (0, 0, 0, *x.strides)
-                program = programs[x.strides] = direct_tiles.program(problem, strides, out_strides, dtype.name)
-            if out is None:
-                out = np.empty(shape, dtype)
-            elif not _takes(out, shape, dtype) or np.may_share_memory(out, x):
-                return None
-            bases = (
-                out.__array_interface__["data"][0], x.__array_interface__["data"][0],
-                weights.__array_interface__["data"][0],
-            )  # fmt: skip
-            pool.run(program, bases, threads.num_threads(), seconds)
+            out = alone.place(out, x, shape, dtype)
+            if out is not None:
+                bases = address(out), address(x), address(weights)
+                pool.run(programs[x.strides], bases, threads.num_threads(), seconds)
             return out
 
         return call
+
+    def alone(self, problem: Problem, prepared: Array) -> Alone | None:
+        """One sample, all else worked out before."""
+        dtype = self.stores(problem)
+        if problem.outputs * np.dtype(dtype).itemsize >= STREAMED:
+            return None
+
+        def program(x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Program:
+            return direct_tiles.program(problem, x_strides, out_strides, dtype)
+
+        return alone.alone(problem, dtype, program, prepared, _one_thread(problem))
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         if x.dtype != problem.input_dtype:  # kernels read memory as they are told
@@ -166,11 +168,6 @@ class Compiled:
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
-
-
-def _takes(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether a result can be written to ``out`` in memory order."""
-    return out.shape == shape and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
 
 
 def _one_thread(problem: Problem) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +12,8 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import exact_tiles
+from convkit.algorithms.support.alone import Programs, place
+from convkit.algorithms.support.direct_tiles import contiguous
 from convkit.algorithms.support.exact_tiles import order_of, samples_at_once, scratch
 from convkit.algorithms.support.forms import DOTS, FLOATS, Form, form_for
 from convkit.algorithms.support.pixels import folded, interleaved
@@ -18,8 +21,9 @@ from convkit.algorithms.support.ranges import KernelRange, extent
 from convkit.codegen import pool
 from convkit.codegen.interleave import Fit, Interleave
 from convkit.codegen.library import this_machine
+from convkit.codegen.memory import address
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.narrowing import narrowed
 from convkit.planner.plan import Plan, Prepared, plan_for
@@ -114,6 +118,25 @@ class CompiledExact:
     def prepare(self, problem: Problem, kernel: Array) -> IntegerKernel:
         return IntegerKernel(kernel, KernelRange.of(kernel[:, 0, 0]))
 
+    def alone(self, problem: Problem, prepared: IntegerKernel) -> Alone:
+        """One sample, all else worked out before; nothing for samples that no form is exact for, or no sum fits."""
+        shape, dtype = problem.output_shape[3:], np.dtype(self.stores(problem))
+        looked_at = np.dtype(problem.input_dtype).itemsize >= LOOKED_AT
+        known = _Known(problem, prepared, dtype)
+        usual = None if looked_at else known.work(*_type_range(np.dtype(problem.input_dtype)))
+
+        def call(x: Array, out: Array | None) -> Array | None:
+            work = known.work(*extent(x)) if looked_at else usual
+            out = None if work is None else place(out, x, shape, dtype)
+            if work is None or out is None:
+                return None
+            status = ctypes.c_int64(0)
+            bases = address(out), address(x), work.weights, ctypes.addressof(status)
+            pool.run(work.programs[x.strides], bases, threads.num_threads(), work.seconds)
+            return None if status.value else out
+
+        return call
+
     def run(self, problem: Problem, prepared: IntegerKernel, x: Array, out: Array) -> None:
         asked, pixel = problem, 1
         if interleaved(problem, x, out):
@@ -130,14 +153,14 @@ class CompiledExact:
         x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
         status = np.zeros(1, np.int64)
         samples = samples_at_once(problem, way.form)
-        seconds = 2 * problem.multiply_adds / way.form.speed / DEFAULT.fused
+        seconds = _one_thread(problem, way.form)
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
             program = exact_tiles.program(part, way.form, x_strides, out_strides, out.dtype.name, way.fit, pixel)
             bases = (
-                _address(out) + first * out.strides[0], _address(x) + first * x.strides[0], _address(way.weights),
-                _address(status),
+                address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(way.weights),
+                address(status),
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
         if status[0]:  # all of them again, in a type that holds them, to say what does not fit
@@ -146,8 +169,49 @@ class CompiledExact:
             narrowed(sums, out.dtype, "raise")
 
 
-def _address(array: Array) -> int:
-    return array.__array_interface__["data"][0]
+def _one_thread(problem: Problem, form: Form) -> float:
+    """Seconds that the arithmetic takes one thread, roughly."""
+    return 2 * problem.multiply_adds / form.speed / DEFAULT.fused
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is done to a lone array in one form: the programs, where its weights begin, and how long it takes."""
+
+    way: Way
+    programs: Programs
+    weights: int
+    seconds: float
+
+
+class _Known:
+    """One problem and one kernel: what is done to samples, by their extent."""
+
+    def __init__(self, problem: Problem, prepared: IntegerKernel, dtype: np.dtype[Any]) -> None:
+        self.problem, self.prepared, self.dtype = problem, prepared, dtype
+        self.fill = int(problem.fill.real)
+        self.spans = [(*form.span(prepared.range), form) for form in _forms(problem)]
+        self.limits = _type_range(dtype)
+        self._works: dict[tuple[Form, bool], _Work] = {}
+
+    def work(self, least: int, most: int) -> _Work | None:
+        """For samples from ``least`` to ``most``; None if no form is exact."""
+        least, most = min(least, self.fill, 0), max(most, self.fill, 0)
+        form = next((form for low, high, form in self.spans if low <= least and most <= high), None)
+        if form is None:
+            return None
+        low, high = self.prepared.range.sums(least, most)
+        key = form, self.limits[0] <= low and high <= self.limits[1]
+        found = self._works.get(key)
+        if found is None:
+            found = self._works[key] = self._new(_way_in(form, self.problem, self.prepared, (least, most), self.dtype))
+        return found
+
+    def _new(self, way: Way) -> _Work:
+        problem, dtype, form = self.problem, self.dtype, way.form
+        strides = contiguous(problem.output_shape, dtype)
+        programs = Programs(lambda x: exact_tiles.program(problem, form, x, strides, dtype.name, way.fit))
+        return _Work(way, programs, address(way.weights), _one_thread(problem, form))
 
 
 def _way(problem: Problem, prepared: IntegerKernel, x: Array, target: np.dtype[Any]) -> Way | None:
@@ -167,12 +231,15 @@ def _new_way(problem: Problem, prepared: IntegerKernel, samples: Range, target: 
     fill = int(problem.fill.real)
     least, most = min(samples[0], fill, 0), max(samples[1], fill, 0)
     form = form_for(least, most, prepared.range, _forms(problem))
-    if form is None:
-        return None
-    low, high = prepared.range.sums(least, most)
-    limits = np.iinfo(target)
+    return None if form is None else _way_in(form, problem, prepared, (least, most), target)
+
+
+def _way_in(form: Form, problem: Problem, prepared: IntegerKernel, samples: Range, target: np.dtype[Any]) -> Way:
+    """How it is done in a form that is exact for samples of this extent."""
+    low, high = prepared.range.sums(*samples)
+    limits = _type_range(target)
     fit: Fit = problem.overflow if problem.overflow != "raise" else "check"
-    if limits.min <= low and high <= limits.max:
+    if limits[0] <= low and high <= limits[1]:
         fit = "saturate" if Interleave(form.sums, target.name, form.group, "saturate").packs else "wrap"
     plain = prepared.values[:, 0, 0]
     weights = form.pack(plain, problem.windows[-1].dilation, order_of(problem, form).elements)

@@ -7,12 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine, width
 from convkit.planner.problem import Problem
 
 SHORT = 1 << 15
 """Products of one row up to which the overhead of a call, not its arithmetic, is what counts."""
+
+UNROLLED, EACH = 11, 1e-8
+"""Elements up to which NumPy's loop runs over all outputs at once; beyond, each is a call that takes so many seconds
+more."""
 
 
 class Dot:
@@ -37,6 +41,8 @@ class Dot:
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
         seconds = problem.batch * 2 * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
+        if problem.taps > UNROLLED:
+            seconds += EACH * problem.batch * problem.outputs
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(
             2 * work,
@@ -63,6 +69,11 @@ class Dot:
         if order == "convolution":
             return lambda row, kernel, out: None if out is not None else row_sum(row, kernel)
         return lambda row, kernel, out: None if out is not None else row_sum(row, kernel[::-1])
+
+    def alone(self, problem: Problem, prepared: Array) -> Alone:
+        """The same with a kernel made ready."""
+        row_sum = _row_sum(problem)
+        return lambda row, out: None if out is not None else row_sum(row, prepared)
 
 
 def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:

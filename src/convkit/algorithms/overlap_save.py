@@ -14,7 +14,7 @@ from convkit.algorithms.support import fourier_blocks, fourier_program, spectra
 from convkit.codegen.fourier_lanes import Lanes
 from convkit.codegen.fourier_passes import Pass
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 
@@ -111,6 +111,13 @@ class OverlapSave:
         if compiled is not None:
             return fourier_program.kernel_spectra(problem, compiled, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
+
+    def alone(self, problem: Problem, prepared: Any) -> Alone | None:
+        """One sample, all else worked out before; nothing where some output is not finite."""
+        compiled = fourier_blocks.blocks_of(problem)
+        if compiled is None:
+            return None
+        return fourier_program.alone_in_blocks(problem, compiled, prepared, self.stores(problem))
 
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> Literal["finite"] | None:
         compiled = fourier_blocks.blocks_of(problem)

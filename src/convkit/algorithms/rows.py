@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.pass_programs import alone_by_passes, run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.library import Kernel
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
 
@@ -71,6 +71,10 @@ class Rows:
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         first = [np.ones(1) for _ in problem.windows[:-1]]
         return Passes.along(problem).weights(problem, [[*first, kernel.reshape(-1)]])
+
+    def alone(self, problem: Problem, prepared: Array) -> Alone | None:
+        """One sample, all else worked out before."""
+        return alone_by_passes(problem, Passes.along(problem), prepared)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         run_passes(problem, Passes.along(problem), prepared, x, out)

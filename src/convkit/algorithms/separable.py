@@ -9,12 +9,12 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support.blocks import Range, block_size, extended, needed, tap_slices, tile_lengths, tiles
-from convkit.algorithms.support.pass_programs import run_passes
+from convkit.algorithms.support.pass_programs import alone_by_passes, run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.library import Kernel
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 from convkit.planner.structure import Factors, cross_factors, svd_factors
@@ -102,6 +102,12 @@ class Separable:
         if _native(problem):
             return self._passes(problem).weights(problem, found)
         return [[vector.astype(dtype) for vector in term] for term in found]
+
+    def alone(self, problem: Problem, prepared: Factors | Array) -> Alone | None:
+        """One sample, all else worked out before; not where the passes are NumPy's."""
+        if not isinstance(prepared, np.ndarray):
+            return None
+        return alone_by_passes(problem, self._passes(problem), prepared)
 
     def run(self, problem: Problem, prepared: Factors | Array, x: Array, out: Array) -> None:
         if isinstance(prepared, np.ndarray):

@@ -22,6 +22,10 @@ PATIENCE = 6000
 SHARED, WAKING = 1e-5, 1e-4
 """Seconds of work from which it is shared with workers that are awake, and from which workers are woken."""
 
+BURST = 2e-4
+"""Seconds since the last work that might have been shared up to which less of it is enough to wake workers: calls that
+come one after another find them awake from then on."""
+
 KEPT_SCRATCH = 1 << 24
 """Bytes of scratch memory for each thread that are kept from call to call at most."""
 
@@ -78,6 +82,7 @@ class _Pool:
         self.lock = threading.Lock()
         self.workers: list[_Worker] = []
         self.closed = False
+        self.ended = -1.0  # when the last work that might have been shared was done
         self._number = 0
         self._scratch = _Scratch()
 
@@ -86,8 +91,7 @@ class _Pool:
         self._number += 1
         memory = self._scratch.take(program.scratch, len(self.workers) + 1)
         self._job[parallel.JOB : parallel.JOB + 6] = (
-            program.steps.ctypes.data, program.starts.ctypes.data, program.tasks,
-            ctypes.addressof(shared), memory.at, memory.bytes,
+            *program.places[:2], program.tasks, ctypes.addressof(shared), memory.at, memory.bytes,
         )  # fmt: skip
         inside = 1
         try:
@@ -204,17 +208,23 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
     threads : int
         How many threads may take part.
     seconds : float
-        A guess at what it takes one thread: too little work is not worth waking another.
+        A guess at what it takes one thread: too little work is not worth waking another, unless the call is one of
+        many in a row.
     """
     pool = _pool or _get()
-    shared = _Bases(0, *bases[:3], program.tables.ctypes.data, *bases[3:])
-    worth = threads > 1 and program.tasks > 1 and seconds > SHARED and (seconds > WAKING or pool.awake())
+    steps, starts, tables = program.places
+    shared = _Bases(0, *bases[:3], tables, *bases[3:])
+    divisible = threads > 1 and program.tasks > 1 and seconds > SHARED
+    worth = divisible and (seconds > WAKING or pool.awake() or time.perf_counter() - pool.ended < BURST)
     if worth and not pool.lock.locked():
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
             pool.run(program, shared, min(threads, program.tasks))
+        pool.ended = time.perf_counter()
         return
     if not hasattr(_alone, "scratch"):
         _alone.scratch = _Scratch()
     memory = _alone.scratch.take(program.scratch, 1)
     shared[0] = memory.at
-    pool.native.execute(ctypes.addressof(shared), program.steps.ctypes.data, program.starts.ctypes.data, program.tasks)
+    pool.native.execute(ctypes.addressof(shared), steps, starts, program.tasks)
+    if divisible:
+        pool.ended = time.perf_counter()

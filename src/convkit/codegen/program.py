@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +29,23 @@ class Program:
         What steps point to under the base ``TABLES``.
     scratch : int
         Bytes of memory that each thread needs for itself.
+    tasks : int
+        How many tasks there are.
+    places : tuple of int
+        Where steps, starts and tables begin: asking an array for its address takes longer than a small task.
     """
 
     steps: Steps
     starts: NDArray[np.int64]
     tables: Array
     scratch: int
+    tasks: int = field(init=False)
+    places: tuple[int, int, int] = field(init=False)
 
-    @property
-    def tasks(self) -> int:
-        """How many tasks there are."""
-        return len(self.starts) - 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", len(self.starts) - 1)
+        places = tuple(array.ctypes.data for array in (self.steps, self.starts, self.tables))
+        object.__setattr__(self, "places", places)
 
 
 def join(pieces: Sequence[Sequence[Steps]], tables: Array, scratch: int) -> Program:

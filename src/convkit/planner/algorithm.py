@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,6 +14,9 @@ from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
 
 Array = NDArray[Any]
+
+Alone = Callable[[Array, Array | None], Array | None]
+"""From samples and, if there is one, the array for the result, to the result; None for arrays that need more care."""
 
 
 class Reason:
@@ -90,8 +94,9 @@ class ErrorBound:
 class Algorithm(Protocol):
     """One way of doing a convolution: it answers five questions.
 
-    Three more it may answer: ``quick(problem)``, the bare arithmetic of a tiny problem; ``describe(problem)``, the name
-    of the schedule its loops follow; ``kernels(problem)``, the compiled kernels that they are.
+    Four more it may answer: ``quick(problem, order)``, the bare arithmetic of a tiny problem; ``alone(problem,
+    prepared)``, the run for one array whose axes are all convolved, all else worked out; ``describe(problem)``, the
+    name of the schedule its loops follow; ``kernels(problem)``, the compiled kernels that they are.
 
     Attributes
     ----------

@@ -7,6 +7,7 @@ counts: how many of their terms are NaN, +Inf and -Inf. Counts are integer convo
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,15 @@ SAFE = "direct"
 """The algorithm that forms the terms of the definition and nothing else."""
 
 
+FEW = 64
+"""Elements that Python adds in less time than it takes to keep NumPy from warning of their sum."""
+
+
 def all_finite(values: Array) -> bool:
     """Whether no element is NaN or infinite; one pass, no temporary of the array's size unless something is found."""
     if values.dtype.kind in "iub" or values.size == 0:
+        return True
+    if values.size <= FEW and values.dtype.char in "efdFD" and isfinite(sum(values.ravel().tolist())):
         return True
     with np.errstate(all="ignore"):
         values = _in_memory_order(values)

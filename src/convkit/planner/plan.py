@@ -11,7 +11,7 @@ import numpy as np
 
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
-from convkit.planner.algorithm import Algorithm, Array, ErrorBound, Reason
+from convkit.planner.algorithm import Algorithm, Alone, Array, ErrorBound, Reason
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
@@ -101,6 +101,16 @@ class Plan:
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=()), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
+
+    def alone(self, prepared: Prepared) -> Alone | None:
+        """`run` for one sample with the convolved axes alone, all else worked out, where the algorithm offers it.
+
+        A function of samples and, if there is one, the array for the result, of the type `stored`. It gives None for
+        arrays that need more care.
+        """
+        plan = prepared.plan
+        offered = getattr(plan.algorithm, "alone", None)
+        return None if offered is None else offered(plan.problem, prepared.inner)
 
     def run(self, prepared: Prepared, x: Array, out: Array) -> None:
         """Write the result for ``x`` into ``out``; NaN and Inf touch only the outputs whose window holds them."""

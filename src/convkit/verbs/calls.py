@@ -5,6 +5,7 @@ The second call with the same shapes, types and options finds its record in a di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
 from convkit.arrays import NUMPY, Namespace
 from convkit.errors import DTypeError, OptionError, ShapeError, by
-from convkit.planner.algorithm import Array
+from convkit.planner.algorithm import Alone, Array
 from convkit.planner.plan import Plan, Prepared, Quick
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
@@ -24,6 +25,13 @@ from convkit.verbs.layout import Layout, layout_of
 _KEPT = 4096
 _ONE = (None, None, None)
 """One sample, one group, one channel: the axes that a lone array lacks."""
+
+SMALL_KERNEL, SMALL_INPUT = 1 << 12, 1 << 17
+"""Bytes of a kernel, and samples of an input, up to which what was made of the kernel is remembered by its bytes."""
+
+_REMEMBERED = 32
+_ready: dict[tuple[ArrayCall, bytes], Alone] = {}
+"""What was made of small kernels: the same one often comes again, and then nothing has to be found out about it."""
 
 
 class ArrayCall:
@@ -43,9 +51,11 @@ class ArrayCall:
         Types of input, kernel and result.
     counts : tuple of int
         Outputs along the convolved axes.
+    lone : bool
+        Whether all axes of the array are convolved, in their order, and NumPy has its types.
     """
 
-    __slots__ = ("_laid", "counts", "dtypes", "layout", "operator", "quick", "spec", "types")
+    __slots__ = ("_laid", "_small", "counts", "dtypes", "layout", "lone", "operator", "quick", "spec", "types")
 
     def __init__(self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str):
         self.spec = spec
@@ -63,6 +73,10 @@ class ArrayCall:
         self.counts = tuple(window.count for window in problem.windows)
         order = slice(None, None, -1) if spec.flips else slice(None)
         self._laid = (*_ONE, *[order] * layout.rank)
+        in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
+        self.lone = in_order and spec.nan == "propagate" and "bfloat16" not in self.dtypes
+        of_kernel = math.prod(layout.kernel) * np.dtype(problem.kernel_dtype).itemsize
+        self._small = of_kernel <= SMALL_KERNEL and math.prod(layout.sizes) <= SMALL_INPUT
         self.quick = self._quick()
 
     def _quick(self) -> Quick | None:
@@ -71,9 +85,7 @@ class ArrayCall:
         It gives None for arrays that need more care.
         """
         operator = self.operator
-        layout = self.layout
-        in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
-        if not in_order or self.spec.nan != "propagate" or "bfloat16" in self.dtypes:
+        if not self.lone:
             return None
         if operator.method in FACTORED or operator.worth_a_look:
             return self._ready
@@ -86,17 +98,39 @@ class ArrayCall:
         return arithmetic
 
     def _ready(self, x: Array, k: Array, out: Array | None) -> Array | None:
-        """The general way for arrays whose axes are all convolved: nothing is looked up by name, no axis moves."""
-        if out is not None:
-            return None
-        if self.spec.conjugate:
-            k = k.conj()
-        laid = k[self._laid]
+        """The way by a kernel made ready; small ones are remembered."""
+        return (self._remembered(k) if self._small else self._alone(k))(x, out)
+
+    def _remembered(self, k: Array) -> Alone:
+        """`_alone`, made once for kernels of the same bytes."""
+        key = self, k.tobytes()
+        known = _ready.get(key)
+        if known is None:
+            known = self._alone(k.copy())
+            if len(_ready) >= _REMEMBERED:
+                _ready.clear()
+            _ready[key] = known
+        return known
+
+    def _alone(self, k: Array) -> Alone:
+        laid = (k.conj() if self.spec.conjugate else k)[self._laid]
         plan = self.operator.plan(laid)
-        prepared = plan.prepare(laid)
-        sums = np.empty(self.counts, prepared.plan.stored)
-        plan.run(prepared, x[_ONE], sums[_ONE])
-        return self._finish(sums)
+        return self.alone(plan, plan.prepare(laid))
+
+    def alone(self, plan: Plan, prepared: Prepared) -> Alone:
+        """The run for an array whose axes are all convolved, in their order: nothing is looked up, no axis moves."""
+        at_once = prepared.plan.stored == self.types.result
+        short = plan.alone(prepared) if at_once else None
+
+        def run(x: Array, out: Array | None) -> Array | None:
+            result = short(x, out) if short is not None else None
+            if result is not None or out is not None:
+                return result
+            sums = np.empty(self.counts, prepared.plan.stored)
+            plan.run(prepared, x[_ONE], sums[_ONE])
+            return self._finish(sums)
+
+        return run
 
     def canonical_kernel(self, xp: Namespace, k: Any) -> Any:
         """The kernel as the operator takes it: flipped and conjugated as the spec says."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from convkit.arrays import NUMPY, namespace_of
 from convkit.errors import OptionError, ShapeError, by
-from convkit.planner.algorithm import Array
+from convkit.planner.algorithm import Alone, Array
 from convkit.planner.plan import Plan, Prepared
 from convkit.spec import sizes
 from convkit.spec.conv import ConvSpec
@@ -67,9 +67,10 @@ class Convolver:
         self.operation, self.mode, self.options = operation, mode, options
         self.spec  # noqa: B018  (unknown options are said now)
         self._ready: dict[tuple[tuple[int, ...], str], tuple[ArrayCall, Plan, Prepared]] = {}
+        self._alone: dict[tuple[tuple[int, ...], np.dtype[Any]], Alone] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ready": {}}  # what is prepared can be prepared again
+        return {**self.__dict__, "_ready": {}, "_alone": {}}  # what is prepared can be prepared again
 
     def __repr__(self) -> str:
         chosen = "".join(f", {name}={value!r}" for name, value in self.options.items())
@@ -98,6 +99,11 @@ class Convolver:
         ndarray or torch.Tensor
             The kind of array that came in.
         """
+        if type(x) is np.ndarray and (out is None or type(out) is np.ndarray):
+            alone = self._alone.get((x.shape, x.dtype))
+            result = alone(x, out) if alone is not None else None
+            if result is not None:
+                return result
         xp = namespace_of(x, self.kernel)
         samples = xp.array(x, "x")
         special = self.options.get("nan", "propagate") != "propagate" or xp is not NUMPY
@@ -107,7 +113,17 @@ class Convolver:
         call, plan, prepared = self._prepared(samples.shape, samples.dtype.name)
         if out is not None:
             check_out(out, call.output_shape(), call.types.result)
-        return call.run_prepared(plan, prepared, samples, out, writable=True)
+        alone = self._way(samples, call, plan, prepared)
+        result = alone(samples, out) if alone is not None else None
+        return call.run_prepared(plan, prepared, samples, out, writable=True) if result is None else result
+
+    def _way(self, x: Array, call: ArrayCall, plan: Plan, prepared: Prepared) -> Alone | None:
+        """The short way for arrays like this one, if there is any; it is kept for the next."""
+        if not call.lone or not x.dtype.isnative:
+            return None
+        if len(self._alone) >= _KEPT:
+            self._alone.clear()
+        return self._alone.setdefault((x.shape, x.dtype), call.alone(plan, prepared))
 
     def _finisher(self, call: ArrayCall) -> Any:
         return lambda sums: finish(sums, call.types.result, call.spec.overflow)

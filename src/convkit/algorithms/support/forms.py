@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,6 +13,13 @@ from convkit.planner.algorithm import Array
 
 EXACT = {"int32": 1 << 31, "float32": 1 << 24, "float64": 1 << 53}
 """Sums of integers are exact in these types while none reaches this."""
+
+
+@cache
+def _limits(name: str) -> tuple[int, int]:
+    """The numbers that an integer type holds."""
+    limits = np.iinfo(name)
+    return int(limits.min), int(limits.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +54,20 @@ class Form:
         """Products at once, compared with float32."""
         return 0.5 if self.sums == "float64" else float(self.group)
 
-    def holds(self, least: int, most: int, kernel: KernelRange) -> bool:
-        """Whether samples from ``least`` to ``most``, or zeros, and these weights have exact sums."""
-        for name, low, high in ((self.sample, least, most), (self.weight, kernel.least, kernel.most)):
-            if name in EXACT and name != "int32":
-                continue  # floats hold integers as far as their sums
-            limits = np.iinfo(name)
-            if low < limits.min or high > limits.max:
-                return False
-        return max(-least, most, 1) * max(kernel.absolute, 1) < EXACT[self.sums]
+    def span(self, kernel: KernelRange) -> tuple[int, int]:
+        """From which to which number samples have exact sums with these weights; an empty range where none have."""
+        most = (EXACT[self.sums] - 1) // max(kernel.absolute, 1)
+        if most < 1:
+            return 0, -1
+        least = -most
+        if self.weight not in EXACT:  # floats hold integers as far as their sums
+            low, high = _limits(self.weight)
+            if kernel.least < low or kernel.most > high:
+                return 0, -1
+        if self.sample not in EXACT:
+            low, high = _limits(self.sample)
+            least, most = max(least, low), min(most, high)
+        return least, most
 
     def pack(self, kernels: Array, dilation: int, order: Array) -> Array:
         """Weights of ``kernels``, (groups, *kernel), as the compiled loops read them: one row for each group.
@@ -85,4 +98,8 @@ FLOATS = tuple(Form(name, name, name, name) for name in ("float32", "float64"))
 
 def form_for(least: int, most: int, kernel: KernelRange, forms: tuple[Form, ...]) -> Form | None:
     """The first of ``forms`` that is exact for samples from ``least`` to ``most``; None if none is."""
-    return next((form for form in forms if form.holds(least, most, kernel)), None)
+    return next((form for form in forms if _within(form.span(kernel), least, most)), None)
+
+
+def _within(span: tuple[int, int], least: int, most: int) -> bool:
+    return span[0] <= least and most <= span[1]

@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit import threads
+from convkit.algorithms.support.alone import Programs, place
+from convkit.algorithms.support.direct_tiles import contiguous
 from convkit.algorithms.support.fourier_blocks import LINE, REAL, Blocks, fourier_of, plane_bytes, scratch_of
 from convkit.algorithms.support.packing import Packed, Source, packing
 from convkit.codegen import fourier_check, pool, sequence, unpack
 from convkit.codegen.fourier import Fourier
 from convkit.codegen.library import address_of
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
-from convkit.planner.algorithm import Array
+from convkit.planner.algorithm import Alone, Array
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -40,10 +43,34 @@ def run(problem: Problem, blocks: Blocks, spectra: Array, x: Array, out: Array) 
         out[...] = whole
         return seen
     program = program_of(problem, blocks, x.strides, out.strides, out.dtype.name)
-    count = threads.num_threads() if blocks.seconds * problem.batch * problem.groups > FOR_THREADS else 1
+    count = _threads(problem, blocks)
     found = ctypes.c_int64(0)
     pool.run(program, (out.ctypes.data, x.ctypes.data, spectra.ctypes.data, ctypes.addressof(found)), count)
     return None if found.value else "finite"
+
+
+def alone_in_blocks(problem: Problem, blocks: Blocks, spectra: Array, dtype: str) -> Alone:
+    """The same for one sample, all else worked out before; nothing where some output is not finite."""
+    shape, kind = problem.output_shape[3:], np.dtype(dtype)
+    strides = contiguous(problem.output_shape, kind)
+    programs = Programs(lambda x_strides: program_of(problem, blocks, x_strides, strides, dtype))
+    kernel = address(spectra), spectra  # as long as its place is known, it stays there
+
+    def call(x: Array, out: Array | None) -> Array | None:
+        out = place(out, x, shape, kind)
+        if out is None:
+            return None
+        found = ctypes.c_int64(0)
+        bases = address(out), address(x), kernel[0], ctypes.addressof(found)
+        pool.run(programs[x.strides], bases, _threads(problem, blocks))
+        return None if found.value else out
+
+    return call
+
+
+def _threads(problem: Problem, blocks: Blocks) -> int:
+    """How many threads the work is worth."""
+    return threads.num_threads() if blocks.seconds * problem.batch * problem.groups > FOR_THREADS else 1
 
 
 # ---------------------------------------------------------------------------------------------------------- the kernel

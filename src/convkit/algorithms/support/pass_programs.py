@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from convkit import threads
+from convkit.algorithms.support import alone
 from convkit.algorithms.support.blocks import needed
 from convkit.algorithms.support.packing import Offsets, Source, item_bytes, packing, unpacking
 from convkit.algorithms.support.passes import (
@@ -25,6 +26,7 @@ from convkit.algorithms.support.passes import (
     seconds_of,
     slides_along,
     slides_down,
+    stored_type,
     tiles,
 )
 from convkit.codegen import boxes, pool, row, sliding
@@ -33,7 +35,7 @@ from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.codegen.weights import taps
-from convkit.planner.algorithm import Array
+from convkit.planner.algorithm import Alone, Array
 from convkit.planner.machine import DEFAULT
 from convkit.planner.problem import Problem
 
@@ -61,6 +63,18 @@ def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: 
         work = program(part, passes, x_strides, out_strides, out.dtype.name, line, pixel)
         bases = out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], weights.ctypes.data
         pool.run(work, bases, threads.num_threads(), seconds * count / problem.batch)
+
+
+def alone_by_passes(problem: Problem, passes: Passes, weights: Array) -> Alone | None:
+    """The same for one sample, all else worked out before; None for results that are written past the caches."""
+    dtype = stored_type(problem)
+    if dtype == "bfloat16" or problem.outputs * np.dtype(dtype).itemsize >= STREAMED:
+        return None
+
+    def made(x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Program:
+        return program(problem, passes, x_strides, out_strides, dtype)
+
+    return alone.alone(problem, dtype, made, weights, _one_thread(problem, passes))
 
 
 def _interleaved(problem: Problem, x: Array, out: Array) -> bool:

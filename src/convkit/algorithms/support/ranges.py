@@ -11,7 +11,9 @@ from convkit.planner.algorithm import Array
 
 def extent(values: Array) -> tuple[int, int]:
     """The smallest and the largest value; zeros if there are none."""
-    return (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if not values.size:
+        return 0, 0
+    return int(np.minimum.reduce(values, axis=None)), int(np.maximum.reduce(values, axis=None))
 
 
 def peak(values: Array) -> int:

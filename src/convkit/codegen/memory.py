@@ -1,0 +1,35 @@
+"""Where arrays lie in memory."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEAD = object.__basicsize__
+"""Bytes that every object begins with. An array's address comes next: NumPy's binary interface for C says so."""
+
+_number_at = ctypes.c_size_t.from_address
+
+
+def _stored(array: NDArray[Any]) -> int:
+    return _number_at(id(array) + _HEAD).value
+
+
+def _told(array: NDArray[Any]) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _agree() -> bool:
+    """Whether arrays are laid out as expected, and an object's identity is its address."""
+    if sys.implementation.name != "cpython":
+        return False
+    array = np.zeros(3)
+    return all(_stored(view) == _told(view) for view in (array, array[1:], array[::-1]))
+
+
+address = _stored if _agree() else _told
+"""``address(array)``: where its first element lies. An array asked for it in the usual way takes a microsecond."""
