@@ -16,7 +16,7 @@ from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
 from convkit.planner.nonfinite import all_finite
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -65,15 +65,16 @@ class Compiled:
         size = np.dtype(problem.compute_dtype).itemsize
         work = float(problem.multiply_adds)
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
-        loads = 2.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
+        loads = 1.9 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
+        # Kernels of three axes are many short blocks of rows; complex products are four, and samples are taken apart.
+        loads *= (1.5 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
         written = problem.batch * problem.groups * problem.outputs
         # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
         seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
         count = sum(1 for _ in tiles(problem))
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= width(problem.compute_dtype) / (1.9 if count > 1 else 1.0)
+        seconds = on_two_threads(seconds * width(problem.compute_dtype), count)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth / 3) + 4e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 9e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:

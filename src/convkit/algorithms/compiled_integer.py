@@ -24,7 +24,7 @@ from convkit.codegen.library import this_machine
 from convkit.codegen.memory import address
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
-from convkit.planner.machine import DEFAULT, Machine
+from convkit.planner.machine import DEFAULT, Machine, on_two_threads
 from convkit.planner.narrowing import narrowed
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
@@ -93,15 +93,15 @@ class CompiledExact:
         form = _usual_form(problem)
         work = float(problem.multiply_adds)
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
-        loads = 2.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
+        loads = 1.5 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         last = problem.windows[-1]
         done = (-(-last.reach // form.group) * form.group if form in DOTS else last.kernel) / last.kernel
         written = problem.batch * problem.groups * problem.outputs
-        seconds = 2 * work * done * loads / (machine.fused * form.speed) + written / machine.elementwise
-        seconds /= 1.8 if problem.outputs > exact_tiles.TILE_OUTPUTS else 1.0
+        seconds = 1.3 * work * done * loads / (machine.fused * form.speed) + written / machine.elementwise
+        seconds = on_two_threads(seconds, problem.outputs / exact_tiles.TILE_OUTPUTS)
         moved = math.prod(problem.input_shape) * np.dtype(problem.input_dtype).itemsize
         moved += written * np.dtype(self.stores(problem)).itemsize
-        seconds = max(seconds, moved / machine.bandwidth) + 8e-6
+        seconds = max(seconds, moved / machine.bandwidth) + 1.6e-5
         return Cost(2 * work, moved, seconds, scratch(problem, form) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
-from convkit.planner.algorithm import Algorithm, Alone, Array, ErrorBound, Reason
+from convkit.planner.algorithm import Algorithm, Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
@@ -142,11 +142,24 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
         bound = algorithm.bound(problem)
         if not bound.meets(problem.accuracy):
             why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
-        cost = algorithm.cost(problem, model)
+        cost = _with_conversion(problem, algorithm, algorithm.cost(problem, model))
         describe: Callable[[Problem], str | None] | None = getattr(algorithm, "describe", None)
         schedule = None if describe is None else describe(problem)
         rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name), schedule))
     return rows
+
+
+CONVERSION = {"float16": 4e-9}
+"""Seconds that NumPy takes to bring one sum into the result's type, where that is much."""
+
+
+def _with_conversion(problem: Problem, algorithm: Algorithm, cost: Cost) -> Cost:
+    """The cost, and that of storing the result in its type where the algorithm does not do so."""
+    stores = getattr(algorithm, "stores", None)
+    if not problem.result_dtype or (stores is not None and stores(problem) == problem.result_dtype):
+        return cost
+    outputs = problem.batch * problem.groups * problem.out_channels * problem.outputs
+    return replace(cost, seconds=cost.seconds + CONVERSION.get(problem.result_dtype, 1.5e-9) * outputs)
 
 
 def plan_for(problem: Problem, method: str = "auto") -> Plan:

@@ -13,7 +13,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.codegen.fourier import Fourier, good_lengths, lanes_of, radices
 from convkit.planner.algorithm import Cost, ErrorBound, Reason, unit_roundoff
-from convkit.planner.machine import DEFAULT, Machine
+from convkit.planner.machine import DEFAULT, Machine, on_two_threads
 from convkit.planner.problem import Problem
 
 REAL = {"float32": "float32", "float64": "float64", "complex64": "float32", "complex128": "float64"}
@@ -137,21 +137,25 @@ def _point_seconds(lengths: Sequence[int], item: int, unit: int) -> float:
     return 1e-9 * nanoseconds * item / 4
 
 
+SHARED_CACHE = 1 << 22
+"""Bytes from which samples and results no longer come from a cache, roughly."""
+
+
 def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
     """The cost of all blocks, and of the kernel's own transform."""
     points, images = math.prod(blocks.lengths), problem.batch * problem.groups
     flops = images * blocks.tasks * (10.0 * math.log2(points) + 6) * points
     scale = DEFAULT.fused / machine.fused
     seconds = images * blocks.seconds * scale
-    # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-    seconds /= 1.8 if blocks.tasks > 1 else 1.0
+    seconds = on_two_threads(0.62 * seconds, blocks.tasks)
     size = np.dtype(problem.compute_dtype).itemsize
     moved = float(size * (math.prod(problem.input_shape) + math.prod(problem.output_shape)))
     fourier = fourier_of(problem, blocks)
-    kernel = problem.groups * (0.6 * blocks.seconds / blocks.tasks * scale + 1.5e-5)
+    kernel = problem.groups * (0.6 * blocks.seconds / blocks.tasks * scale + 2e-6)
     held = scratch_of(fourier) * threads.num_threads() + 2 * problem.groups * fourier.spectrum_size * fourier.item_bytes
     # Tiles come from memory in bursts, between which it rests: the larger of both times would be too short.
-    return Cost(flops, moved, math.hypot(seconds, moved / machine.bandwidth) + kernel + 2.5e-5, held)
+    memory = moved / machine.bandwidth * (1.6 if moved > SHARED_CACHE else 1.0)
+    return Cost(flops, moved, math.hypot(seconds, memory) + kernel + 1.1e-5, held)
 
 
 def bound_of(problem: Problem, blocks: Blocks) -> ErrorBound:

@@ -18,7 +18,7 @@ from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.library import Kernel, this_machine
 from convkit.codegen.weights import Order, order_for
 from convkit.planner.algorithm import Array
-from convkit.planner.machine import Machine
+from convkit.planner.machine import Machine, on_two_threads
 from convkit.planner.problem import Problem
 
 BLOCK = 1 << 16
@@ -294,6 +294,5 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
         number *= -(-window.count // max(1, length))
     stored = np.dtype(stored_type(problem)).itemsize if stored_type(problem) != "bfloat16" else 2
     moved = item_bytes(problem.input_dtype) * math.prod(problem.input_shape) + stored * outputs
-    # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-    seconds = (seconds * halo + moved / STREAM) / (1.8 if number * problem.batch > 1 else 1.0)
-    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 8e-6 + 2e-7 * number
+    seconds = on_two_threads(0.75 * (seconds * halo + moved / STREAM), number * problem.batch)
+    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1e-5 + 2e-7 * number
