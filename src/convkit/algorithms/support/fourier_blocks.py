@@ -154,7 +154,7 @@ def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
     kernel = problem.groups * (0.6 * blocks.seconds / blocks.tasks * scale + 2e-6)
     held = scratch_of(fourier) * threads.num_threads() + 2 * problem.groups * fourier.spectrum_size * fourier.item_bytes
     # Tiles come from memory in bursts, between which it rests: the larger of both times would be too short.
-    memory = moved / machine.bandwidth * (1.6 if moved > SHARED_CACHE else 1.0)
+    memory = moved / machine.bandwidth * (1.9 if moved > SHARED_CACHE else 1.0)
     return Cost(flops, moved, math.hypot(seconds, memory) + kernel + 1.1e-5, held)
 
 
