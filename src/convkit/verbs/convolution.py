@@ -191,8 +191,8 @@ def _verb(
         "overflow": overflow, "nan": nan, "accuracy": accuracy,
     }  # fmt: skip
     call, result = _convolve(operation, x, k, mode, axes, dtype, method, weights, mask, out, options)
-    native = key is not None and x.dtype.isnative and k.dtype.isnative
-    if native and call is not None and call.quick is not None:
+    native = x.dtype.isnative and k.dtype.isnative if key is not None else False
+    if key is not None and native and call is not None and call.quick is not None:
         if len(_quick) >= _KEPT:
             _quick.clear()
         _quick[key] = call.quick
