@@ -137,6 +137,13 @@ def transform_bound(problem: Problem, transform: Transform) -> ErrorBound:
     return ErrorBound("norm", (20.1 * math.log2(max(2, transform.points)) + 6 + problem.in_channels) * u)
 
 
+SHORT = 1 << 14
+"""Products of one channel below which transforms are avoided."""
+
+NOT_EXACT = 2e-4
+"""Seconds that it is worth, for so few products, to have sums of small numbers exact, as those of terms are."""
+
+
 def transform_cost(problem: Problem, machine: Machine, transform: Transform, blocks: int, workspace: int) -> Cost:
     """Cost of ``blocks`` transforms forth and back for each channel, the kernel's own, and the products between."""
     pairs = problem.batch * problem.groups
@@ -151,6 +158,8 @@ def transform_cost(problem: Problem, machine: Machine, transform: Transform, blo
     # A long line is transformed in several sweeps through memory, an image in two.
     sweeps = (10 if len(transform.lengths) == 1 else 4) if through_memory else 1
     seconds += sweeps * passes / machine.bandwidth
+    if problem.taps * problem.outputs < SHORT:
+        seconds += NOT_EXACT
     flops = 2.5 * transform.points * max(1, transform.points).bit_length() * count + 3 * products
     return Cost(flops, float(passes * 2), seconds, workspace)
 
