@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,8 +88,9 @@ def test_nothing_is_put_on_the_stack(isa: str) -> None:
 @pytest.mark.parametrize("way", [[], ["reach-out"]])
 def test_passes_touch_nothing_outside_the_arrays(way: list[str]) -> None:
     """A fault would end the process, so it has one of its own; and one that reaches out must end so."""
-    script = Path(__file__).with_name("guarded_passes.py")
-    done = subprocess.run([sys.executable, str(script), *way], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.codegen.guarded_passes", *way], capture_output=True, text=True, check=False
+    )
     ended = (done.returncode, done.stdout.strip())
     assert (ended != (0, "untouched")) if way else (ended == (0, "untouched")), done.stderr
     if way:

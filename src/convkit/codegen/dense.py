@@ -71,8 +71,7 @@ class Dense:
         ValueError
             If the tile does not fit the target's vector registers.
         """
-        if self.registers > target.registers:
-            raise ValueError(f"{self.name} needs {self.registers} vector registers, the target has {target.registers}")
+        target.require(self.name, self.registers)
         return _Nest(self).module()
 
 

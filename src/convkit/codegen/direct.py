@@ -101,8 +101,7 @@ class Schedule:
         ValueError
             If the tile does not fit the target's vector registers, or the last block is not one row shorter.
         """
-        if self.registers > target.registers:
-            raise ValueError(f"{self.name} needs {self.registers} vector registers, the target has {target.registers}")
+        target.require(self.name, self.registers)
         if self.last_block not in (0, self.block - 1):
             raise ValueError(f"{self.name}: the last block is one row shorter, or there is none")
         return _Nest(self, target).module()

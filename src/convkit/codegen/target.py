@@ -29,6 +29,11 @@ class Target:
     vector_bytes: int
     registers: int
 
+    def require(self, kernel: str, registers: int) -> None:
+        """Raise a ValueError unless the sums, samples and weights of a kernel fit the vector registers."""
+        if registers > self.registers:
+            raise ValueError(f"{kernel} needs {registers} vector registers, the target has {self.registers}")
+
     @property
     def dots(self) -> bool:
         """Whether whole vectors of bytes and words are multiplied and added in groups by one instruction."""

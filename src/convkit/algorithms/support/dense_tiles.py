@@ -8,6 +8,7 @@ channels, sums are turned around on their way out, unless the result has its cha
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -123,7 +124,7 @@ class _Sums:
     strides: Strides
 
 
-class _Tile:
+class _Tile(ABC):
     """The steps of one tile, for every sample and group: samples laid down, multiplied and added, the sums stored."""
 
     bytes: int
@@ -185,13 +186,13 @@ class _Tile:
         """Whether sums are formed where the result stands."""
         return False
 
+    @abstractmethod
     def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         """Add the products of some channels to the sums of some blocks of output channels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
         """Store the sums."""
-        raise NotImplementedError
 
 
 class _PixelTile(_Tile):

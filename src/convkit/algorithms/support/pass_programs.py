@@ -29,6 +29,7 @@ from convkit.algorithms.support.passes import (
     stored_type,
     tiles,
 )
+from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import boxes, pool, row, sliding
 from convkit.codegen import direct as column
 from convkit.codegen.library import address_of, this_machine
@@ -51,9 +52,9 @@ def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: 
     if x.dtype != problem.input_dtype:  # kernels read memory as they are told
         raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
     pixel = 1
-    if _interleaved(problem, x, out):
+    if interleaved(problem, x, out):
         # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
-        pixel, problem = problem.batch, _folded(problem)
+        pixel, problem = problem.batch, folded(problem)
     x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
     samples, seconds = _samples_at_once(problem, passes), _one_thread(problem, passes)
     line = out.ctypes.data % LINE if out.nbytes >= STREAMED and out.ctypes.data % out.itemsize == 0 else None
@@ -75,24 +76,6 @@ def alone_by_passes(problem: Problem, passes: Passes, weights: Array) -> Alone |
         return program(problem, passes, x_strides, out_strides, dtype)
 
     return alone.alone(problem, dtype, made, weights, _one_thread(problem, passes))
-
-
-def _interleaved(problem: Problem, x: Array, out: Array) -> bool:
-    """Whether the samples of the batch are the channels of an image, side by side in every pixel."""
-    channels = problem.batch
-    return channels > 1 and all((a.strides[0], a.strides[-1]) == (a.itemsize, channels * a.itemsize) for a in (x, out))
-
-
-@lru_cache(maxsize=256)
-def _folded(problem: Problem) -> Problem:
-    """The batch as part of the last axis."""
-    *windows, last = problem.windows
-    channels = problem.batch
-    wide = replace(
-        last, size=last.size * channels, count=last.count * channels, start=last.start * channels,
-        dilation=last.dilation * channels,
-    )  # fmt: skip
-    return problem.derive(batch=1, windows=(*windows, wide))
 
 
 @lru_cache(maxsize=1024)
