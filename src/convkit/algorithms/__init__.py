@@ -18,6 +18,7 @@ from convkit.algorithms import (
     rows,
     separable,
     swapped,
+    winograd,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "rows",
     "separable",
     "swapped",
+    "winograd",
 ]

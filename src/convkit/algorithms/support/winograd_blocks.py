@@ -1,0 +1,107 @@
+"""How Winograd's filtering is cut: boxes of tiles, blocks of output channels, and the register tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.packing import item_bytes
+from convkit.algorithms.support.register_tiles import cuts, largest, register_tile, shared
+from convkit.codegen.dense import lanes_of
+from convkit.codegen.library import this_machine
+from convkit.codegen.winograd_products import MOST_ROWS
+from convkit.planner.problem import Problem
+
+TILES_BYTES = 7 << 17
+"""Bytes of transformed samples and of sums at most: weights pass by them in the second-level cache."""
+
+INPUTS, OUTPUTS = 128, 256
+"""Input channels transformed at a time, and output channels of a task, at most. Every task transforms its samples for
+itself, which takes little beside so many output channels."""
+
+TILES = 48
+"""Tiles at a time at most: with so many, weights need not come faster than the next cache can give them."""
+
+TASKS = 8
+"""Tasks that a sample should have: where it has fewer boxes of tiles, they share out blocks of output channels."""
+
+TASK_OUTPUTS = 64
+"""Output channels that a task keeps at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """How a problem is cut.
+
+    Attributes
+    ----------
+    outputs : int
+        Outputs of a tile along each axis.
+    tiles : tuple of int
+        Tiles of one image along each axis.
+    box : tuple of int
+        Tiles of a box along each axis at most.
+    images : int
+        Samples in a box: more than one where an image is one box of few tiles.
+    channels : int
+        Input channels transformed and multiplied at a time at most.
+    rows, vectors : int
+        The register tile.
+    blocks : tuple of Range
+        Output channels of each task, as ranges of vectors.
+    lanes, item : int
+        Numbers in a vector, and bytes of one.
+    """
+
+    outputs: int
+    tiles: tuple[int, int]
+    box: tuple[int, int]
+    images: int
+    channels: int
+    rows: int
+    vectors: int
+    blocks: tuple[Range, ...]
+    lanes: int
+    item: int
+
+    @property
+    def size(self) -> int:
+        """Frequencies along each axis."""
+        return self.outputs + 2
+
+    @property
+    def tile(self) -> int:
+        """Bytes of a transformed tile of one vector of channels."""
+        return self.size**2 * self.lanes * self.item
+
+    @property
+    def boxes(self) -> list[tuple[Range, Range]]:
+        """The boxes of tiles of one image."""
+        rows, columns = (cuts(count, most) for count, most in zip(self.tiles, self.box, strict=True))
+        return [(across, along) for across in rows for along in columns]
+
+    @property
+    def panels(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """The panels of weights of each task: how many vectors, and panels of so many, twice; then of one vector fewer."""
+        return [tuple(shared(last - first, self.vectors)) for first, last in self.blocks]  # type: ignore[misc]
+
+
+@lru_cache(maxsize=512)
+def blocking(problem: Problem, outputs: int) -> Blocking:
+    """How ``problem`` is cut; neither threads nor the batch have a say in what one sample is cut into."""
+    item, lanes = item_bytes(problem.compute_dtype), lanes_of(this_machine(), problem.compute_dtype)
+    tiles = tuple(-(-window.count // outputs) for window in problem.windows)
+    vectors = -(-problem.out_channels // lanes)
+    channels = largest(-(-problem.in_channels // lanes), -(-INPUTS // lanes)) * lanes
+    most = largest(vectors, -(-OUTPUTS // lanes))
+    room = TILES_BYTES // ((outputs + 2) ** 2 * item * (channels + most * lanes))
+    room = max(1, min(TILES, room))
+    columns = largest(tiles[1], room)
+    rows = largest(tiles[0], max(1, room // columns))
+    images = max(1, room // (rows * columns)) if (rows, columns) == tiles else 1
+    boxes = -(-tiles[0] // rows) * -(-tiles[1] // columns) * problem.groups
+    splits = max(-(-vectors // most), min(-(-TASKS // boxes), problem.out_channels // TASK_OUTPUTS))
+    blocks = cuts(vectors, -(-vectors // splits))
+    tile = register_tile(rows * columns * images, blocks[0][1], MOST_ROWS)
+    return Blocking(outputs, tiles, (rows, columns), images, channels, *tile, tuple(blocks), lanes, item)  # type: ignore[arg-type]

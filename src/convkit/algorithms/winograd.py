@@ -1,0 +1,119 @@
+"""Winograd's minimal filtering: tiles of 2 x 2 or 4 x 4 outputs of a 3 x 3 kernel by 16 or 36 products a channel."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Literal
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import winograd_blocks, winograd_tiles, winograd_weights
+from convkit.algorithms.support.register_tiles import cycles
+from convkit.codegen import pool
+from convkit.codegen.winograd_points import TAPS, transforms
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
+from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.problem import Problem
+
+LEAST_PRODUCTS = 1 << 12
+"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
+TRANSFORM = 4.0
+"""Cycles that it takes to transform one vector of a tile, for each of its frequencies."""
+
+MOVE = 0.4
+"""Cycles that it takes to lay down or to store one number."""
+
+ROUNDINGS = {"inputs": 3, "outputs": 4, "kernel": 4}
+"""How often a number is rounded at most when one axis of a tile is transformed."""
+
+
+class Winograd:
+    """``out = A ((G w G') * (B v B')) A'`` tile by tile, summed over channels between the transforms.
+
+    The matrices are those of `convkit.codegen.winograd_points`. Every output is formed by the same sequence of
+    operations wherever its tile stands: tiles are counted from the first output.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        self.outputs = outputs
+        self.name = f"winograd-{outputs}"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if problem.outputs * problem.terms * problem.out_channels == 0 or not all(w.size for w in problem.windows):
+            return Reason("nothing-to-do")
+        fits = len(problem.windows) == 2 and all(
+            (w.kernel, w.stride, w.dilation, w.up) == (TAPS, 1, 1, 1) for w in problem.windows
+        )
+        if not fits:
+            return Reason("not-three-by-three")
+        if problem.batch_of == "channels":
+            return Reason("gradient")
+        if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype != problem.compute_dtype:
+            return Reason("no-compiled-kernel", dtype=problem.input_dtype)
+        if problem.in_channels == problem.out_channels == 1:
+            return Reason("one-channel")
+        products = problem.terms * problem.outputs * problem.out_channels * problem.groups
+        if products < LEAST_PRODUCTS:
+            return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
+        why_not = codegen.why_not()
+        return None if why_not is None else Reason(why_not)
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        slow, size = width(problem.compute_dtype), np.dtype(problem.compute_dtype).itemsize
+        cut = winograd_blocks.blocking(problem.derive(batch=1), self.outputs)
+        tiles, lanes = math.prod(cut.tiles), cut.lanes
+        inputs, outputs = (-(-n // lanes) for n in (problem.in_channels, problem.out_channels))
+        # Cycles of one sample: products; each task transforms its samples for itself; what goes in and out.
+        products = cut.size**2 * problem.in_channels * cycles(tiles, outputs, cut.rows, cut.vectors)
+        transformed = TRANSFORM * cut.size**2 * tiles * (inputs * len(cut.blocks) + outputs)
+        positions = math.prod(w.size for w in problem.windows)
+        moved = MOVE * lanes * (positions * inputs * len(cut.blocks) + problem.outputs * outputs)
+        samples = problem.batch * problem.groups
+        work = 2.0 * lanes * products * samples
+        seconds = samples * (products + transformed + moved) * 2 * lanes / (1.1 * machine.fused / slow)
+        tasks = len(cut.boxes) * len(cut.blocks) * samples
+        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
+        seconds /= 1.9 if tasks > 1 else 1.0
+        # Weights have been transformed, and are more than they were.
+        weights = size * problem.groups * problem.in_channels * problem.out_channels * cut.size**2
+        moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape)) + weights
+        seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
+        return Cost(work, moved, seconds, winograd_tiles.scratch(problem, self.outputs) * threads.num_threads())
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        """Every product is rounded on its way as often as it passes a transform, and as the sum over channels has terms.
+
+        What is rounded is larger than the output by the matrices' ``spread`` along each axis.
+        """
+        u = unit_roundoff(problem.compute_dtype)
+        roundings = problem.in_channels + 2 * (ROUNDINGS["inputs"] + ROUNDINGS["outputs"])
+        roundings += 1 if problem.compute_dtype == "float32" else 2 * ROUNDINGS["kernel"]
+        growth = (roundings + 1) * u
+        factor = transforms(self.outputs).spread ** 2 * growth / (1 - growth) if growth < 1 else math.inf
+        return ErrorBound("norm", factor)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        return winograd_weights.transform_weights(problem, kernel, self.outputs)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> Literal["finite"] | None:
+        samples = winograd_tiles.samples_at_once(problem, self.outputs)
+        seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        found = ctypes.c_int64(0)
+        for first in range(0, problem.batch, samples):
+            count = min(samples, problem.batch - first)
+            part = problem if count == problem.batch else problem.derive(batch=count)
+            program = winograd_tiles.program(part, self.outputs, x.strides, out.strides)
+            bases = (
+                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
+                ctypes.addressof(found),
+            )  # fmt: skip
+            pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+        return None if found.value else "finite"
+
+
+registry.register(Winograd(2))
+registry.register(Winograd(4))

@@ -1,0 +1,88 @@
+"""The matrices of Winograd's minimal filtering, from its points, in exact fractions (Toom and Cook's construction).
+
+A polynomial product is known from its values at as many points as it has coefficients, one of them infinity. Turned
+around, that is ``m`` outputs of a kernel of ``r`` elements by ``m + r - 1`` products. Each axis of a tile is done so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+TAPS = 3
+"""Kernel elements along an axis."""
+
+POINTS: dict[int, tuple[Fraction, ...]] = {
+    2: (Fraction(0), Fraction(1), Fraction(-1)),
+    4: (Fraction(0), Fraction(5, 8), Fraction(-5, 8), Fraction(13, 8), Fraction(-13, 8)),
+}
+"""The finite points for so many outputs along an axis, each beside its negative.
+
+Those for four outputs have the smallest `spread` among pairs of sixteenths: an eighth of that of 0, 1, -1, 2, -2 in
+two dimensions would be 37, theirs is a fifth. All entries of the matrices for samples and sums are exact in float32.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Transforms:
+    """``y = outputs ((kernel g) * (inputs d))`` for ``y[i] = sum_j d[i + j] g[j]``, ``i < m``.
+
+    Attributes
+    ----------
+    outputs : Matrix, (m, m + 2)
+        From products to outputs.
+    kernel : Matrix, (m + 2, 3)
+        From kernel elements to what is multiplied.
+    inputs : Matrix, (m + 2, m + 2)
+        From samples to what is multiplied.
+    """
+
+    outputs: Matrix
+    kernel: Matrix
+    inputs: Matrix
+
+    @property
+    def spread(self) -> float:
+        """How much larger than the outputs what they are summed from can be, as a factor on norms.
+
+        An output along one axis is ``sum_f A[i,f] (sum_j G[f,j] g[j]) (sum_l B[f,l] d[l])``. With every number by its
+        magnitude that is at most ``|d|_2 |g|_2`` times the largest singular value of ``sum_f |B[f]| |A[i,f]| |G[f]|``.
+        """
+        inputs, kernel = (np.abs(np.array(matrix, float)) for matrix in (self.inputs, self.kernel))
+        return max(
+            float(np.linalg.norm(inputs.T @ np.diag(np.abs(np.array(row, float))) @ kernel, 2)) for row in self.outputs
+        )
+
+
+@lru_cache(maxsize=8)
+def transforms(outputs: int) -> Transforms:
+    """The matrices for ``outputs`` outputs along an axis, with the `POINTS` chosen for them."""
+    return construct(POINTS[outputs], outputs)
+
+
+def construct(points: Sequence[Fraction], outputs: int) -> Transforms:
+    """The matrices for any distinct finite points, ``outputs + 1`` of them; infinity is the last point.
+
+    The row of samples for a point is the polynomial that vanishes at all others; that of the kernel, the powers of the
+    point divided by the polynomial's value there.
+    """
+    inputs = [(*_vanishing(points[:n] + points[n + 1 :]), Fraction(0)) for n in range(len(points))]
+    values = [sum(c * point**k for k, c in enumerate(row)) for row, point in zip(inputs, points, strict=True)]
+    kernel = [tuple(point**k / value for k in range(TAPS)) for point, value in zip(points, values, strict=True)]
+    infinite = tuple(Fraction(k == TAPS - 1) for k in range(TAPS))
+    sums = [(*(point**k for point in points), Fraction(k == outputs - 1)) for k in range(outputs)]
+    return Transforms(tuple(sums), (*kernel, infinite), (*inputs, _vanishing(points)))
+
+
+def _vanishing(points: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """The coefficients of the product of all ``x - point``, the constant first."""
+    found = [Fraction(1)]
+    for point in points:
+        found = [a - point * b for a, b in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
+    return tuple(found)
