@@ -85,7 +85,7 @@ class Winograd:
         return Cost(work, moved, seconds, winograd_tiles.scratch(problem, self.outputs) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
-        """Every product is rounded on its way as often as it passes a transform, and as the sum over channels has terms.
+        """What an output is summed from is rounded with every term of the sum over channels, and in the transforms.
 
         What is rounded is larger than the output by the matrices' ``spread`` along each axis.
         """

@@ -1,4 +1,4 @@
-"""Small matrices times vectors of numbers, as instructions: points beside their negatives share their even and odd parts."""
+"""Small matrices times vectors, as instructions: points beside their negatives share their even and odd parts."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -90,12 +91,12 @@ class _Nest:
             rows.append(w.offset(rows[-1], self.a["x_row"]))
         for group in self.groups:
             columns = [self.forms.rows(self.matrix, group, self.column(rows, j)) for j in range(size)]
-            for n in range(len(group)):
+            for f, row in zip(group, zip(*columns, strict=True), strict=True):
                 for others in self.groups:
-                    found = self.forms.rows(self.matrix, others, lambda j, n=n: columns[j][n])
+                    found = self.forms.rows(self.matrix, others, row.__getitem__)
                     for g, value in zip(others, found, strict=True):
-                        w.store(self.kind, value, w.offset(to, (group[n] * size + g) * self.kind.bytes))
+                        w.store(self.kind, value, w.offset(to, (f * size + g) * self.kind.bytes))
 
-    def column(self, rows: list[str], j: int) -> object:
+    def column(self, rows: list[str], j: int) -> Callable[[int], str]:
         """The samples of one column, each loaded when it is first asked for."""
         return cache(lambda i: self.w.load(self.kind, self.w.offset(rows[i], j * self.kind.bytes)))

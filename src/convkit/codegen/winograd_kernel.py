@@ -13,8 +13,8 @@ from convkit.codegen.winograd_forms import Forms
 from convkit.codegen.winograd_points import TAPS, transforms
 
 ARGUMENTS = Arguments.of("to x", "outputs x_output depth to_channel x_channel x_row x_column to_frequency")
-"""``outputs``: output channels that are there, as many as a vector of double precision holds at most; the lanes of others
-become zero."""
+"""``outputs``: output channels that are there, as many as a vector of double precision holds at most; the lanes of
+others become zero."""
 
 
 @dataclass(frozen=True, slots=True)

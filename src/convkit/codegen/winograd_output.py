@@ -104,13 +104,11 @@ class _Nest:
             pixels.append(w.offset(pixels[-1], a["to_row"]))
         for group in self.groups:
             columns = [self.sums(group, self.column(x, j)) for j in range(self.size)]
-            for n, i in enumerate(group):
-                at = pixels[i]
-                values = cache(lambda j, n=n: columns[j][n])
+            for i, row in zip(group, zip(*columns, strict=True), strict=True):
                 for parity in (0, 1):
-                    found = self.sums(range(parity, self.m, 2), values)
+                    found = self.sums(range(parity, self.m, 2), row.__getitem__)
                     for j, value in zip(range(parity, self.m, 2), found, strict=True):
-                        w.store(self.kind, value, w.offset(at, j * self.kind.bytes))
+                        w.store(self.kind, value, w.offset(pixels[i], j * self.kind.bytes))
                         total = self.forms.add(total, value)
         return total
 

@@ -16,10 +16,10 @@ ARGUMENTS = Arguments.of(
     "sums x w",
     "frequencies w_frequency w_vector w_begin panels last_panels tiles last_tiles depth x_block sums_block",
 )
-"""``depth`` channels, as many in a block as a vector holds; blocks of samples are ``x_block`` bytes apart, those of sums
-``sums_block``. Weights of one frequency lie panel by panel, there channel by channel; all channels of one vector take
-``w_vector`` bytes, ``w_begin`` of them before the first channel. ``panels`` of ``vectors`` vectors, then ``last_panels`` of one fewer; ``tiles`` register tiles of
-``rows`` rows, then ``last_tiles`` of one fewer."""
+"""``depth`` channels, as many in a block as a vector holds; blocks of samples are ``x_block`` bytes apart, those of
+sums ``sums_block``. Weights of one frequency lie panel by panel, there channel by channel; all channels of one vector
+take ``w_vector`` bytes, ``w_begin`` of them before the first channel. ``panels`` of ``vectors`` vectors, then
+``last_panels`` of one fewer; ``tiles`` register tiles of ``rows`` rows, then ``last_tiles`` of one fewer."""
 
 MOST_ROWS = 14
 """Rows of the register tile at most: with two vectors of weights they fill the registers."""

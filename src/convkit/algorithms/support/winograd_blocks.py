@@ -13,21 +13,21 @@ from convkit.codegen.library import this_machine
 from convkit.codegen.winograd_products import MOST_ROWS
 from convkit.planner.problem import Problem
 
-TILES_BYTES = 7 << 17
-"""Bytes of transformed samples and of sums at most: weights pass by them in the second-level cache."""
+TILES_BYTES = 7 << 16
+"""Bytes of transformed samples and of sums at most: half of a second-level cache; weights pass through it as well."""
 
-INPUTS, OUTPUTS = 128, 256
-"""Input channels transformed at a time, and output channels of a task, at most. Every task transforms its samples for
-itself, which takes little beside so many output channels."""
+INPUTS, OUTPUTS = 64, 128
+"""Input channels transformed at a time, and output channels of a task, at most. Fewer leave room for more tiles, which
+share the weights; every task transforms its samples for itself, which takes little beside so many output channels."""
 
 TILES = 48
 """Tiles at a time at most: with so many, weights need not come faster than the next cache can give them."""
 
 TASKS = 8
-"""Tasks that a sample should have: where it has fewer boxes of tiles, they share out blocks of output channels."""
+"""Tasks that a sample should have: where it has fewer boxes of tiles, they share out more blocks of output channels."""
 
 TASK_OUTPUTS = 64
-"""Output channels that a task keeps at least."""
+"""Output channels that a task keeps then at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Blocking:
 
     @property
     def panels(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """The panels of weights of each task: how many vectors, and panels of so many, twice; then of one vector fewer."""
+        """The panels of each task: their vectors, and how many there are of so many; the same for one vector fewer."""
         return [tuple(shared(last - first, self.vectors)) for first, last in self.blocks]  # type: ignore[misc]
 
 
@@ -91,17 +91,26 @@ class Blocking:
 def blocking(problem: Problem, outputs: int) -> Blocking:
     """How ``problem`` is cut; neither threads nor the batch have a say in what one sample is cut into."""
     item, lanes = item_bytes(problem.compute_dtype), lanes_of(this_machine(), problem.compute_dtype)
-    tiles = tuple(-(-window.count // outputs) for window in problem.windows)
-    vectors = -(-problem.out_channels // lanes)
+    tiles = (-(-problem.windows[0].count // outputs), -(-problem.windows[1].count // outputs))
     channels = largest(-(-problem.in_channels // lanes), -(-INPUTS // lanes)) * lanes
+    vectors = -(-problem.out_channels // lanes)
+    number = (outputs + 2) ** 2 * item
     most = largest(vectors, -(-OUTPUTS // lanes))
-    room = TILES_BYTES // ((outputs + 2) ** 2 * item * (channels + most * lanes))
+    rows, columns = _box(tiles, TILES_BYTES // (number * (channels + most * lanes)))
+    boxes = -(-tiles[0] // rows) * -(-tiles[1] // columns) * problem.groups
+    if boxes * -(-vectors // most) < TASKS:
+        splits = min(-(-TASKS // boxes), max(1, problem.out_channels // TASK_OUTPUTS))
+        most = min(most, -(-vectors // splits))
+    room = TILES_BYTES // (number * (channels + most * lanes))
+    rows, columns = _box(tiles, room)
+    images = max(1, min(TILES, room) // (rows * columns)) if (rows, columns) == tiles else 1
+    blocks = cuts(vectors, most)
+    register = register_tile(rows * columns * images, blocks[0][1], MOST_ROWS)
+    return Blocking(outputs, tiles, (rows, columns), images, channels, *register, tuple(blocks), lanes, item)
+
+
+def _box(tiles: tuple[int, int], room: int) -> tuple[int, int]:
+    """Rows and columns of a box of ``room`` tiles at most."""
     room = max(1, min(TILES, room))
     columns = largest(tiles[1], room)
-    rows = largest(tiles[0], max(1, room // columns))
-    images = max(1, room // (rows * columns)) if (rows, columns) == tiles else 1
-    boxes = -(-tiles[0] // rows) * -(-tiles[1] // columns) * problem.groups
-    splits = max(-(-vectors // most), min(-(-TASKS // boxes), problem.out_channels // TASK_OUTPUTS))
-    blocks = cuts(vectors, -(-vectors // splits))
-    tile = register_tile(rows * columns * images, blocks[0][1], MOST_ROWS)
-    return Blocking(outputs, tiles, (rows, columns), images, channels, *tile, tuple(blocks), lanes, item)  # type: ignore[arg-type]
+    return largest(tiles[0], max(1, room // columns)), columns

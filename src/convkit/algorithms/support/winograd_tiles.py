@@ -28,7 +28,6 @@ from convkit.codegen.winograd_pack import WinogradPack
 from convkit.codegen.winograd_products import WinogradProducts
 from convkit.codegen.winograd_unpack import WinogradUnpack
 from convkit.planner.problem import Problem
-from convkit.spec.window import Window
 
 PROGRAM_STEPS = 1 << 12
 """Steps of a program beyond which it is run several times, for some of the samples each."""
