@@ -109,7 +109,9 @@ def stored_type(problem: Problem) -> str:
     result = problem.result_dtype
     if result not in READABLE - {"bool"}:
         return problem.compute_dtype
-    whole = np.dtype(result).kind in "iu" if result != "bfloat16" else False
+    if result == "bfloat16":  # made of float32 alone
+        return result if problem.compute_dtype == "float32" else problem.compute_dtype
+    whole = np.dtype(result).kind in "iu"
     return problem.compute_dtype if whole and problem.input_dtype in UNSURE else result
 
 
