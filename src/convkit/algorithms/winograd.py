@@ -15,6 +15,7 @@ from convkit.codegen import pool
 from convkit.codegen.winograd_points import TAPS, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
+from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
@@ -99,17 +100,32 @@ class Winograd:
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         return winograd_weights.transform_weights(problem, kernel, self.outputs)
 
-    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> Literal["finite"] | None:
+    def finishes(self, problem: Problem) -> bool:
+        """Whether it does the epilogue as it stores: always."""
+        return problem.epilogue is not None
+
+    def run(
+        self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
+    ) -> Literal["finite"] | None:
+        epilogue, add = problem.epilogue, operands.add
+        beside = {winograd_tiles.neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
+        if epilogue is not None and (len(beside) > 1 or "none" in beside):
+            seen = self.run(problem.plain, prepared, x, out)
+            if seen == "finite":
+                finish_in_place(epilogue, out, operands)
+            return seen
         samples = winograd_tiles.samples_at_once(problem, self.outputs)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
         found = ctypes.c_int64(0)
+        bias = np.ascontiguousarray(prepared[:1] if operands.bias is None else operands.bias)
+        other = out if add is None else add
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = winograd_tiles.program(part, self.outputs, x.strides, out.strides)
+            program = winograd_tiles.program(part, self.outputs, x.strides, out.strides, other.strides)
             bases = (
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
-                ctypes.addressof(found),
+                ctypes.addressof(found), bias.ctypes.data, other.ctypes.data + first * other.strides[0],
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
         return None if found.value else "finite"

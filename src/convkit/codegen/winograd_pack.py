@@ -14,6 +14,9 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.transpose import exchanged
 
+Neighbours = Literal["columns", "channels", "none"]
+"""What lies side by side in an array of images."""
+
 ARGUMENTS = Arguments.of(
     "to x rows_at left_at right_at fill",
     "channels to_block x_channel rows to_row left begin middle right",
@@ -51,7 +54,7 @@ class WinogradPack:
     """
 
     number: ElementType
-    neighbours: Literal["columns", "channels", "none"]
+    neighbours: Neighbours
 
     @property
     def name(self) -> str:

@@ -1,25 +1,29 @@
-"""Tiles of outputs on their way out: pixels that are vectors of channels, stored as the result has them."""
+"""Outputs on their way out: pixels that are vectors of channels, finished and stored as the result has them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.transpose import exchanged
-from convkit.codegen.winograd_pack import present
+from convkit.codegen.winograd_pack import Neighbours, present
 
-ARGUMENTS = Arguments.of("out x", "channels out_channel x_block rows out_row x_row columns out_column")
-"""Strides are in bytes, of either sign for ``out``; sizes are counts."""
+ARGUMENTS = Arguments.of(
+    "out x add bias",
+    "channels out_channel x_block add_channel rows out_row x_row add_row columns out_column add_column",
+)
+"""Strides are in bytes, of either sign for ``out`` and ``add``; sizes are counts. ``bias`` has a number for each
+channel, side by side. What an ending does not need is not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class WinogradUnpack:
-    """``out[b*lanes + l, r, i] = x[b, r, i, l]``.
+    """``out[c, r, i] = activation(x[b, r, i, l] + bias[c] + add[c, r, i])``, with ``c = b*lanes + l``.
 
     ::
 
@@ -32,15 +36,19 @@ class WinogradUnpack:
     neighbours : {"columns", "channels", "none"}
         What lies side by side in the result: columns are turned around, a square of registers at a time; channels are
         vectors already, and others are scattered.
+    ending : Ending
+        What is done to outputs before they are stored; ``add`` lies as the result does. Its bias is of a ``"channel"``.
+        Scattered outputs have no ending.
     """
 
     number: ElementType
-    neighbours: Literal["columns", "channels", "none"]
+    neighbours: Neighbours
+    ending: Ending = NO_ENDING
 
     @property
     def name(self) -> str:
-        """``winograd_unpack_<number>_<neighbours>``."""
-        return f"winograd_unpack_{self.number}_{self.neighbours}"
+        """``winograd_unpack_<number>_<neighbours>_<ending>``."""
+        return f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -59,54 +67,69 @@ class _Nest:
     def module(self) -> str:
         w = self.w
         self.a = a = ARGUMENTS.read(w)
-        blocks = w.loop("block", a["channels"], {"out": ("ptr", a["out"]), "x": ("ptr", a["x"])}, self.lanes)
+        places = ("out", "x", "add")
+        carried = {name: ("ptr", a[name]) for name in (*places, "bias")}
+        blocks = w.loop("block", a["channels"], carried, self.lanes)
+        self.bias = blocks["bias"]
         self.count = w.subtract(a["channels"], blocks.index)
         self.there = w.lanes_below(Vector(self.lanes, "i32"), self.count)
-        rows = w.loop("row", a["rows"], {"out": ("ptr", blocks["out"]), "x": ("ptr", blocks["x"])})
-        (self.squares if self.unpack.neighbours == "columns" else self.pixels)(rows["out"], rows["x"])
-        rows.close({"out": w.offset(rows["out"], a["out_row"]), "x": w.offset(rows["x"], a["x_row"])})
-        step = w.multiply(a["out_channel"], self.lanes)
-        blocks.close({"out": w.offset(blocks["out"], step), "x": w.offset(blocks["x"], a["x_block"])})
+        rows = w.loop("row", a["rows"], {name: ("ptr", blocks[name]) for name in places})
+        (self.squares if self.unpack.neighbours == "columns" else self.pixels)(rows["out"], rows["x"], rows["add"])
+        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in places})
+        following = {name: w.multiply(a[f"{name}_channel"], self.lanes) for name in ("out", "add")}
+        following.update(x=a["x_block"], bias=str(self.kind.bytes))
+        blocks.close({name: w.offset(blocks[name], step) for name, step in following.items()})
         w.line("ret void")
         return w.function(self.unpack.name, SIGNATURE)
 
-    def squares(self, out: str, x: str) -> None:
+    def squares(self, out: str, x: str, add: str) -> None:
         """A row, as many columns at a time as a vector has lanes."""
         w = self.w
         loop = w.loop("square", self.a["columns"], {"x": ("ptr", x)}, self.lanes)
         left = w.subtract(self.a["columns"], loop.index)
-        to = w.offset(out, w.multiply(loop.index, self.element.bytes))
+        at = w.multiply(loop.index, self.element.bytes)
+        places = w.offset(out, at), loop["x"], w.offset(add, at)
         whole = w.value(f"icmp sge i64 {w.smallest(self.count, left)}, {self.lanes}")
-        w.when(whole, lambda: self.square(to, loop["x"], None), lambda: self.square(to, loop["x"], left))
+        w.when(whole, lambda: self.square(*places, None), lambda: self.square(*places, left))
         loop.close({"x": w.offset(loop["x"], self.lanes * self.kind.bytes)})
 
-    def square(self, out: str, x: str, left: str | None) -> None:
+    def square(self, out: str, x: str, add: str, left: str | None) -> None:
         """A square of columns and channels: all of them, or ``left`` columns of the block's channels.
 
         Columns that are not there are read all the same: scratch memory goes on behind them.
         """
-        w = self.w
+        w, ending = self.w, self.unpack.ending
         found = [w.load(self.kind, w.offset(x, n * self.kind.bytes)) for n in range(self.lanes)]
         columns = None if left is None else w.lanes_below(Vector(self.lanes, "i32"), left)
         for n, row in enumerate(exchanged(w, self.kind, found)):
-            w.store(self.kind, row, out, present(w, self.kind, self.count, n, columns))
-            out = w.offset(out, self.a["out_channel"])
+            mask = present(w, self.kind, self.count, n, columns)
+            bias = None
+            if ending.bias:
+                channel = n if mask is None else w.smallest(w.subtract(self.count, 1), n)
+                bias = w.splat(self.kind, w.element(self.bias, channel, self.kind.scalar))
+            other = w.load(self.kind, add, mask) if ending.add else None
+            w.store(self.kind, ended(w, self.kind, ending, row, bias, other), out, mask)
+            out, add = w.offset(out, self.a["out_channel"]), w.offset(add, self.a["add_channel"])
 
-    def pixels(self, out: str, x: str) -> None:
+    def pixels(self, out: str, x: str, add: str) -> None:
         """A row, column by column."""
-        w = self.w
-        loop = w.loop("column", self.a["columns"], {"out": ("ptr", out), "x": ("ptr", x)})
-        self.pixel(loop["out"], w.load(self.kind, loop["x"]))
+        w, ending = self.w, self.unpack.ending
+        bias = w.load(self.kind, self.bias, self.there) if ending.bias else None
+        loop = w.loop("column", self.a["columns"], {"out": ("ptr", out), "x": ("ptr", x), "add": ("ptr", add)})
+        other = w.load(self.kind, loop["add"], self.there) if ending.add else None
+        value = ended(w, self.kind, ending, w.load(self.kind, loop["x"]), bias, other)
+        if self.unpack.neighbours == "channels":
+            w.store(self.kind, value, loop["out"], self.there)
+        else:
+            self.scatter(loop["out"], value)
         loop.close({
             "out": w.offset(loop["out"], self.a["out_column"]), "x": w.offset(loop["x"], self.kind.bytes),
+            "add": w.offset(loop["add"], self.a["add_column"]),
         })  # fmt: skip
 
-    def pixel(self, out: str, value: str) -> None:
-        """One column's channels."""
+    def scatter(self, out: str, value: str) -> None:
+        """One column's channels, which lie anywhere."""
         w = self.w
-        if self.unpack.neighbours == "channels":
-            w.store(self.kind, value, out, self.there)
-            return
         numbers = ", ".join(f"i64 {n}" for n in range(self.lanes))
         steps = Vector(self.lanes, "i64")
         offsets = w.value(f"mul {steps} {w.fill(steps, self.a['out_channel'])}, <{numbers}>")

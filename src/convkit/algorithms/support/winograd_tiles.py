@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, places
 from convkit.algorithms.support.planes import Box, Strides
 from convkit.algorithms.support.register_tiles import largest, shared
@@ -24,10 +26,13 @@ from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, Steps, X
 from convkit.codegen.winograd_input import WinogradInput
 from convkit.codegen.winograd_output import WinogradOutput
-from convkit.codegen.winograd_pack import WinogradPack
+from convkit.codegen.winograd_pack import Neighbours, WinogradPack
 from convkit.codegen.winograd_products import WinogradProducts
 from convkit.codegen.winograd_unpack import WinogradUnpack
 from convkit.planner.problem import Problem
+
+BIAS, ADD = STATUS + 1, STATUS + 2
+"""The bases of an epilogue's operands."""
 
 PROGRAM_STEPS = 1 << 12
 """Steps of a program beyond which it is run several times, for some of the samples each."""
@@ -51,8 +56,10 @@ def scratch(problem: Problem, outputs: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def program(problem: Problem, outputs: int, x_strides: Strides, out_strides: Strides) -> Program:
-    """Everything about a call but its arrays."""
+def program(
+    problem: Problem, outputs: int, x_strides: Strides, out_strides: Strides, add_strides: Strides = (0,) * 5
+) -> Program:
+    """Everything about a call but its arrays; an epilogue is done as results are stored."""
     tables, cut = Tables(), blocking(problem.derive(batch=1), outputs)
     whole = problem.batch // cut.images * cut.images
     tasks: list[list[Steps]] = []
@@ -64,7 +71,7 @@ def program(problem: Problem, outputs: int, x_strides: Strides, out_strides: Str
         for box in cut.boxes:
             tile = _Tile(problem, cut, tables, box, images)
             scratch = max(scratch, tile.bytes)
-            tasks += [tile.steps(samples, x_strides, out_strides, n) for n in range(len(cut.blocks))]
+            tasks += [tile.steps(samples, x_strides, (out_strides, add_strides), n) for n in range(len(cut.blocks))]
     return join(tasks, tables.array(), scratch)
 
 
@@ -103,8 +110,8 @@ class _Tile:
         transformed, results = inputs * self.block, outputs * self.results.block + cut.lanes * pixel
         self.bytes = self.transformed_at + max(transformed, results)
 
-    def steps(self, samples: Offsets, x_strides: Strides, out_strides: Strides, block: int) -> list[Steps]:
-        """All of them, in order, from given samples on and for every group."""
+    def steps(self, samples: Offsets, x_strides: Strides, along: tuple[Strides, Strides], block: int) -> list[Steps]:
+        """All of them, in order, from given samples on and for every group; ``along`` result and added array."""
         problem, cut = self.problem, self.cut
         groups = np.arange(problem.groups, dtype=np.int64)
         first, groups = np.repeat(samples, len(groups)), np.tile(groups, len(samples))
@@ -119,9 +126,8 @@ class _Tile:
             found += self.multiply(groups, block, channel, count)
         lo, hi = cut.blocks[block]
         found.append(self.finish(len(groups), hi - lo))
-        out_at = first * out_strides[0] + groups * out_strides[1] + lo * cut.lanes * out_strides[2]
         for image in range(self.images):
-            found.append(self.store(out_at + image * out_strides[0], (lo, hi), out_strides, image))
+            found.append(self.store(first + image, groups, (lo, hi), along, image))
         return found
 
     def pack(self, at: Offsets, channels: int, strides: Strides, image: int) -> Steps:
@@ -135,14 +141,14 @@ class _Tile:
         # Outputs beyond the last are computed and not stored: what they alone meet is zero.
         for found, along, window in zip((rows, columns), positions, problem.windows, strict=True):
             found[along > window.last] = pack.ZEROS
-        neighbours = _neighbours(strides, cut.item)
-        first, last = _run(columns, cut.item) if neighbours == "columns" else (0, 0)
+        beside = neighbours(strides, cut.item)
+        first, last = _run(columns, cut.item) if beside == "columns" else (0, 0)
         value = np.frombuffer(np.array([problem.fill.real], problem.compute_dtype).tobytes().ljust(8, b"\0"), np.int64)
         tables = {name: (TABLES, self.tables.add(table)) for name, table in (
             ("rows_at", rows), ("left_at", columns[:first]), ("right_at", columns[last:]), ("fill", value),
         )}  # fmt: skip
         return winograd_pack.ARGUMENTS.steps(
-            address_of(WinogradPack(problem.compute_dtype, neighbours)), len(at),  # type: ignore[arg-type]
+            address_of(WinogradPack(problem.compute_dtype, beside)), len(at),  # type: ignore[arg-type]
             to=(SCRATCH, self.samples.place + image * self.samples.image), x=(X, at), **tables, channels=channels,
             to_block=self.samples.block, x_channel=strides[2], rows=len(rows), to_row=self.samples.row, left=first,
             begin=columns[first] if last > first else 0, middle=last - first, right=len(columns) - last,
@@ -191,26 +197,40 @@ class _Tile:
             tile_columns=self.columns,
         )  # fmt: skip
 
-    def store(self, at: Offsets, vectors: tuple[int, int], strides: Strides, image: int) -> Steps:
-        """Store the outputs that are there."""
+    def store(
+        self, samples: Offsets, groups: Offsets, vectors: Range, along: tuple[Strides, Strides], image: int
+    ) -> Steps:
+        """Finish and store the outputs that are there."""
         cut, problem = self.cut, self.problem
         first = [lo * cut.outputs for lo, _ in self.box]
         counts = [
             min(window.count, hi * cut.outputs) - lo
             for lo, window, (_, hi) in zip(first, problem.windows, self.box, strict=True)
         ]
-        channels = min(problem.out_channels, vectors[1] * cut.lanes) - vectors[0] * cut.lanes
+        channel = vectors[0] * cut.lanes
+        (out_at, out), (add_at, add) = (
+            (
+                samples * s[0] + groups * s[1] + channel * s[2] + first[0] * s[3] + first[1] * s[4],
+                {f"{name}_{axis}": s[n] for n, axis in enumerate(("channel", "row", "column"), 2)},
+            )
+            for name, s in zip(("out", "add"), along, strict=True)
+        )
+        kernel = WinogradUnpack(
+            problem.compute_dtype,  # type: ignore[arg-type]
+            neighbours(along[0], cut.item),
+            ending_of(problem.epilogue, "channel"),
+        )
         return winograd_unpack.ARGUMENTS.steps(
-            address_of(WinogradUnpack(problem.compute_dtype, _neighbours(strides, cut.item))),  # type: ignore[arg-type]
-            len(at), out=(OUT, at + first[0] * strides[3] + first[1] * strides[4]),
-            x=(SCRATCH, self.results.place + image * self.results.image), channels=channels, out_channel=strides[2],
-            x_block=self.results.block, rows=counts[0], out_row=strides[3], x_row=self.results.row, columns=counts[1],
-            out_column=strides[4],
+            address_of(kernel), len(samples), out=(OUT, out_at), add=(ADD, add_at),
+            x=(SCRATCH, self.results.place + image * self.results.image),
+            bias=(BIAS, (groups * problem.out_channels + channel) * cut.item), **out, **add,
+            channels=min(problem.out_channels - channel, (vectors[1] - vectors[0]) * cut.lanes),
+            x_block=self.results.block, rows=counts[0], x_row=self.results.row, columns=counts[1],
         )  # fmt: skip
 
 
-def _neighbours(strides: Strides, item: int) -> str:
-    """What lies side by side."""
+def neighbours(strides: Strides, item: int) -> Neighbours:
+    """What lies side by side in an array with these strides."""
     if strides[4] == item:
         return "columns"
     return "channels" if strides[2] == item else "none"
