@@ -25,6 +25,9 @@ LEAST_PRODUCTS = 1 << 12
 TRANSFORM = 4.0
 """Cycles that it takes to transform one vector of a tile, for each of its frequencies."""
 
+STAYING = 3 << 18
+"""Bytes of weights at most that stay in the second-level cache beside the tiles."""
+
 MOVE = 0.4
 """Cycles that it takes to lay down or to store one number."""
 
@@ -76,12 +79,15 @@ class Winograd:
         samples = problem.batch * problem.groups
         work = 2.0 * lanes * products * samples
         seconds = samples * (products + transformed + moved) * 2 * lanes / (1.1 * machine.fused / slow)
+        # Weights are more than they were. Where they do not stay in the cache, every box of tiles waits for them.
+        weights = size * problem.in_channels * problem.out_channels * cut.size**2
+        if weights > STAYING:
+            seconds += samples * len(cut.boxes) * weights / machine.bandwidth
         tasks = len(cut.boxes) * len(cut.blocks) * samples
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds /= 1.9 if tasks > 1 else 1.0
-        # Weights have been transformed, and are more than they were.
-        weights = size * problem.groups * problem.in_channels * problem.out_channels * cut.size**2
-        moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape)) + weights
+        arrays = (problem.input_shape, problem.output_shape)
+        moved = size * sum(map(math.prod, arrays)) + problem.groups * weights
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
         return Cost(work, moved, seconds, winograd_tiles.scratch(problem, self.outputs) * threads.num_threads())
 
