@@ -24,7 +24,7 @@ FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and
 REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
 TYPES = {"exact-integer": DTYPES, "compiled-exact": DTYPES, "rows": REAL, "box": REAL}
 GRADIENTS = {"kernel-gradient", "depthwise-gradient"}
-NETWORK_ONLY = {"polyphase", "implicit-gemm", *GRADIENTS}
+NETWORK_ONLY = {"polyphase", "implicit-gemm", "winograd-2", "winograd-4", *GRADIENTS}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1}
 
 

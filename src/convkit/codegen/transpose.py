@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
@@ -100,11 +100,43 @@ class _Nest:
 
 
 def exchanged(w: Writer, kind: Vector, rows: list[str]) -> list[str]:
-    """The columns of a square: pairs of rows half the square apart are interleaved, as often as 2 divides it."""
-    half = kind.lanes // 2
-    low = [n // 2 + kind.lanes * (n % 2) for n in range(kind.lanes)]
-    high = [lane + half for lane in low]
-    for _ in range(kind.lanes.bit_length() - 1):
-        pairs = [(rows[n], rows[n + half], picked) for n in range(half) for picked in (low, high)]
-        rows = [w.shuffle(kind, *pair) for pair in pairs]
+    """The columns of a square.
+
+    Squares of 16 bytes are turned around where they stand, then moved as wholes: shuffles within 16 bytes, and those of
+    as many bytes, leave their operands as they were and need no table of lanes.
+    """
+    inner = min(kind.lanes, 16 // ITEM_BYTES[kind.scalar])
+    turned = [_turned_within(w, kind, rows[n : n + inner], inner) for n in range(0, kind.lanes, inner)]
+    moved = [_blocks_moved(w, kind, [square[n] for square in turned], inner) for n in range(inner)]
+    return [moved[n][block] for block in range(kind.lanes // inner) for n in range(inner)]
+
+
+def _turned_within(w: Writer, kind: Vector, rows: list[str], inner: int) -> list[str]:
+    """Rows as many as ``inner``: in each part of so many lanes they become columns."""
+    half = inner // 2
+    picked = [
+        [
+            part + side * half + n // 2 + kind.lanes * (n % 2)
+            for part in range(0, kind.lanes, inner)
+            for n in range(inner)
+        ]
+        for side in (0, 1)
+    ]
+    for _ in range(inner.bit_length() - 1):
+        rows = [w.shuffle(kind, rows[n], rows[n + half], lanes) for n in range(half) for lanes in picked]
     return rows
+
+
+def _blocks_moved(w: Writer, kind: Vector, rows: list[str], inner: int) -> list[str]:
+    """A square of blocks of ``inner`` lanes each: rows of blocks become columns."""
+    count = len(rows)
+    if count == 1:
+        return rows
+
+    def shuffled(a: str, b: str, blocks: list[int]) -> str:
+        return w.shuffle(kind, a, b, [block * inner + n for block in blocks for n in range(inner)])
+
+    if count == 2:
+        return [shuffled(*rows, [side, side + 2]) for side in (0, 1)]
+    halves = [[shuffled(rows[n], rows[n + 1], [k, k + 1, k + 4, k + 5]) for k in (0, 2)] for n in (0, 2)]
+    return [shuffled(halves[0][n], halves[1][n], [k, k + 2, k + 4, k + 6]) for n in (0, 1) for k in (0, 1)]
