@@ -264,7 +264,7 @@ def test_they_are_chosen_where_they_are_fastest() -> None:
     for channels, size, kernel in ((64, 56, 3), (512, 7, 3), (256, 56, 1), (3, 224, 7)):
         window = Window(size, kernel, size, -(kernel // 2))
         types = {"input_dtype": "float32", "kernel_dtype": "float32", "compute_dtype": "float32"}
-        problem = Problem((window, window), in_channels=channels, out_channels=64, **types)
+        problem = Problem((window, window), in_channels=channels, out_channels=64, accuracy="elementwise", **types)
         assert plan_for(problem).choice == "implicit-gemm"
         adjoint = window.kernel_adjoint()
         gradient = Problem((adjoint,) * 2, batch=channels, in_channels=8, out_channels=64, batch_of="channels", **types)

@@ -31,7 +31,7 @@ STAYING = 3 << 18
 MOVE = 0.4
 """Cycles that it takes to lay down or to store one number."""
 
-ROUNDINGS = {"inputs": 3, "outputs": 4, "kernel": 4}
+ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 4}
 """How often a number is rounded at most when one axis of a tile is transformed."""
 
 
