@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import box, compiled, compiled_integer, implicit_gemm, rows
+from convkit.algorithms import box, compiled, compiled_integer, implicit_gemm, rows, winograd
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -35,6 +35,7 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(box, "LEAST", 2)
 
 
@@ -194,7 +195,12 @@ def test_networks_forced(name: str) -> None:
     @given(network_cases(direction=direction), st.sampled_from(("float64", "float32", "int64")))
     def check(case: Case, dtype: str) -> None:
         nonlocal done
-        case.x, case.k = random_array(case.x.shape, dtype, 1), random_array(case.k.shape, dtype, 2)
+        x_shape, k_shape = case.x.shape, case.k.shape
+        if name.startswith("winograd"):
+            assume(case.x.ndim == 4)
+            x_shape, k_shape = (*x_shape[:2], x_shape[2] + 2, x_shape[3] + 2), (*k_shape[:2], 3, 3)
+            case.options.update(stride=1, dilation=1)
+        case.x, case.k = random_array(x_shape, dtype, 1), random_array(k_shape, dtype, 2)
         if not applies(lambda: ours_of(case.x, case.k, method=name, **case.options)):
             return
         done += 1

@@ -24,8 +24,8 @@ POINTS: dict[int, tuple[Fraction, ...]] = {
 }
 """The finite points for so many outputs along an axis, each beside its negative.
 
-Among pairs of eighths those for four outputs have the smallest `spread`: in two dimensions 61, where 0, 1, -1, 2, -2 have
-299. All entries of the matrices for samples and sums are exact in float32.
+Among pairs of eighths those for four outputs have the smallest `spread`: in two dimensions 61, where 0, 1, -1, 2 and -2
+have 299. All entries of the matrices for samples and sums are exact in float32.
 """
 
 
