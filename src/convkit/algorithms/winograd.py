@@ -25,8 +25,8 @@ LEAST_PRODUCTS = 1 << 12
 TRANSFORM = 4.0
 """Cycles that it takes to transform one vector of a tile, for each of its frequencies."""
 
-STAYING = 3 << 18
-"""Bytes of weights at most that stay in the second-level cache beside the tiles."""
+STAYING = 1 << 23
+"""Bytes of weights at most that the last cache has ready in time."""
 
 MOVE = 0.4
 """Cycles that it takes to lay down or to store one number."""
@@ -79,10 +79,9 @@ class Winograd:
         samples = problem.batch * problem.groups
         work = 2.0 * lanes * products * samples
         seconds = samples * (products + transformed + moved) * 2 * lanes / (1.1 * machine.fused / slow)
-        # Weights are more than they were. Where they do not stay in the cache, every box of tiles waits for them.
+        # Weights are more than they were. Where they do not stay in the caches, every box of tiles waits for them.
         weights = size * problem.in_channels * problem.out_channels * cut.size**2
-        if weights > STAYING:
-            seconds += samples * len(cut.boxes) * weights / machine.bandwidth
+        seconds += samples * len(cut.boxes) * max(0, weights - STAYING) / machine.bandwidth
         tasks = len(cut.boxes) * len(cut.blocks) * samples
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds /= 1.9 if tasks > 1 else 1.0

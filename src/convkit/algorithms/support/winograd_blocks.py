@@ -13,17 +13,18 @@ from convkit.codegen.library import this_machine
 from convkit.codegen.winograd_products import MOST_ROWS
 from convkit.planner.problem import Problem
 
-TILES_BYTES = 7 << 16
-"""Bytes of transformed samples and of sums at most: half of a second-level cache; weights pass through it as well."""
+TILES_BYTES = 5 << 16
+"""Bytes of transformed samples and of sums at most: a third of a second-level cache. The weights of all frequencies
+pass through the rest; with twice as many bytes two cores wait for each other at the next cache."""
 
-INPUTS, OUTPUTS = 64, 128
-"""Input channels transformed at a time, and output channels of a task, at most. Fewer leave room for more tiles, which
-share the weights; every task transforms its samples for itself, which takes little beside so many output channels."""
+INPUTS, OUTPUTS = 128, 128
+"""Input channels transformed at a time, and output channels of a task, at most. Every task transforms its samples for
+itself, which takes little beside so many output channels."""
 
 TILES = 48
 """Tiles at a time at most: with so many, weights need not come faster than the next cache can give them."""
 
-TASKS = 8
+TASKS = 4
 """Tasks that a sample should have: where it has fewer boxes of tiles, they share out more blocks of output channels."""
 
 TASK_OUTPUTS = 64
