@@ -31,7 +31,7 @@ def plain_torch(network: nn.Module) -> nn.Module:
     twin = copy.deepcopy(network)
     for layer in twin.modules():
         if isinstance(layer, _CONVOLUTIONS):
-            layer.__class__ = next(kind for kind in type(layer).__mro__ if kind in _CONVOLUTIONS)
+            layer.__class__ = next(kind for kind in type(layer).__mro__ if kind in _CONVOLUTIONS)  # type: ignore[assignment]
     return twin
 
 

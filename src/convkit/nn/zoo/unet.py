@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import ConvTranspose2d
@@ -28,18 +30,14 @@ class UNet(nn.Module):
     cut: any size goes through.
     """
 
-    def __init__(
-        self, channels: int, classes: int, size: tuple[int, int], widths: tuple[int, ...] = WIDTHS
-    ) -> None:
+    def __init__(self, channels: int, classes: int, size: tuple[int, int], widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.down = nn.ModuleList(
             _pair(inside, outside) for inside, outside in zip((channels, *widths), widths, strict=False)
         )
         upwards = widths[::-1]
-        self.up = nn.ModuleList(
-            ConvTranspose2d(low, high, 2, stride=2) for low, high in zip(upwards, upwards[1:], strict=False)
-        )
+        self.up = nn.ModuleList(ConvTranspose2d(low, high, 2, stride=2) for low, high in pairwise(upwards))
         self.joined = nn.ModuleList(_pair(2 * width, width) for width in upwards[1:])
         self.output = Conv2d(widths[0], classes, 1)
 

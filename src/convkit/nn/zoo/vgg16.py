@@ -21,7 +21,7 @@ BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 class VGG16(nn.Module):
     """Five blocks of 3x3 convolutions, each halved by pooling; parameters are named as in torchvision.
 
-    Pictures larger than 224 are averaged to the 7x7 grid that the dense layers expect, smaller ones give a smaller grid.
+    Larger pictures are averaged to the 7x7 grid that the dense layers expect, smaller ones give a smaller grid.
     """
 
     def __init__(self, channels: int, classes: int, size: tuple[int, int]) -> None:

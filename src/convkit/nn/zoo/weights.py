@@ -143,7 +143,7 @@ def _checksum(state: Mapping[str, Tensor]) -> str:
     value = 0
     for name in sorted(state):
         value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(state[name].reshape(-1).view(torch.uint8).numpy(), value)
+        value = zlib.crc32(state[name].reshape(-1).view(torch.uint8).numpy().data, value)
     return f"{value:08x}"
 
 
