@@ -33,7 +33,8 @@ _READABLE = {
 }  # fmt: skip
 
 _STORABLE = {
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32", "float64",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32",
+    "float64",
 }  # fmt: skip
 
 
