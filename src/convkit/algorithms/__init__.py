@@ -17,6 +17,7 @@ from convkit.algorithms import (
     polyphase,
     rows,
     separable,
+    sliding_box,
     swapped,
     winograd,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "polyphase",
     "rows",
     "separable",
+    "sliding_box",
     "swapped",
     "winograd",
 ]
