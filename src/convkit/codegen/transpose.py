@@ -137,6 +137,6 @@ def _blocks_moved(w: Writer, kind: Vector, rows: list[str], inner: int) -> list[
         return w.shuffle(kind, a, b, [block * inner + n for block in blocks for n in range(inner)])
 
     if count == 2:
-        return [shuffled(*rows, [side, side + 2]) for side in (0, 1)]
+        return [shuffled(rows[0], rows[1], [side, side + 2]) for side in (0, 1)]
     halves = [[shuffled(rows[n], rows[n + 1], [k, k + 1, k + 4, k + 5]) for k in (0, 2)] for n in (0, 2)]
     return [shuffled(halves[0][n], halves[1][n], [k, k + 2, k + 4, k + 6]) for n in (0, 1) for k in (0, 1)]

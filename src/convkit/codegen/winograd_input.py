@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
@@ -40,7 +39,7 @@ class WinogradInput:
         Outputs of a tile along each axis, ``m``.
     """
 
-    number: ElementType
+    number: str
     outputs: int
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
@@ -33,7 +32,7 @@ class WinogradKernel:
         Outputs of a tile along each axis.
     """
 
-    number: ElementType
+    number: str
     outputs: int
 
     @property

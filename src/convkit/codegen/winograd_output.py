@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
-from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
@@ -43,7 +42,7 @@ class WinogradOutput:
         Outputs of a tile along each axis, ``m``.
     """
 
-    number: ElementType
+    number: str
     outputs: int
 
     @property

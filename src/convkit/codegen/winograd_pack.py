@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
 from convkit.codegen.pack import FILL
@@ -53,7 +52,7 @@ class WinogradPack:
         channels are vectors already, and others are gathered: these have no middle.
     """
 
-    number: ElementType
+    number: str
     neighbours: Neighbours
 
     @property

@@ -72,8 +72,10 @@ def construct(points: Sequence[Fraction], outputs: int) -> Transforms:
     The row of samples for a point is the polynomial that vanishes at all others; that of the kernel, the powers of the
     point divided by the polynomial's value there.
     """
-    inputs = [(*_vanishing(points[:n] + points[n + 1 :]), Fraction(0)) for n in range(len(points))]
-    values = [sum(c * point**k for k, c in enumerate(row)) for row, point in zip(inputs, points, strict=True)]
+    inputs = [(*_vanishing([*points[:n], *points[n + 1 :]]), Fraction(0)) for n in range(len(points))]
+    values = [
+        sum((c * point**k for k, c in enumerate(row)), Fraction(0)) for row, point in zip(inputs, points, strict=True)
+    ]
     kernel = [tuple(point**k / value for k in range(TAPS)) for point, value in zip(points, values, strict=True)]
     infinite = tuple(Fraction(k == TAPS - 1) for k in range(TAPS))
     sums = [(*(point**k for point in points), Fraction(k == outputs - 1)) for k in range(outputs)]

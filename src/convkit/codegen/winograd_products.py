@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
@@ -48,7 +47,7 @@ class WinogradProducts:
         Where sums begin: at zero, or at what memory holds.
     """
 
-    number: ElementType
+    number: str
     size: int
     rows: int
     vectors: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convkit.codegen.arithmetic import ElementType
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.numbers import Element
@@ -41,7 +40,7 @@ class WinogradUnpack:
         Scattered outputs have no ending.
     """
 
-    number: ElementType
+    number: str
     neighbours: Neighbours
     ending: Ending = NO_ENDING
 

@@ -21,6 +21,10 @@ INPUTS, OUTPUTS = 128, 128
 """Input channels transformed at a time, and output channels of a task, at most. Every task transforms its samples for
 itself, which takes little beside so many output channels."""
 
+LARGE, FEWER = 1 << 24, 64
+"""Bytes of transformed weights from which they come from memory for every box of tiles; and how many input and output
+channels there are at a time then, so that boxes have more tiles."""
+
 TILES = 48
 """Tiles at a time at most: with so many, weights need not come faster than the next cache can give them."""
 
@@ -93,10 +97,12 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     """How ``problem`` is cut; neither threads nor the batch have a say in what one sample is cut into."""
     item, lanes = item_bytes(problem.compute_dtype), lanes_of(this_machine(), problem.compute_dtype)
     tiles = (-(-problem.windows[0].count // outputs), -(-problem.windows[1].count // outputs))
-    channels = largest(-(-problem.in_channels // lanes), -(-INPUTS // lanes)) * lanes
-    vectors = -(-problem.out_channels // lanes)
     number = (outputs + 2) ** 2 * item
-    most = largest(vectors, -(-OUTPUTS // lanes))
+    large = number * problem.in_channels * problem.out_channels > LARGE
+    at_once = (min(FEWER, INPUTS), min(FEWER, OUTPUTS)) if large else (INPUTS, OUTPUTS)
+    channels = largest(-(-problem.in_channels // lanes), -(-at_once[0] // lanes)) * lanes
+    vectors = -(-problem.out_channels // lanes)
+    most = largest(vectors, -(-at_once[1] // lanes))
     rows, columns = _box(tiles, TILES_BYTES // (number * (channels + most * lanes)))
     boxes = -(-tiles[0] // rows) * -(-tiles[1] // columns) * problem.groups
     if boxes * -(-vectors // most) < TASKS:

@@ -148,7 +148,7 @@ class _Tile:
             ("rows_at", rows), ("left_at", columns[:first]), ("right_at", columns[last:]), ("fill", value),
         )}  # fmt: skip
         return winograd_pack.ARGUMENTS.steps(
-            address_of(WinogradPack(problem.compute_dtype, beside)), len(at),  # type: ignore[arg-type]
+            address_of(WinogradPack(problem.compute_dtype, beside)), len(at),
             to=(SCRATCH, self.samples.place + image * self.samples.image), x=(X, at), **tables, channels=channels,
             to_block=self.samples.block, x_channel=strides[2], rows=len(rows), to_row=self.samples.row, left=first,
             begin=columns[first] if last > first else 0, middle=last - first, right=len(columns) - last,
@@ -157,7 +157,7 @@ class _Tile:
     def transform(self, tasks: int, blocks: int) -> Steps:
         """Transform the samples of all tiles."""
         return winograd_input.ARGUMENTS.steps(
-            address_of(WinogradInput(self.problem.compute_dtype, self.cut.outputs)), tasks,  # type: ignore[arg-type]
+            address_of(WinogradInput(self.problem.compute_dtype, self.cut.outputs)), tasks,
             to=(SCRATCH, self.transformed_at), x=(SCRATCH, self.samples.place), blocks=blocks, to_block=self.block,
             x_block=self.samples.block, images=self.images, x_image=self.samples.image, tile_rows=self.rows,
             x_tile_row=self.cut.outputs * self.samples.row, x_row=self.samples.row, tile_columns=self.columns,
@@ -174,7 +174,7 @@ class _Tile:
             cut.size,
             rows,
             vectors,
-            "sums" if channel else "zero",  # type: ignore[arg-type]
+            "sums" if channel else "zero",
         )
         return [
             winograd_products.ARGUMENTS.steps(
@@ -190,7 +190,7 @@ class _Tile:
         """Transform the sums."""
         results = self.results
         return winograd_output.ARGUMENTS.steps(
-            address_of(WinogradOutput(self.problem.compute_dtype, self.cut.outputs)), tasks,  # type: ignore[arg-type]
+            address_of(WinogradOutput(self.problem.compute_dtype, self.cut.outputs)), tasks,
             to=(SCRATCH, results.place), x=(SCRATCH, self.sums_at), found=(STATUS, 0), blocks=blocks,
             to_block=results.block, x_block=self.block, images=self.images, to_image=results.image,
             tile_rows=self.rows, to_tile_row=self.cut.outputs * results.row, to_row=results.row,
@@ -216,7 +216,7 @@ class _Tile:
             for name, s in zip(("out", "add"), along, strict=True)
         )
         kernel = WinogradUnpack(
-            problem.compute_dtype,  # type: ignore[arg-type]
+            problem.compute_dtype,
             neighbours(along[0], cut.item),
             ending_of(problem.epilogue, "channel"),
         )

@@ -67,7 +67,7 @@ def _program(problem: Problem, outputs: int, strides: Strides) -> Program:
                 channel = (begin + vector) * cut.lanes
                 tasks.append([
                     winograd_kernel.ARGUMENTS.steps(
-                        address_of(WinogradKernel(problem.compute_dtype, outputs)), len(groups),  # type: ignore[arg-type]
+                        address_of(WinogradKernel(problem.compute_dtype, outputs)), len(groups),
                         to=(OUT, groups * group_bytes(problem, cut) + to + part * cut.item),
                         x=(X, groups * strides[0] + (channel + part) * strides[1]),
                         outputs=max(0, min(lanes, problem.out_channels - channel - part)), x_output=strides[1],
