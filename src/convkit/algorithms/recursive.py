@@ -47,6 +47,8 @@ class Recursive:
             return Reason("more-than-two-axes")
         if any(window.stride > 1 for window in problem.windows):
             return Reason("strided")
+        if any(window.reach > LONGEST for window in problem.windows):
+            return Reason("long-recursion", limit=LONGEST)
         if not isinstance(problem.accuracy, float):
             return Reason("no-tolerance")
         if not problem.smooth:
@@ -55,8 +57,6 @@ class Recursive:
             return Reason("nothing-to-do")
         if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype not in READABLE:
             return Reason("no-compiled-kernel", dtype=problem.compute_dtype)
-        if any(window.reach > LONGEST for window in problem.windows):
-            return Reason("long-recursion", limit=LONGEST)
         why_not = codegen.why_not()
         if why_not is not None:
             return Reason(why_not)

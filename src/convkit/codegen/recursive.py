@@ -85,7 +85,7 @@ class Recursion:
     @property
     def registers(self) -> int:
         """Vector registers that the inner loop needs: state, numbers made of samples, a weight, a sum, a total."""
-        return self.held + (5 if self.parity != "none" else 6)
+        return self.held + (5 if self.parity != "none" else 7)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR.

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from convkit.algorithms.support.packing import item_bytes
-from convkit.algorithms.support.passes import READABLE, UNSURE
+from convkit.algorithms.support.passes import READABLE, STREAM, UNSURE
 from convkit.codegen.library import this_machine
 from convkit.codegen.recursive import BLANK, TERM, Recursion, recursion_for
 from convkit.planner.algorithm import Array, unit_roundoff
@@ -189,11 +189,11 @@ def seconds_of(problem: Problem, machine: Machine) -> tuple[float, float, float]
     seconds = outputs * vectors * 4 / machine.fused * COST
     moved = item_bytes(problem.input_dtype) * math.prod(problem.input_shape) + size * outputs
     tasks = len(cut.columns) * max(1, sum(map(len, cut.blocks))) * problem.batch
-    seconds = on_two_threads(seconds, tasks)
+    seconds = on_two_threads(seconds + moved / STREAM, tasks)
     return work * outputs, moved, max(seconds, moved / machine.bandwidth / 3) + 1e-5 + 2e-7 * cut.steps
 
 
-COST = 0.8
+COST = 0.7
 """Measured time of a pass compared with its vector operations."""
 
 
