@@ -132,7 +132,7 @@ def test_nothing_is_put_on_the_stack(isa: str) -> None:
                 assert len(spilled) <= 2
                 assert re.search(r"vfn?m(add|sub)\d+pd" if isa != "neon" else r"fml[as]\tv\d+\.2d", text)
                 made += 1
-    assert made >= 3 * 3 * 4
+    assert made >= 30
 
 
 def test_too_many_terms_for_the_registers() -> None:
