@@ -18,8 +18,10 @@ from convkit.algorithms import (
     recursive,
     rows,
     separable,
+    sliding_box,
     swapped,
 )
+from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
 
 __all__ = [
     "box",
@@ -39,5 +41,6 @@ __all__ = [
     "recursive",
     "rows",
     "separable",
+    "sliding_box",
     "swapped",
 ]
