@@ -34,9 +34,7 @@ def factor(kind: str, sigma: float) -> np.ndarray:
 
 def recursive(case: Case, accuracy: float) -> tuple[np.ndarray, float]:
     """What it gives, and the bound of its plan."""
-    prepared = ck.Convolver(
-        case.k, case.operation, case.mode, accuracy=accuracy, method="recursive", **case.options
-    )
+    prepared = ck.Convolver(case.k, case.operation, case.mode, accuracy=accuracy, method="recursive", **case.options)
     plan = prepared.plan(case.x.shape, case.x.dtype)
     assert plan.choice == "recursive"
     assert plan.error_bound.kind == "norm"
@@ -141,10 +139,14 @@ def test_any_layout(dtype: str) -> None:
         case = Case(view, kernel, mode="same", options={"boundary": "reflect"})
         ours, _ = recursive(case, 1e-4)
         check(case, 1e-4, exact(case))
-        assert ours.tobytes() == recursive(Case(view.copy(), kernel, mode="same", options=case.options), 1e-4)[0].tobytes()
+        assert (
+            ours.tobytes() == recursive(Case(view.copy(), kernel, mode="same", options=case.options), 1e-4)[0].tobytes()
+        )
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((5, 90, 70), (1, 2)), ((90, 70, 3), (0, 1)), ((3, 4000), (1,)), ((4000, 3), (0,))])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((5, 90, 70), (1, 2)), ((90, 70, 3), (0, 1)), ((3, 4000), (1,)), ((4000, 3), (0,))]
+)
 def test_a_batch_changes_no_bits(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     x = random_array(shape, "float32", 4)
     kernel = factor("off centre", 6) if len(axes) == 1 else np.outer(factor("slope", 5), factor("decay", 3))

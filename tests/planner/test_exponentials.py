@@ -28,7 +28,9 @@ def response(fit: Fit, size: int, length: int) -> np.ndarray:
     for t1, minus_t2, b0, b1, c0, c1 in fit.terms:
         newer = older = 0.0
         for i in range(length):
-            now = t1 * newer + minus_t2 * older + b0 * at(i) + b1 * at(i - 1) + c0 * at(i - size) + c1 * at(i - size - 1)
+            now = (
+                t1 * newer + minus_t2 * older + b0 * at(i) + b1 * at(i - 1) + c0 * at(i - size) + c1 * at(i - size - 1)
+            )
             newer, older = now, newer
             total[i] += now
     return total

@@ -28,10 +28,10 @@ from convkit.planner.structure import cross_factors
 class Recursive:
     """``out = w_0 along axis 0 of w_1 along axis 1 of v``, where each ``w`` is a sum of few damped oscillations.
 
-    Every oscillation is summed over its window by a recursion: two sums before it, the sample that enters, the one that
-    leaves (see `convkit.codegen.recursive`). A Gaussian takes four of them for an error of 1e-4, whatever its width. How
-    far the sum of oscillations is from the kernel is computed and part of the bound; it is a bound by norms that says
-    more than a few units of roundoff, so this way is taken only where ``accuracy`` is a number that it meets.
+    Every oscillation is summed over its window by a recursion: two sums before it, the sample that enters, the one
+    that leaves (see `convkit.codegen.recursive`). A Gaussian takes four of them for an error of 1e-4, whatever its
+    width. How far the sum of oscillations is from the kernel is computed and part of the bound; it is a bound by norms
+    that says more than a few units of roundoff, so this way is taken only where ``accuracy`` is a number that it meets.
     """
 
     name = "recursive"

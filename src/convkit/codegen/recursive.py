@@ -20,10 +20,10 @@ from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("out x w rows_at blank state keep found", "leave rows columns out_row state_step")
 """``rows_at``: for each row that enters its offset from ``x``, or a mark; ``leave`` bytes on, for each row that leaves.
-``w``: six numbers a term, see `TERM`. ``blank``: a vector of zeros, and `BLANK` bytes on one of the fill, in the type of
-the samples. ``state``: from where the state of each vector of columns comes, ``state_step`` bytes from one to the next,
-or 0 where all begin with the same; ``keep``: where it is left. ``found``: where a 1 is stored if the state did not stay
-finite."""
+``w``: six numbers a term, see `TERM`. ``blank``: a vector of zeros, and `BLANK` bytes on one of the fill, in the type
+of the samples. ``state``: from where the state of each vector of columns comes, ``state_step`` bytes from one to the
+next, or 0 where all begin with the same; ``keep``: where it is left. ``found``: where a 1 is stored if the state did
+not stay finite."""
 
 TERM = ("t1", "-t2", "entering", "before it", "leaving", "before that")
 """What the numbers of a term are multiplied with: its last sum, the one before, and four samples."""
@@ -46,8 +46,8 @@ class Recursion:
                 for term: y = t1 y' - t2 y'' + b0 entering + b1 entering' + c0 leaving + c1 leaving';  out += y
             state to memory
 
-    Symmetric kernels have ``c1 = b0, c0 = b1`` and ``t2 = 1``, antisymmetric ones the same with signs: there samples are
-    added in pairs first. Every column is done by the same operations in the same order, the last ones under a mask.
+    Symmetric kernels have ``c1 = b0, c0 = b1`` and ``t2 = 1``, antisymmetric ones the same with signs: there samples
+    are added in pairs first. Every column is done by the same operations in the same order, the last ones under a mask.
 
     Attributes
     ----------

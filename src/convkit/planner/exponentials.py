@@ -1,10 +1,10 @@
 """Kernels that are sums of few oscillations: what a recursion needs to know of a smooth factor.
 
-A factor ``w`` whose elements satisfy ``w[j] ~ sum_p g_p(j)`` with ``g_p(j) = t1 g_p(j-1) - t2 g_p(j-2)`` is convolved by
-carrying two numbers a term from output to output, however many elements it has. Poles are estimated from a subspace of
-the factor's Hankel matrix (Roy and Kailath, ESPRIT, 1989); those of symmetric factors stand on the unit circle, where
-their frequencies are refined by least squares with the amplitudes eliminated (Golub and Pereyra, 1973). No pole lies
-outside the unit circle, so rounding errors do not grow like powers.
+A factor ``w`` with ``w[j] ~ sum_p g_p(j)`` and ``g_p(j) = t1 g_p(j-1) - t2 g_p(j-2)`` is convolved by carrying two
+numbers a term from output to output, however many elements it has. Poles are estimated from a subspace of the factor's
+Hankel matrix (Roy and Kailath, ESPRIT, 1989); those of symmetric factors stand on the unit circle, where their
+frequencies are refined by least squares with the amplitudes eliminated (Golub and Pereyra, 1973). No pole lies outside
+the unit circle, so rounding errors do not grow like powers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from convkit.planner.problem import Smooth
 from convkit.planner.structure import Array, cross_factors
 
-MOST_TERMS = 7
+MOST_TERMS = 6
 """Terms beyond which a recursion is not worth its registers."""
 
 TYPICAL = Smooth(4, "even", "forward", 0.0, 1.0)
@@ -34,6 +34,9 @@ REFINED = 256
 
 REMEMBERED = 128
 
+ROUNDINGS = 6
+"""Units of roundoff that a product of a step may be off by: those of its number, of the product and of the sums."""
+
 Parity = Literal["even", "odd", "none"]
 Reals = NDArray[np.float64]
 Poles = NDArray[Any]
@@ -43,8 +46,8 @@ Poles = NDArray[Any]
 class Fit:
     """``w[j] ~ sum_p g_p(a)``, where the age ``a`` counts from the end at which samples enter.
 
-    ``y[i] = t1 y[i-1] - t2 y[i-2] + b0 e[i] + b1 e[i-1] + c0 e[i-K] + c1 e[i-K-1]`` is the sum over the window that ends
-    with the entering sample ``e[i]``: what entered is taken out again when it leaves, so the window is exact.
+    ``y[i] = t1 y[i-1] - t2 y[i-2] + b0 e[i] + b1 e[i-1] + c0 e[i-K] + c1 e[i-K-1]`` is the sum over the window that
+    ends with the entering sample ``e[i]``: what entered is taken out again when it leaves, so the window is exact.
 
     Attributes
     ----------
@@ -72,7 +75,7 @@ def smoothness_of(kernel: Array, accuracy: float) -> tuple[Smooth, ...]:
     Examples
     --------
     >>> i = np.arange(-40, 41)
-    >>> smoothness_of(np.exp(-i**2 / 200), 1e-4)[0].terms
+    >>> smoothness_of(np.exp(-(i**2) / 200), 1e-4)[0].terms
     4
     """
     if kernel.dtype.kind not in "fiub" or kernel.size == 0 or not np.isfinite(kernel).all():
@@ -118,57 +121,53 @@ def _smooth(elements: bytes, share: float) -> Smooth | None:
 
 @lru_cache(maxsize=REMEMBERED)
 def _fit(elements: bytes, terms: int, parity: Parity, direction: str) -> Fit:
-    w = np.frombuffer(elements)
+    w: Reals = np.frombuffer(elements)
     w = w[::-1] if direction == "forward" else w
-    ages = np.arange(len(w))
     if parity == "none":
         sections = _sections(_poles(w, terms), terms)
     else:
-        sections = [(np.exp(1j * omega), None) for omega in _frequencies(w, terms, parity)]
-    # Columns of one section each: what its poles' powers add up to, for a window and one age on either side.
-    middle = (len(w) - 1) / 2
-    columns: list[Reals] = []
-    owners: list[int] = []
-    around = np.arange(-1, len(w) + 1)
-    for number, (one, other) in enumerate(sections):
-        for column in _columns(one, other, around, parity, middle):
-            columns.append(column)
-            owners.append(number)
-    basis = np.stack(columns, axis=1)
-    scale = np.linalg.norm(basis[1:-1], axis=0)
-    scale[scale == 0] = 1
-    amplitudes = np.linalg.lstsq(basis[1:-1] / scale, w, rcond=None)[0] / scale
-    rows = np.zeros((terms, 6))
-    each = np.zeros((len(ages), terms))
-    growth, norm = 1.0, float(np.linalg.norm(w)) or 1.0
-    for number, (one, other) in enumerate(sections):
-        g = basis[:, [n for n, owner in enumerate(owners) if owner == number]]
-        g = g @ amplitudes[[n for n, owner in enumerate(owners) if owner == number]]
-        t1, t2 = (2 * one.real, abs(one) ** 2) if other is None else ((one + other).real, (one * other).real)
-        t2 = 1.0 if parity != "none" else float(t2)
-        before, after = (-1 if parity == "odd" else 1) * g[-1], g[-1]
-        b1 = -before if parity != "none" else g[2] - t1 * g[1] if len(w) > 1 else -t1 * g[1]
-        first, last = g[1], t2 * g[-2]
-        if parity != "none":
-            last = first if parity == "even" else -first
-        left = (-t1 * g[-2] + t2 * (g[-3] if len(w) > 1 else 0)) if parity == "none" else -after
-        rows[number] = t1, -t2, first, b1, left, last
-        each[:, number] = g[1:-1]
-        inputs = np.abs(rows[number, 2:]).sum()
-        growth += float((3 * np.linalg.norm(g[1:-1]) + inputs) * _echo(one, other, len(w)) / norm)
-    fitted = each.sum(axis=1)
-    return Fit(rows, float(np.linalg.norm(fitted - w)) / norm, 6 * growth, float(fitted.sum()))
+        sections = [(complex(np.exp(1j * omega)), None) for omega in _frequencies(w, terms, parity).tolist()]
+    # For each section, the sequences that obey its recurrence, at the ages of the window and one on either side.
+    ages = np.arange(-1, len(w) + 1)
+    parts = [_sequences(one, other, ages, parity) for one, other in sections]
+    basis: Reals = np.concatenate(parts, axis=1)
+    scale: Reals = np.maximum(np.linalg.norm(basis[1:-1], axis=0), 1e-300)
+    amplitudes: Reals = np.linalg.lstsq(basis[1:-1] / scale, w, rcond=None)[0] / scale
+    rows, fitted = np.zeros((terms, 6)), np.zeros(len(w))
+    growth, norm, done = 1.0, float(np.linalg.norm(w)) or 1.0, 0
+    for number, ((one, other), part) in enumerate(zip(sections, parts, strict=True)):
+        g: Reals = part @ amplitudes[done : done + part.shape[1]]
+        done += part.shape[1]
+        rows[number] = _numbers(one, other, g, parity)
+        fitted += g[1:-1]
+        carried = 3 * float(np.linalg.norm(g[1:-1])) + float(np.abs(rows[number, 2:]).sum())
+        growth += carried * _echo(one, other, len(w)) / norm
+    return Fit(rows, float(np.linalg.norm(fitted - w)) / norm, ROUNDINGS * growth, float(fitted.sum()))
 
 
-def _columns(one: complex, other: complex | None, ages: Array, parity: Parity, middle: float) -> list[Reals]:
-    """Real sequences that satisfy a section's recurrence: two, or the one that has the parity."""
+def _numbers(one: complex, other: complex | None, g: Reals, parity: Parity) -> tuple[float, ...]:
+    """The six numbers of a term whose weights, at ages -1 to K, are ``g``; see `Fit`."""
+    t1 = 2 * one.real if other is None else (one + other).real
+    t2 = (1.0 if parity != "none" else abs(one) ** 2) if other is None else (one * other).real
+    first = float(g[1])
     if parity != "none":
-        angle = np.angle(one) * (ages - middle)
-        return [np.cos(angle) if parity == "even" else np.sin(angle)]
-    if other is not None:
-        return [np.real(one) ** ages.clip(0), np.real(other) ** ages.clip(0)][: 1 if other == 0 else 2]
-    power = np.exp(np.log(one) * ages)
-    return [power.real, power.imag]
+        sign, before = (1.0 if parity == "even" else -1.0), -float(g[0])
+        return t1, -t2, first, before, sign * before, sign * first
+    before, leaving = float(g[2] - t1 * g[1]), float(t2 * g[-3] - t1 * g[-2])
+    return t1, -t2, first, before, leaving, float(t2 * g[-2])
+
+
+def _sequences(one: complex, other: complex | None, ages: Array, parity: Parity) -> Reals:
+    """Real sequences that obey a section's recurrence: two, or the one that has the parity, one a column."""
+    if parity != "none":
+        angle = np.angle(one) * (ages - (len(ages) - 3) / 2)
+        found = [np.cos(angle) if parity == "even" else np.sin(angle)]
+    elif other is None:
+        power = np.exp(np.log(one) * ages)
+        found = [power.real, power.imag]
+    else:
+        found = [pole.real ** ages.clip(0) for pole in ((one,) if other == 0 else (one, other))]
+    return np.stack(found, axis=1).astype(np.float64)
 
 
 def _echo(one: complex, other: complex | None, length: int) -> float:
@@ -219,10 +218,10 @@ def _sections(poles: Poles, terms: int) -> list[tuple[complex, complex | None]]:
 def _frequencies(w: Reals, terms: int, parity: Parity) -> Reals:
     """Frequencies of cosines or sines about the middle whose sum comes closest to ``w``."""
     middle = (len(w) - 1) / 2
-    estimate = np.sort(np.angle(_poles(w, terms)))
+    estimate: Reals = np.sort(np.angle(_poles(w, terms))).astype(np.float64)
     estimate = estimate[estimate > 1e-12][:terms]
     spaced = (np.arange(terms) + (0.5 if parity == "even" else 1)) * math.pi / max(middle, 1)
-    omega = estimate if len(estimate) == terms else spaced
+    omega: Reals = estimate if len(estimate) == terms else spaced
     picked = np.unique(np.linspace(0, len(w) - 1, min(len(w), REFINED)).round().astype(int))
     return _refined(omega, picked - middle, w[picked], parity)
 

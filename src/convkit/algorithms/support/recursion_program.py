@@ -32,8 +32,7 @@ from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.recursive import ARGUMENTS, BLANK, Recursion
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.algorithm import Alone, Array
-from convkit.planner.problem import Problem, Smooth
-from convkit.spec.window import Window
+from convkit.planner.problem import Problem
 
 FOUND = TABLES + 1
 """The base under which a 1 is stored if something did not stay finite."""
@@ -129,8 +128,8 @@ class _Build:
         return begin
 
     def recursion(
-        self, kernel: Recursion, weights: int, out: tuple[int, Any], x: tuple[int, Any], table: int, blank: tuple[int, int],
-        state: tuple[int, int], keep: int, size: int, rows: int, columns: int, out_row: int,
+        self, kernel: Recursion, weights: int, out: tuple[int, Any], x: tuple[int, Any], table: int,
+        blank: tuple[int, int], state: tuple[int, int], keep: int, size: int, rows: int, columns: int, out_row: int,
     ) -> Steps:  # fmt: skip
         """Rows of one pass; ``table`` is where the first one that enters stands, ``size`` entries after one leaving."""
         return ARGUMENTS.steps(
@@ -151,7 +150,8 @@ class _Build:
     # ------------------------------------------------------------------------------------------ along the last axis
 
     def along(
-        self, outputs: int, held: int, place_of: Offsets, source: int, target: int, keep: int, spare: int, constant: bool
+        self, outputs: int, held: int, place_of: Offsets, source: int, target: int, keep: int, spare: int,
+        blank: tuple[int, int],
     ) -> list[Steps]:  # fmt: skip
         """Recursions down the rows of a transposed band, as many as the dilation.
 
@@ -159,10 +159,6 @@ class _Build:
         """
         window, smooth, kernel = self.problem.windows[-1], self.problem.smooth[-1], self.kernels[-1]
         weights = 0 if len(self.problem.windows) == 1 else weights_bytes(self.problem.smooth[0])
-        if constant:
-            blank = KERNEL, transposed_fill(self.problem)
-        else:
-            blank = self.blank
         done: list[Steps] = []
         rows_of = np.where(place_of <= FILL, place_of, place_of * self.apart)
         for phase in range(min(window.dilation, outputs)):
@@ -203,7 +199,10 @@ class _Build:
         longest = cut.longest + window.reach - 1
         line = self.room((cut.band * cut.longest + window.reach - 1) * item + cut.band * LINE)
         source, target = self.room(longest * self.apart), self.room(cut.longest * self.apart)
-        keep, spare = self.room(cut.band // self.kernels[-1].lanes * self.kernels[-1].state_bytes), self.room(self.apart)
+        keep, spare = (
+            self.room(cut.band // self.kernels[-1].lanes * self.kernels[-1].state_bytes),
+            self.room(self.apart),
+        )
         for lo, hi in cut.columns:
             piece = -(-(hi - lo) // cut.band)
             first, reached = window.start + lo, piece + window.reach - 1
@@ -215,12 +214,10 @@ class _Build:
             else:
                 taken = Source(self.problem.input_dtype, self.x_space, item_bytes(self.problem.input_dtype), self.pixel)
                 plane = Packed(line, (span[1] - span[0],), 1, item)
-                done += packing(
-                    self.tables, (window,), (span,), taken, plane, self.dtype, self.problem.fill, self.x_at
-                )
+                done += packing(self.tables, (window,), (span,), taken, plane, self.dtype, self.problem.fill, self.x_at)
                 x = (SCRATCH, line)
             done.append(self.transposed((SCRATCH, source), x, cut.band, reached, cut.band, self.apart, piece * item))
-            done += self.along(piece, cut.band, np.arange(reached), source, target, keep, spare, False)
+            done += self.along(piece, cut.band, np.arange(reached), source, target, keep, spare, self.blank)
             whole, rest = divmod(hi - lo, piece)
             at = self.out_at + lo * self.out_space[-1]
             done += self.stored(target, whole, piece, at, piece * self.out_space[-1], line)
@@ -286,11 +283,19 @@ class _Build:
             if width:
                 done.append(
                     self.transposed(
-                        (SCRATCH, self.turned), (SCRATCH, self.plane[0]), held, width, cut.band, self.apart, self.plane[1]
+                        (SCRATCH, self.turned), (SCRATCH, self.plane[0]), held, width, cut.band, self.apart,
+                        self.plane[1],
                     )
                 )  # fmt: skip
             done += self.along(
-                strip[1] - strip[0], cut.band, place_of, self.turned, self.plane[0], self.keep_along, self.spare, True
+                strip[1] - strip[0],
+                cut.band,
+                place_of,
+                self.turned,
+                self.plane[0],
+                self.keep_along,
+                self.spare,
+                (KERNEL, transposed_fill(self.problem)),
             )
             row = (begin if forward else hi + lo - 1 - begin) * down.dilation + phase
             apart = (1 if forward else -1) * down.dilation * self.out_space[0]
@@ -310,7 +315,10 @@ class _Build:
         else:
             # The rows that enter are packed, and once more those that leave.
             leave = rows
-            halves = [self.order[begin : begin + rows], self.order[max(0, begin - down.kernel) : max(0, begin + rows - down.kernel)]]
+            halves = [
+                self.order[begin : begin + rows],
+                self.order[max(0, begin - down.kernel) : max(0, begin + rows - down.kernel)],
+            ]
             order = -1 if len(self.order) > 1 and self.order[0] > self.order[1] else 1
             b_row, offsets = self.plane[1], np.full((2, rows), ZEROS)
             for half, found in enumerate(halves):
@@ -362,5 +370,3 @@ class _Rows(Packed):
     @property
     def row(self) -> int:
         return self._row
-
-

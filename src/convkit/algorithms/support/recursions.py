@@ -144,7 +144,7 @@ def stored_type(problem: Problem) -> str:
     return problem.compute_dtype if np.dtype(result).kind in "iu" and problem.input_dtype in UNSURE else result
 
 
-# ------------------------------------------------------------------------------------------------- what it takes and gives
+# ---------------------------------------------------------------------------------------------- what it takes and gives
 
 
 def error_of(problem: Problem) -> float:
