@@ -17,6 +17,7 @@ from convkit.algorithms.support.recursions import (
     weights_of,
     workspace_of,
 )
+from convkit.codegen.recursive import Recursion
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
@@ -69,7 +70,7 @@ class Recursive:
     def bound(self, problem: Problem) -> ErrorBound:
         return ErrorBound("norm", error_of(problem))
 
-    def kernels(self, problem: Problem) -> tuple[codegen.library.Kernel, ...]:
+    def kernels(self, problem: Problem) -> tuple[Recursion, ...]:
         """The compiled kernels of the axes."""
         return tuple(dict.fromkeys(kernels_of(problem, read_in_place(problem))))
 

@@ -221,7 +221,7 @@ def _frequencies(w: Reals, terms: int, parity: Parity) -> Reals:
     estimate: Reals = np.sort(np.angle(_poles(w, terms))).astype(np.float64)
     estimate = estimate[estimate > 1e-12][:terms]
     spaced = (np.arange(terms) + (0.5 if parity == "even" else 1)) * math.pi / max(middle, 1)
-    omega: Reals = estimate if len(estimate) == terms else spaced
+    omega = estimate if len(estimate) == terms else spaced.astype(np.float64)
     picked = np.unique(np.linspace(0, len(w) - 1, min(len(w), REFINED)).round().astype(int))
     return _refined(omega, picked - middle, w[picked], parity)
 

@@ -65,7 +65,7 @@ class Bilinear:
         if kernel is not None and self.worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank, uniform=uniform_axes(kernel[0, 0, 0]))
-            if self.worth_a_fit and isinstance(problem.accuracy, float):
+            if isinstance(problem.accuracy, float) and self.worth_a_fit:
                 problem = problem.derive(smooth=smoothness_of(kernel[0, 0, 0], problem.accuracy))
         return plan_for(problem, self.method)
 
@@ -81,8 +81,10 @@ class Bilinear:
             return False
         axes = tuple(range(len(problem.windows)))
         factored = plan_for(problem.derive(structure="separable", rank=1, uniform=axes))
-        least = min(factored.seconds, self._smooth.seconds)
-        return least + WORTH_A_LOOK < plan_for(problem).seconds
+        seconds = factored.seconds
+        if isinstance(problem.accuracy, float):
+            seconds = min(seconds, self._smooth.seconds)
+        return seconds + WORTH_A_LOOK < plan_for(problem).seconds
 
     @cached_property
     def worth_a_fit(self) -> bool:
