@@ -85,7 +85,8 @@ class Bilinear:
     ) -> Array:
         """``F(x, k)``, and what the problem's epilogue makes of it: ``bias`` (groups, out), ``add`` as the result."""
         plan = self.plan(k)
-        return run(plan, plan.prepare(k), x, out, Operands(bias, add))
+        operands = Operands(None if bias is None else np.ascontiguousarray(bias), add)
+        return run(plan, plan.prepare(k), x, out, operands)
 
     def input_gradient(self, g: Array, k: Array) -> Array:
         """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``."""

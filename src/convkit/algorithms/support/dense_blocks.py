@@ -12,8 +12,8 @@ from convkit.algorithms.support.packing import item_bytes, touched_stride
 from convkit.algorithms.support.planes import Box, pitch, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense, dense_channels
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import this_machine
+from convkit.codegen.register_tile import lanes_of
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 

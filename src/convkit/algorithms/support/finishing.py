@@ -15,7 +15,7 @@ from convkit.codegen import finish, pool
 from convkit.codegen.epilogue import Ending
 from convkit.codegen.library import address_of
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, X
+from convkit.codegen.step import ADD, BIAS, OUT
 from convkit.planner import finishing
 from convkit.planner.finishing import Array, Operands
 from convkit.spec.epilogue import Epilogue
@@ -43,7 +43,7 @@ def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool
     if dtype not in ("float32", "float64") or codegen.why_not() is not None:
         return False
     add = sums if operands.add is None else operands.add
-    bias = sums if operands.bias is None else np.ascontiguousarray(operands.bias)
+    bias = sums if operands.bias is None else operands.bias
     one = _program(epilogue, (1, *sums.shape[1:]), sums.strides, add.strides, dtype)
     if one is None:
         return False
@@ -52,7 +52,7 @@ def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool
         some = sums[first : first + at_once]
         program = _program(epilogue, some.shape, sums.strides, add.strides, dtype)
         if program is not None:
-            addresses = some.ctypes.data, add[first:].ctypes.data, bias.ctypes.data
+            addresses = some.ctypes.data, 0, 0, 0, bias.ctypes.data, add[first:].ctypes.data
             pool.run(program, addresses, threads.num_threads(), some.size * SECONDS)
     return True
 
@@ -90,7 +90,8 @@ def _program(epilogue: Epilogue, shape: tuple[int, ...], sums: Strides, add: Str
     tasks = len(at["sums"])
     kernel = finish.Finish(dtype, ending_of(epilogue, "column" if columns.bias else "plane"))
     steps = finish.ARGUMENTS.steps(
-        address_of(kernel), tasks, sums=(OUT, at["sums"]), add=(X, at["add"]), bias=(KERNEL, at["bias"]),
+        address_of(kernel), tasks, out=(OUT, at["sums"]), sums=(OUT, at["sums"]), add=(ADD, at["add"]),
+        bias=(BIAS, at["bias"]), out_plane=planes.sums, out_row=rows.sums,
         planes=_each(plane_cuts, tasks, len(row_cuts)), sums_plane=planes.sums, add_plane=planes.add,
         bias_plane=planes.bias, rows=_each(row_cuts, tasks, 1), sums_row=rows.sums, add_row=rows.add,
         columns=columns.count,

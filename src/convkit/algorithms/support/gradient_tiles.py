@@ -21,11 +21,11 @@ from convkit.algorithms.support.planes import Box, Planes, Strides, pitch, space
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense_channels as kernel
 from convkit.codegen import transpose
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.dense_channels import MOST_ROWS, DenseChannels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps
+from convkit.codegen.register_tile import lanes_of
+from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -261,8 +261,9 @@ class _Task:
                     address_of(schedule), len(self.groups), x=(SCRATCH, 0), w=(SCRATCH, self.layout.upstream_at),
                     sums=(SCRATCH, sums + begin * self.layout.sums_row), offsets=(TABLES, offsets),
                     rows_at=(TABLES, self.tables.add(rows[begin : begin + height * blocks])), blocks=blocks,
-                    depth=samples * len(planes.pixels), sums_row=self.layout.sums_row, tiles=tiles,
-                    w_vector=samples * len(planes.pixels) * vector, last_tiles=last[0][1] if last else 0,
+                    sums_at=(TABLES, self.tables.add(np.arange(height * blocks) * self.layout.sums_row)),
+                    depth=samples * len(planes.pixels), tiles=tiles, last_tiles=last[0][1] if last else 0,
+                    w_vector=samples * len(planes.pixels) * vector, bias=(BIAS, 0), add=(ADD, 0), rest=0,
                 )
             )  # fmt: skip
             begin += height * blocks
