@@ -129,9 +129,8 @@ class _Nest:
         if mask is None:
             return w.splat(self.kind, place)
         first = f"<{', '.join(['i1 true'] + ['i1 false'] * (self.lanes - 1))}>"
-        there = w.value(
-            f"select i1 {w.value(f'extractelement {self.kind.mask} {mask}, i64 0')}, {self.kind.mask} {first}, {self.kind.mask} zeroinitializer"
-        )
+        any_of_it = w.value(f"extractelement {self.kind.mask} {mask}, i64 0")
+        there = w.value(f"select i1 {any_of_it}, {self.kind.mask} {first}, {self.kind.mask} zeroinitializer")
         alone = w.load(self.kind, place, there)
         return w.shuffle(self.kind, alone, alone, [0] * self.lanes)
 
