@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.dense_blocks import Blocking, blocking
-from convkit.algorithms.support.dense_weights import weights_of
+from convkit.algorithms.support.dense_samples import (
+    PIXELS,
+    Found,
+    Layout,
+    Samples,
+    layout_of,
+    of_numbers,
+    of_vectors,
+)
 from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
 from convkit.algorithms.support.planes import Box, Planes, Strides, offsets, space
@@ -37,9 +45,6 @@ from convkit.planner.problem import Problem
 PROGRAM_STEPS = 1 << 13
 """Steps of a program beyond which it is run several times, for some of the samples each."""
 
-PAGE = 1 << 12
-"""Channels a multiple of this many bytes apart fall into the same sets of the caches; they are laid down elsewhere."""
-
 Offsets = NDArray[np.int64]
 
 
@@ -55,16 +60,18 @@ def samples_at_once(problem: Problem) -> int:
 
 @lru_cache(maxsize=256)
 def scratch(problem: Problem) -> int:
-    """Bytes of scratch memory that one thread needs at most."""
-    cut = blocking(problem)
-    return _tile(problem, cut, Tables(), cut.boxes[0]).bytes
+    """Bytes of scratch memory that one thread needs at most, for arrays in memory order."""
+    cut, item = blocking(problem), item_bytes(problem.input_dtype)
+    strides = tuple(item * math.prod(problem.input_shape[axis + 1 :]) for axis in range(len(problem.input_shape)))
+    return _tile(problem, cut, Tables(), cut.boxes[0], strides, PIXELS).bytes
 
 
 @lru_cache(maxsize=256)
 def program(problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str) -> Program:
-    """Everything about a call but its arrays."""
-    tables, cut = Tables(), blocking(problem)
-    tiles = [_tile(problem, cut, tables, box) for box in cut.boxes]
+    """Everything about a call but its arrays; weights are in the order of `blocking` for the arrays' layout."""
+    layout = layout_of(problem, x_strides, out_strides)
+    tables, cut = Tables(), blocking(problem, layout)
+    tiles = [_tile(problem, cut, tables, box, x_strides, layout) for box in cut.boxes]
     tasks = [
         tile.steps(x_strides, out_strides, out_dtype, blocks)
         for tile in tiles
@@ -81,37 +88,15 @@ def ends(problem: Problem, out: Array, add: Array | None) -> bool:
     return placed and (add is None or add.strides == out.strides)
 
 
-def _tile(problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> _Tile:
-    return {"pixels": _PixelTile, "channels": _ChannelTile}[cut.vectors_of](problem, cut, tables, outputs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    """Where the samples of some channels lie.
-
-    Attributes
-    ----------
-    base : int
-        The base that they are found from.
-    at : ndarray of int
-        The first pixel of each sample and group.
-    strides : tuple of int
-        Bytes from pixel to pixel along each axis.
-    terms : ndarray of int
-        How far each term's sample lies from its pixel.
-    """
-
-    base: int
-    at: Offsets
-    strides: Strides
-    terms: Offsets
-
-    @classmethod
-    def in_place(cls, outputs: Box, at: Offsets, x_strides: Strides, channels: int) -> _Samples:
-        """In the input itself, where a pixel is a sample."""
-        along = space(x_strides)
-        first = sum(lo * stride for (lo, _), stride in zip(outputs, along, strict=True))
-        return cls(X, at + first, along, np.arange(channels, dtype=np.int64) * x_strides[2])
+def _tile(
+    problem: Problem, cut: Blocking, tables: Tables, outputs: Box, x_strides: Strides, layout: Layout
+) -> _Tile:  # fmt: skip
+    if cut.vectors_of == "pixels":
+        planes = Planes(cut.windows, outputs, problem.compute_dtype)
+        samples = of_vectors(problem, cut.windows, outputs, planes, cut.channels, x_strides)
+        return _PixelTile(problem, cut, tables, outputs, samples, planes)
+    samples = of_numbers(problem, cut.windows, outputs, cut.channels, x_strides, layout)
+    return _ChannelTile(problem, cut, tables, outputs, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,43 +133,40 @@ class _Tile(ABC):
     sums_row: int
     sums_along: Strides = ()
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
         self.dtype = problem.compute_dtype
         self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
-        self.planes = Planes(cut.windows, outputs, self.dtype)
-        self.sums_at = self.planes.channel * cut.channels + LINE
-        samples, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
-        self.samples, self.groups = (samples + 0 * groups).ravel(), (0 * samples + groups).ravel()
+        self.laid, self.sums_at = samples, samples.bytes + LINE
+        self.counts = [hi - lo for lo, hi in outputs]
+        batch, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
+        self.samples, self.groups = (batch + 0 * groups).ravel(), (0 * batch + groups).ravel()
         self.bias_at = self.groups * problem.out_channels * self.item
 
     def steps(self, x_strides: Strides, out_strides: Strides, out_dtype: str, blocks: Range) -> list[Steps]:
         """All of them, in order, for some of the blocks of output channels."""
         problem = self.problem
         x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
-        in_place = self.in_place(x_strides)
         first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
         along = space(out_strides)
         out_at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
         out_at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
-        if out_dtype == self.dtype and self.stored_at_once(along, out_strides[2], in_place):
+        if out_dtype == self.dtype and self.stored_at_once(along, out_strides[2]):
             sums = _Sums(OUT, out_at, out_strides[2], along)
         else:
             sums = _Sums(SCRATCH, self.sums_at + 0 * out_at, self.sums_row, self.sums_along)
         found: list[Steps] = []
-        for lo, hi in cuts(problem.in_channels, self.cut.channels):
-            at = x_at + lo * x_strides[2]
-            if in_place:
-                where = _Samples.in_place(self.outputs, at, x_strides, hi - lo)
-            else:
-                where = _Samples(SCRATCH, 0 * at, self.planes.strides, self.planes.elements(hi - lo))
-                found += self.planes.pack(
-                    self.tables, problem.input_dtype, space(x_strides), problem.fill, at, hi - lo, x_strides[2]
-                )
-            found += self.multiply_add(where, sums, (lo, hi), blocks)
+        for channels in cuts(problem.in_channels, self.cut.channels):
+            laying, where = self.laid.lay(self.tables, x_at, channels)
+            found += [*laying, *self.multiply_add(where, sums, channels, blocks)]
         if sums.final:
             return found
         return found + self.store(out_at, (first, last), out_strides[2], along, out_dtype)
+
+    def weights(self, block: int, channel: int, size: int) -> Offsets:
+        """How far the weights of a block of ``size`` output channels lie from the first, from an input channel on."""
+        terms = self.cut.before(block) * self.problem.terms + channel * self.problem.taps * size
+        return (self.groups * self.cut.weights(self.problem) + terms) * self.item
 
     def ending(self, bias: str, channels: Range | None = None) -> Ending:
         """What becomes of the sums when those of some input channels are added; of all of them if none are named."""
@@ -196,27 +178,12 @@ class _Tile(ABC):
         """Where the operands of an epilogue lie for a place in the result, from an output channel on."""
         return {"bias": (BIAS, self.bias_at + channel * self.item), "add": (ADD, at)}
 
-    def weights(self, block: int, channel: int, size: int) -> Offsets:
-        """How far the weights of a block of ``size`` output channels lie from the first, from an input channel on."""
-        terms = self.cut.before(block) * self.problem.terms + channel * self.problem.taps * size
-        return (self.groups * weights_of(self.problem) + terms) * self.item
-
-    def in_place(self, x_strides: Strides) -> bool:
-        """Whether samples are read where they lie: one kernel element, which meets every sample and nothing else."""
-        windows = self.problem.windows
-        return (
-            self.problem.taps == 1
-            and all((w.stride, w.start, w.count) == (1, 0, w.size) for w in windows)
-            and self.problem.input_dtype == self.dtype
-            and x_strides[2] % PAGE != 0
-        )
-
     @abstractmethod
-    def stored_at_once(self, along: Strides, out_channel: int, in_place: bool) -> bool:
+    def stored_at_once(self, along: Strides, out_channel: int) -> bool:
         """Whether sums are formed where the result stands."""
 
     @abstractmethod
-    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         """Add the products of some channels to the sums of some blocks of output channels."""
 
     def turned(
@@ -254,8 +221,11 @@ class _Tile(ABC):
 class _PixelTile(_Tile):
     """Vectors hold pixels; the register tile's rows are output channels."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
-        super().__init__(problem, cut, tables, outputs)
+    def __init__(
+        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples, planes: Planes
+    ) -> None:  # fmt: skip
+        super().__init__(problem, cut, tables, outputs, samples)
+        self.planes = planes
         rows, columns = self.planes.counts[-2:]
         self.vectors = -(-((rows - 1) * self.planes.strides[-2] // self.item + columns) // self.lanes)
         self.segments = list(product(*map(range, self.planes.counts[:-2])))
@@ -266,18 +236,12 @@ class _PixelTile(_Tile):
         )
         self.bytes = self.sums_at + self.sums_row * min(problem.out_channels, cut.blocks_a_task * cut.blocks[0][0])
 
-    def stored_at_once(self, along: Strides, out_channel: int, in_place: bool) -> bool:
+    def stored_at_once(self, along: Strides, out_channel: int) -> bool:
         rows, columns = self.planes.counts[-2:]
-        whole = in_place or self.planes.strides[-2] == columns * self.item  # no gaps between rows of pixels
+        whole = self.planes.strides[-2] == columns * self.item  # no gaps between rows of pixels
         return whole and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
 
-    def in_place(self, x_strides: Strides) -> bool:
-        whole = (self.outputs[-1][1] - self.outputs[-1][0]) == self.cut.windows[-1].size
-        along = space(x_strides)
-        neighbours = along[-1] == self.item and along[-2] in (0, self.item * self.cut.windows[-1].size)
-        return whole and neighbours and super().in_place(x_strides)
-
-    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
         table = self.tables.add(where.terms)
         widest = largest(self.vectors, self.cut.tile[1])
@@ -344,21 +308,21 @@ class _PixelTile(_Tile):
 class _ChannelTile(_Tile):
     """Vectors hold output channels; the register tile's rows are pixels."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
-        super().__init__(problem, cut, tables, outputs)
-        self.pixels = len(self.planes.pixels)
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
+        super().__init__(problem, cut, tables, outputs, samples)
+        self.pixels = math.prod(self.counts)
         channels = cut.blocks_a_task * cut.blocks[0][0]
         self.sums_row = channels * self.item + (LINE if channels * self.item % 1024 == 0 else 0)
         self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
         self.bytes = self.turned_at + self.pixels * self.item * channels
 
-    def stored_at_once(self, along: Strides, out_channel: int, in_place: bool) -> bool:
+    def stored_at_once(self, along: Strides, out_channel: int) -> bool:
         return out_channel == self.item
 
-    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
-        to_pixels = offsets(self.planes.counts, sums.strides) if sums.final else np.arange(self.pixels) * sums.row
-        terms, pixels = self.tables.add(where.terms), offsets(self.planes.counts, where.strides)
+        to_pixels = offsets(self.counts, sums.strides) if sums.final else np.arange(self.pixels) * sums.row
+        terms, pixels = self.tables.add(where.terms), offsets(self.counts, where.strides)
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -392,7 +356,7 @@ class _ChannelTile(_Tile):
     def store(
         self, at: Offsets, channels: Range, out_channel: int, along: Strides, out_dtype: str
     ) -> list[Steps]:  # fmt: skip
-        *leading, rows, columns = self.planes.counts
+        *leading, rows, columns = self.counts
         merged, count = rows == 1 or along[-2] == columns * along[-1], channels[1] - channels[0]
         found: list[Steps] = []
         for n, index in enumerate(product(*map(range, leading))):
