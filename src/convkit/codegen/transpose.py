@@ -90,8 +90,13 @@ class _Nest:
         if self.ending.bias == "row":
             at["bias"] = w.offset(at["bias"], w.multiply(loop.index, self.item))
         x = w.offset(x, w.multiply(loop.index, self.item))
-        whole = w.value(f"icmp sge i64 {w.smallest(have, left)}, {self.lanes}")
-        w.when(whole, lambda: self.square(at, x), lambda: self.edge(at, x, have, want, left))
+        rows_whole = w.value(f"icmp sge i64 {have}, {self.lanes}")
+        columns_whole = w.value(f"icmp sge i64 {left}, {self.lanes}")
+        w.when(
+            rows_whole,
+            lambda: w.when(columns_whole, lambda: self.square(at, x), lambda: self.narrow(at, x, left)),
+            lambda: self.edge(at, x, have, want, left),
+        )
         loop.close()
 
     def square(self, at: dict[str, str], x: str) -> None:
@@ -101,6 +106,21 @@ class _Nest:
             found.append(w.load(self.kind, x))
             x = w.offset(x, self.a["x_row"])
         self.store(at, found, [None] * self.lanes)
+
+    def narrow(self, at: dict[str, str], x: str, left: str) -> None:
+        """A square without some of its columns, for instance the elements of a small kernel."""
+        w, found = self.w, []
+        mask = w.lanes_below(Vector(self.lanes, "i32"), left)
+        for _ in range(self.lanes):
+            found.append(w.load(self.kind, x, mask))
+            x = w.offset(x, self.a["x_row"])
+        every, none = f"<{', '.join(['i1 true'] * self.lanes)}>", "zeroinitializer"
+        there = [w.value(f"icmp sgt i64 {left}, {n}") for n in range(self.lanes)]
+        self.store(
+            at,
+            found,
+            [w.value(f"select i1 {held}, {self.kind.mask} {every}, {self.kind.mask} {none}") for held in there],
+        )
 
     def edge(self, at: dict[str, str], x: str, have: str, want: str, left: str) -> None:
         """A square of which some rows or columns are missing: those are neither read nor written."""

@@ -85,6 +85,7 @@ class _Order:
         taps = np.zeros(1, np.int64)
         for size, stride in zip(problem.kernel_shape[3:], strides[3:], strict=True):
             taps = (taps[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
+        self.taps = taps
         channels = np.arange(problem.in_channels, dtype=np.int64)[:, None] * strides[2]
         self.terms = (channels + taps).ravel()
         apart = set(np.diff(self.terms).tolist())
@@ -92,9 +93,10 @@ class _Order:
             self.blocks = self._turned
         elif strides[1] == self.item and len(apart) <= 1:
             self.blocks = self._copied
+        elif strides[1] == self.item and len(set(np.diff(taps).tolist())) <= 1:
+            self.blocks = self._copied_by_channels
         elif strides[2] == self.item:
             self.blocks = self._turned_by_elements
-            self.taps = taps
         elif set(np.diff(taps).tolist()) in ({self.item}, {-self.item}):
             self.blocks = self._turned_by_channels
         else:
@@ -160,6 +162,22 @@ class _Order:
                 rows=self.problem.terms, out_row=size * self.item, sums_row=step, columns=rows, out_step=self.item,
             )
         ]  # fmt: skip
+
+    def _copied_by_channels(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
+        """The output channels of a term lie side by side; kernel elements and input channels are evenly apart."""
+        found: list[Steps] = []
+        taps, line = self.problem.taps, size * self.item
+        step = int(self.taps[1] - self.taps[0]) if taps > 1 else 0
+        for n in range(count):
+            to, x = self.places(first + n * size, size)
+            found.append(
+                unpack.ARGUMENTS.steps(
+                    address_of(unpack.Unpack(self.dtype, self.dtype)), len(self.groups), out=to, sums=x, imaginary=x,
+                    planes=self.problem.in_channels, out_plane=taps * line, sums_plane=self.strides[2], rows=taps,
+                    out_row=line, sums_row=step, columns=rows, out_step=self.item,
+                )
+            )  # fmt: skip
+        return found
 
     def _gathered(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
         """Any other view."""
