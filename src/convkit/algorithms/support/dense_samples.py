@@ -7,7 +7,7 @@ lie in any order: as rows of the input, not taken apart by strides; or, if the i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -96,8 +96,11 @@ class Samples(ABC):
     bytes: int
 
     @abstractmethod
-    def lay(self, tables: Tables, at: Offsets, channels: Range) -> tuple[list[Steps], Found]:
-        """Steps that lay some channels down, and where they then are; ``at``: the first channel's in the input."""
+    def lay(self, tables: Tables, at: Offsets, channels: Range, to: int = 0) -> tuple[list[Steps], Found]:
+        """Steps that lay some channels down, and where they then are.
+
+        ``at``: where the first channel of all lies in the input; ``to``: from where on scratch memory is used.
+        """
 
 
 class InPlace(Samples):
@@ -113,7 +116,7 @@ class InPlace(Samples):
         apart = [window.dilation * stride for window, stride in zip(windows, along, strict=True)]
         self.taps = offsets([window.kernel for window in windows], apart)
 
-    def lay(self, tables: Tables, at: Offsets, channels: Range) -> tuple[list[Steps], Found]:
+    def lay(self, tables: Tables, at: Offsets, channels: Range, to: int = 0) -> tuple[list[Steps], Found]:
         terms = np.arange(channels[1] - channels[0], dtype=np.int64)[:, None] * self.channel + self.taps
         return [], Found(X, at + self.first + channels[0] * self.channel, self.strides, terms.ravel())
 
@@ -125,21 +128,23 @@ class InPlanes(Samples):
         self.problem, self.planes, self.x_strides = problem, planes, x_strides
         self.bytes = planes.channel * channels
 
-    def lay(self, tables: Tables, at: Offsets, channels: Range) -> tuple[list[Steps], Found]:
+    def lay(self, tables: Tables, at: Offsets, channels: Range, to: int = 0) -> tuple[list[Steps], Found]:
         count, channel = channels[1] - channels[0], self.x_strides[2]
         steps = self.planes.pack(
             tables, self.problem.input_dtype, space(self.x_strides), self.problem.fill, at + channels[0] * channel,
-            count, channel,
+            count, channel, to,
         )  # fmt: skip
-        return steps, Found(SCRATCH, 0 * at, self.planes.strides, self.planes.elements(count))
+        return steps, Found(SCRATCH, 0 * at + to, self.planes.strides, self.planes.elements(count))
 
 
 class SideBySide(Samples):
     """In scratch memory, all channels at once, side by side in every pixel as they are in the input."""
 
-    def __init__(self, problem: Problem, windows: tuple[Window, ...], outputs: Box, x_strides: Strides) -> None:
-        self.problem, self.windows, self.x_strides = problem, windows, x_strides
-        channels, self.item = problem.in_channels, item_bytes(problem.compute_dtype)
+    def __init__(
+        self, problem: Problem, windows: tuple[Window, ...], outputs: Box, channels: int, x_strides: Strides
+    ) -> None:  # fmt: skip
+        self.problem, self.windows, self.channels, self.x_strides = problem, windows, channels, x_strides
+        self.item = item_bytes(problem.compute_dtype)
         self.spans = [touched(window, along) for window, along in zip(windows, outputs, strict=True)]
         counts = [span[1] - span[0] if isinstance(span, tuple) else len(span) for span in self.spans]
         along, item = space(x_strides), item_bytes(problem.input_dtype)
@@ -162,13 +167,13 @@ class SideBySide(Samples):
             places = (places[:, None] + elements * stride).ravel()
         self.taps = places
 
-    def lay(self, tables: Tables, at: Offsets, channels: Range) -> tuple[list[Steps], Found]:
+    def lay(self, tables: Tables, at: Offsets, channels: Range, to: int = 0) -> tuple[list[Steps], Found]:
         terms = np.arange(channels[1] - channels[0], dtype=np.int64)[:, None] * self.item + self.taps
-        found = Found(SCRATCH, 0 * at + channels[0] * self.item, self.strides, terms.ravel())
-        return ([] if channels[0] else self._steps(tables, at)), found
+        found = Found(SCRATCH, 0 * at + to + channels[0] * self.item, self.strides, terms.ravel())
+        return ([] if channels[0] else self._steps(tables, at, to)), found
 
-    def _steps(self, tables: Tables, at: Offsets) -> list[Steps]:
-        problem, count = self.problem, self.problem.in_channels
+    def _steps(self, tables: Tables, at: Offsets, to: int) -> list[Steps]:
+        problem, count = self.problem, self.channels
         along, item = space(self.x_strides), item_bytes(problem.input_dtype)
         if not self.as_rows:
             windows = (*self.windows, Window(count, 1, count))
@@ -183,7 +188,8 @@ class SideBySide(Samples):
             windows, source = (*leading, folded), Source(problem.input_dtype, (*along[:-1], item), item, count)
             begin, end = self.spans[-1]
             spans = [*self.spans[:-1], (int(begin) * count, int(end) * count)]
-        return packing(tables, windows, spans, source, self.packed, problem.compute_dtype, problem.fill, at)
+        packed = replace(self.packed, place=to)
+        return packing(tables, windows, spans, source, packed, problem.compute_dtype, problem.fill, at)
 
 
 def inside(problem: Problem, windows: tuple[Window, ...], outputs: Box) -> bool:
@@ -196,18 +202,22 @@ def inside(problem: Problem, windows: tuple[Window, ...], outputs: Box) -> bool:
 
 
 def of_numbers(
-    problem: Problem, windows: tuple[Window, ...], outputs: Box, channels: int, x_strides: Strides, layout: Layout
-) -> Samples:
-    """Samples that are read one by one; ``channels`` at a time where they are laid down as planes."""
+    problem: Problem, windows: tuple[Window, ...], outputs: Box, channels: tuple[int, int], x_strides: Strides,
+    layout: Layout,
+) -> Samples:  # fmt: skip
+    """Samples that are read one by one.
+
+    ``channels``: how many are laid down at a time where they are laid down as planes, and how many there are.
+    """
     side_by_side = layout.samples == "channels"
     pixel = abs(space(x_strides)[-1])
     crowded = pixel % FEW_SETS == 0 and problem.taps > 1 if side_by_side else x_strides[2] % PAGE == 0
     if inside(problem, windows, outputs) and not crowded:
         return InPlace(problem, windows, outputs, x_strides)
     if side_by_side:
-        return SideBySide(problem, windows, outputs, x_strides)
+        return SideBySide(problem, windows, outputs, channels[1], x_strides)
     planes = Planes(windows, outputs, problem.compute_dtype, "together")
-    return InPlanes(problem, planes, channels, x_strides)
+    return InPlanes(problem, planes, channels[0], x_strides)
 
 
 def of_vectors(

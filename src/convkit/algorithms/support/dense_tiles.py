@@ -95,7 +95,8 @@ def _tile(
         planes = Planes(cut.windows, outputs, problem.compute_dtype)
         samples = of_vectors(problem, cut.windows, outputs, planes, cut.channels, x_strides)
         return _PixelTile(problem, cut, tables, outputs, samples, planes)
-    samples = of_numbers(problem, cut.windows, outputs, cut.channels, x_strides, layout)
+    channels = cut.channels, problem.in_channels
+    samples = of_numbers(problem, cut.windows, outputs, channels, x_strides, layout)
     return _ChannelTile(problem, cut, tables, outputs, samples)
 
 
