@@ -328,22 +328,37 @@ class _Task:
         return found
 
     def store(self, strides: Strides, part: int) -> list[Steps]:
-        """Store the sums, kernel elements side by side."""
+        """Store the sums: what lies side by side in the result is stored so."""
         taps, channels, outputs = self.problem.outputs, self.channels[1] - self.channels[0], self.outputs
         at = self.groups * strides[1] + self.channels[0] * strides[0] + outputs[0] * strides[2] + part
-        if taps == 1:
-            row = self.layout.sums_row
-            return [
-                unpacking(
-                    self.dtype, self.dtype, [self.layout.sums_at], row, outputs[1] - outputs[0], channels, strides[0],
-                    strides[2], at,
-                )
-            ]  # fmt: skip
+        row, columns = self.layout.sums_row, outputs[1] - outputs[0]
+        if taps == 1 and strides[0] != self.item:
+            sums = [self.layout.sums_at]
+            return [unpacking(self.dtype, self.dtype, sums, row, columns, channels, strides[0], strides[2], at)]
+        elements = offsets(self.problem.output_shape[3:], strides[3:])
+        side_by_side = bool((np.diff(elements) == self.item).all())
+        if side_by_side and strides[0] == taps * self.item:  # the kernels of all channels are one row
+            return [self.stored(at, 0, 1, 0, 0, channels * taps, row, columns, strides[2])]
+        if side_by_side:
+            return [self.stored(at, 0, channels, strides[0], taps * row, taps, row, columns, strides[2])]
         return [
-            transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype)), len(at), x=(SCRATCH, self.layout.sums_at), to=(OUT, at),
-                planes=channels, to_plane=strides[0], x_plane=taps * self.layout.sums_row,
-                rows=taps, columns=outputs[1] - outputs[0], width=taps, to_row=strides[2],
-                x_row=self.layout.sums_row,
-            )
-        ]  # fmt: skip
+            self.stored(at + int(place), tap * row, 1, 0, 0, channels, taps * row, columns, strides[2])
+            for tap, place in enumerate(elements)
+        ]
+
+    def stored(
+        self, at: Offsets, sums: int, planes: int, to_plane: int, x_plane: int, rows: int, x_row: int, columns: int,
+        to_row: int,
+    ) -> Steps:  # fmt: skip
+        """Rows of sums, from a place among them on, as columns of the result."""
+        return transpose.ARGUMENTS.steps(
+            address_of(transpose.Transpose(self.dtype)), len(at), x=(SCRATCH, self.layout.sums_at + sums), to=(OUT, at),
+            planes=planes, to_plane=to_plane, x_plane=x_plane, rows=rows, columns=columns, width=rows, to_row=to_row,
+            x_row=x_row,
+        )  # fmt: skip
+
+
+def stores(problem: Problem, strides: Strides) -> bool:
+    """Whether sums can be stored where the result has these strides."""
+    item, elements = item_bytes(problem.compute_dtype), offsets(problem.output_shape[3:], strides[3:])
+    return problem.outputs == 1 or strides[0] == item or bool((np.diff(elements) == item).all())
