@@ -1,4 +1,4 @@
-"""What becomes of sums before they are stored: activations in registers, and the kernel that finishes sums in memory."""
+"""What becomes of sums before they are stored: activations in registers, the kernel that finishes sums in memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.codegen.kernel_calls import call, runnable
 
 MACHINES = pytest.mark.parametrize("machine", runnable(), ids=lambda target: f"{target.vector_bytes}-byte-vectors")
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
 
 def exact(activation: str, x: np.ndarray) -> np.ndarray:
     """The activation in extended precision."""

@@ -14,6 +14,7 @@ from convkit.algorithms.support.register_tiles import cuts
 from convkit.codegen import finish, pool
 from convkit.codegen.epilogue import Ending
 from convkit.codegen.library import address_of
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import ADD, BIAS, OUT
 from convkit.planner import finishing
@@ -38,23 +39,32 @@ def ending_of(epilogue: Epilogue | None, bias: str) -> Ending:
 
 
 def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool:
-    """Do it if a kernel can: floats, some axis along which numbers lie side by side in all arrays."""
+    """Do it where kernels can be compiled, for real numbers; all layouts come out with the same bits."""
     dtype = sums.dtype.name
     if dtype not in ("float32", "float64") or codegen.why_not() is not None:
         return False
     add = sums if operands.add is None else operands.add
-    bias = sums if operands.bias is None else operands.bias
     one = _program(epilogue, (1, *sums.shape[1:]), sums.strides, add.strides, dtype)
     if one is None:
-        return False
+        for n in range(len(sums)):
+            _finish_moved(epilogue, sums[n : n + 1], operands, None if operands.add is None else add[n : n + 1])
+        return True
     at_once = max(1, MOST_STEPS // one.tasks)
-    for first in range(0, sums.shape[0], at_once):
+    bias = 0 if operands.bias is None else address(operands.bias)
+    for first in range(0, len(sums), at_once):
         some = sums[first : first + at_once]
-        program = _program(epilogue, some.shape, sums.strides, add.strides, dtype)
-        if program is not None:
-            addresses = some.ctypes.data, 0, 0, 0, bias.ctypes.data, add[first:].ctypes.data
-            pool.run(program, addresses, threads.num_threads(), some.size * SECONDS)
+        program = _program(epilogue, some.shape, sums.strides, add.strides, dtype) or one
+        bases = address(some), 0, 0, 0, bias, address(add) + first * add.strides[0]
+        pool.run(program, bases, threads.num_threads(), some.size * SECONDS)
     return True
+
+
+def _finish_moved(epilogue: Epilogue, sums: Array, operands: Operands, add: Array | None) -> None:
+    """The same for a sample whose numbers lie apart, or otherwise than those of ``add``: both are moved together."""
+    moved = np.ascontiguousarray(sums)
+    finish_compiled(epilogue, moved, Operands(operands.bias, None if add is None else np.ascontiguousarray(add)))
+    if moved is not sums:
+        sums[...] = moved
 
 
 class _Axis(NamedTuple):
