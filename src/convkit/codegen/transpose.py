@@ -116,11 +116,8 @@ class _Nest:
             x = w.offset(x, self.a["x_row"])
         every, none = f"<{', '.join(['i1 true'] * self.lanes)}>", "zeroinitializer"
         there = [w.value(f"icmp sgt i64 {left}, {n}") for n in range(self.lanes)]
-        self.store(
-            at,
-            found,
-            [w.value(f"select i1 {held}, {self.kind.mask} {every}, {self.kind.mask} {none}") for held in there],
-        )
+        masks = [w.value(f"select i1 {held}, {self.kind.mask} {every}, {self.kind.mask} {none}") for held in there]
+        self.store(at, found, list(masks))
 
     def edge(self, at: dict[str, str], x: str, have: str, want: str, left: str) -> None:
         """A square of which some rows or columns are missing: those are neither read nor written."""

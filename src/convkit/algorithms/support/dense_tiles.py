@@ -188,13 +188,13 @@ class _Tile(ABC):
         """Add the products of some channels to the sums of some blocks of output channels."""
 
     def turned(
-        self, bias: str, channel: int, to: tuple[int, Offsets], sums: int, **sizes: int
+        self, bias: str, channel: int, to: tuple[int, Offsets | int], sums: int, **sizes: int
     ) -> list[Steps]:  # fmt: skip
         """Sums turned around on their way, and ended if it is the way out."""
         ending = self.ending(bias) if to[0] == OUT else NO_ENDING
         kernel = transpose.Transpose(self.dtype, ending)
-        operands = {} if ending.empty else self.operands(to[1], channel)
         at = 0 * self.groups + to[1]
+        operands = {} if ending.empty else self.operands(at, channel)
         return [
             kernel.arguments.steps(
                 address_of(kernel), len(self.groups), to=(to[0], at), x=(SCRATCH, sums), **operands, **sizes
