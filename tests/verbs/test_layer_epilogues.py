@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,3 +229,11 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finishing.codegen, "why_not", lambda: "jit-off")
     found = ck.conv(x, w, np.arange(6.0), activation="silu", add=add, method="gemm")
     assert np.allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_about_layers(language: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / language / "layers.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert failed == 0
+    assert tried >= 10
