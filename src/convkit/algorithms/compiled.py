@@ -21,8 +21,8 @@ from convkit.planner.nonfinite import all_finite
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-LEAST_PRODUCTS = 1 << 10
-"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+LEAST_PRODUCTS = 1 << 2
+"""Products of one sample below which loading the compiler would never be paid back."""
 
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
@@ -32,7 +32,10 @@ _READABLE = {
     *REAL,
 }  # fmt: skip
 
-_STORABLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
+_STORABLE = {
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32",
+    "float64",
+}  # fmt: skip
 
 
 class Compiled:
@@ -67,14 +70,14 @@ class Compiled:
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
         loads = 1.9 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         # Kernels of three axes are many short blocks of rows; complex products are four, and samples are taken apart.
-        loads *= (1.5 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
+        loads *= (1.2 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
         written = problem.batch * problem.groups * problem.outputs
         # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
         seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
         count = sum(1 for _ in tiles(problem))
         seconds = on_two_threads(seconds * width(problem.compute_dtype), count)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth / 3) + 9e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -91,10 +94,12 @@ class Compiled:
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
         result = problem.result_dtype
-        if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
+        if result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
+        if result == "bfloat16":  # made of float32 alone
+            return result if problem.compute_dtype == "float32" else problem.compute_dtype
         whole = np.dtype(result).kind in "iu"
-        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
+        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind not in "iub" else result
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[:, 0, 0]
