@@ -58,13 +58,13 @@ def x_or_o() -> Outcome:
             equal("maps", by_hand, [fits[place] for place in places], 1e-12),
         ],
         [
-            *(Picture(words("drawing", kind=kind), -image, "signed") for kind, image in zip("XO", clean, strict=True)),
+            *(Picture(words("drawing", kind=kind), -image) for kind, image in zip("XO", clean, strict=True)),
             *(Table(name, cells(feature)) for name, feature in zip(strokes, FEATURES, strict=True)),
             *(
                 Picture(words("map", kind=kind), np.concatenate(list(np.pad(m, ((0, 0), (0, 0), (0, 1)))), axis=1))
                 for kind, m in zip("XO", maps, strict=True)
             ),
-            Picture(words("distorted"), -_sheet(drawings[485:515]), "signed"),
+            Picture(words("distorted"), -_sheet(drawings[485:515])),
             Table(words("confusion"), cells(confusion), columns=["X", "O"], names=["X", "O"]),
             Table(
                 words("shares"),
@@ -122,7 +122,7 @@ def _to_diagonal(u: Array, v: Array) -> Array:
     return np.hypot(across, np.maximum(abs(along) - 3 * np.sqrt(2), 0))
 
 
-def _sheet(tiles: Array, columns: int = 10) -> Array:
+def _sheet(tiles: Array, columns: int = 6) -> Array:
     """Drawings in rows, with a line between them."""
     framed = np.pad(tiles, ((0, 0), (0, 1), (0, 1)))
     rows = [np.concatenate(list(framed[i : i + columns]), axis=1) for i in range(0, len(tiles), columns)]

@@ -75,9 +75,9 @@ def segment(progress: Progress | None = None) -> Outcome:
             equal("layer", result.maps, by_verb, 1e-5),
         ],
         [
-            Picture(words("images"), _row(result.images[shown])),
-            Picture(words("truth"), _row(result.truth[shown]) * 80),
-            Picture(words("said"), _row(result.said[shown]) * 80),
+            Picture(words("images"), _sheet(result.images[shown])),
+            Picture(words("truth"), _sheet(result.truth[shown]) * 80),
+            Picture(words("said"), _sheet(result.said[shown]) * 80),
             Table(
                 words("overlaps"),
                 [[f"{v:.4f}" for v in overlaps]],
@@ -99,6 +99,7 @@ def segment(progress: Progress | None = None) -> Outcome:
     )
 
 
-def _row(images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    """Pictures side by side."""
-    return np.concatenate(list(np.pad(images, ((0, 0), (0, 0), (0, 1)))), axis=1)[:, :-1]
+def _sheet(images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Six pictures in two rows, with a line between them."""
+    framed = np.pad(images, ((0, 0), (0, 1), (0, 1)))
+    return np.concatenate([np.concatenate(list(framed[i : i + 3]), axis=1) for i in (0, 3)])[:-1, :-1]
