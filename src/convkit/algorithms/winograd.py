@@ -31,6 +31,9 @@ STAYING = 1 << 23
 MOVE = 0.4
 """Cycles that it takes to lay down or to store one number."""
 
+PREPARED = 5e-10, 8
+"""Seconds that it takes to make a transformed weight ready; and how many samples share it, if weights are not kept."""
+
 ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 4}
 """How often a number is rounded at most when one axis of a tile is transformed."""
 
@@ -88,6 +91,7 @@ class Winograd:
         arrays = (problem.input_shape, problem.output_shape)
         moved = size * sum(map(math.prod, arrays)) + problem.groups * weights
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
+        seconds += problem.batch * problem.groups * weights / size * PREPARED[0] / PREPARED[1]
         return Cost(work, moved, seconds, winograd_tiles.scratch(problem, self.outputs) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
