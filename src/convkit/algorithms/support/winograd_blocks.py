@@ -8,8 +8,8 @@ from functools import lru_cache
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.register_tiles import cuts, largest, register_tile, shared
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import this_machine
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.winograd_products import MOST_ROWS
 from convkit.planner.problem import Problem
 
