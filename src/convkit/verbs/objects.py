@@ -91,14 +91,11 @@ def gradient(role: str, g: Any, other: Any, shape: tuple[int, ...], options: dic
     )  # fmt: skip
 
 
-def pool(x: Array, size: tuple[int, ...], kind: str, stride: tuple[int, ...], padding: Any, ceil: bool) -> Array:
+def pool(x: Array, size: tuple[int, ...], options: dict[str, Any]) -> Array:
     """``ck.pool`` by its definition."""
     from convkit.oracle import adapters
 
-    return computed(
-        lambda **_: adapters.oracle_pool(_own(x), size, kind=kind, stride=stride, padding=padding, ceil=ceil),  # type: ignore[arg-type]
-        None, "raise",
-    )  # fmt: skip
+    return computed(lambda **_: adapters.oracle_pool(_own(x), size, **options), None, "raise")
 
 
 def _network(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pooling: the largest value, or the mean, of each window."""
+"""Pooling: the largest value, its place, or the mean, of each window."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from convkit.verbs.dtypes import element_types, finish
 
 
 def pool(
-    x: Any, size: Any, *, kind: str = "max", stride: Any = None, padding: Any = 0, ceil: bool = False
+    x: Any, size: Any, *, kind: str = "max", stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil: bool = False,
 ) -> Any:  # fmt: skip
-    """Reduce each window of the last axes to its largest value or its mean.
+    """Reduce each window of the last axes to its largest value, to where that stands, or to its mean.
 
-    ``out[i] = max_j v[i*stride - pad + j]`` or ``sum_j v[...] / count``, j = 0..size-1.
+    ``out[i] = max_j v[i*stride - pad + j*dilation]`` or ``sum_j v[...] / count``, j = 0..size-1.
 
     Parameters
     ----------
@@ -36,31 +37,35 @@ def pool(
         otherwise all but the first two (batch and channel).
     size : int or sequence of int
         The window.
-    kind : {"max", "mean"}
+    kind : {"max", "mean", "argmax"}
         What becomes of it. The padding of ``max`` never wins; that of ``mean`` counts as zeros, so the mean is the
-        convolution with a box.
+        convolution with a box. ``argmax`` is the place of the largest value (the first of equals), counted through the
+        pooled axes, last axis fastest.
     stride : int or sequence of int, optional
         Distance between windows; their size by default.
     padding : int or sequence
-        Samples before and after, fewer than the window.
+        Samples before and after, fewer than the window reaches.
+    dilation : int or sequence of int
+        Distance between the samples of a window.
     ceil : bool
         Whether a last window may hang over the end; what lies beyond the padding is not counted.
 
     Returns
     -------
     ndarray or torch.Tensor
-        ``max`` keeps the type; the mean of integers is float64.
+        ``max`` keeps the type; the mean of integers is float64; places are int64.
 
     Raises
     ------
     ShapeError
-        ``shape.kernel-does-not-fit``, ``shape.pool-rank``.
+        ``shape.kernel-does-not-fit``, ``shape.pool-rank``, ``shape.pool-nothing``.
     OptionError
         ``option.pool-padding`` and the usual ones.
 
     Notes
     -----
-    Equivalent to ``torch.nn.functional.max_pool2d`` and ``avg_pool2d`` with the same arguments.
+    Equivalent to ``torch.nn.functional.max_pool2d`` (``argmax``: its indices) and ``avg_pool2d`` with the same
+    arguments.
 
     Examples
     --------
@@ -76,23 +81,30 @@ def pool(
     window_sizes = per_axis("size", size, rank, 1)
     steps = window_sizes if stride is None else per_axis("stride", stride, rank, 1)
     pads = pad_pairs(padding, rank)
+    apart = per_axis("dilation", dilation, rank, 1)
+    reaches = tuple(map(sizes.reach, window_sizes, apart))
     space = tuple(array.shape[array.ndim - rank :])
     for axis, (before, after) in enumerate(pads):
-        if max(before, after) >= window_sizes[axis]:
-            size_here = window_sizes[axis]
+        if max(before, after) >= reaches[axis]:
+            size_here = reaches[axis]
             raise OptionError(
                 "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
             )
     rounding = "ceil" if ceil else "floor"
     windows = tuple(
-        Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
-        for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
+        Window(n, k, sizes.pooled_size(n, sizes.reach(k, d), s, pad, rounding).value, -pad[0], s, d)
+        for n, k, s, d, pad in zip(space, window_sizes, steps, apart, pads, strict=True)
     )
     if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
         padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-        sizes.check_fit(padded, window_sizes, (1,) * rank)
+        sizes.check_fit(padded, window_sizes, apart)
+    if kind != "mean" and max(apart) > 1:
+        _check_samples(windows)
     if xp is NUMPY and array.dtype.kind == "O":
-        return objects.pool(array, window_sizes, kind, steps, pads, ceil)
+        options = {"kind": kind, "stride": steps, "padding": pads, "dilation": apart, "ceil": ceil}
+        return objects.pool(array, window_sizes, options)
+    if kind == "argmax":
+        return xp.array(_places(xp, array, windows), "places")
     if kind == "max":
         return _maximum(xp, array, windows)
     return _mean(xp, array, windows, pads)
@@ -109,17 +121,40 @@ def _rank(size: Any, ndim: int) -> int:
     return rank
 
 
+def _check_samples(windows: tuple[Window, ...]) -> None:
+    """Raise where the samples of a dilated window all lie in the padding: nothing is the largest of none."""
+    for axis, window in enumerate(windows):
+        taps = np.arange(window.kernel) * window.dilation + window.start
+        places = np.arange(window.count)[:, None] * window.stride + taps
+        empty = np.nonzero(~((places >= 0) & (places < window.size)).any(axis=1))[0]
+        if empty.size:
+            raise ShapeError(
+                "pool-nothing", axis=axis, window=int(empty[0]), places=", ".join(map(str, places[empty[0]])),
+                last=window.size - 1,
+            )  # fmt: skip
+
+
 def _maximum(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Any:
-    if xp.dtype(x).startswith("complex"):
-        raise DTypeError("no-order", dtype=xp.dtype(x))
     if xp is NUMPY:
+        _check_order(x.dtype.name)
         return _largest(x, windows)[0]
+    places = _places(xp, x, windows)
     lead, space = x.shape[: x.ndim - len(windows)], x.shape[x.ndim - len(windows) :]
-    flat = x.reshape((*lead, math.prod(space)))
-    values = widened(xp, x).detach().resolve_neg().numpy()
-    return xp.take_last(flat, _largest(values, windows, where=True)[1]).reshape(
-        (*flat.shape[:-1], *(window.count for window in windows))
-    )
+    flat = places.reshape((*lead, math.prod(places.shape[len(lead) :])))
+    return xp.take_last(x.reshape((*lead, math.prod(space))), flat).reshape(places.shape)
+
+
+def _places(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Array:
+    """Where the largest value of each window stands in the flattened space."""
+    _check_order(xp.dtype(x))
+    values = x if xp is NUMPY else widened(xp, x).detach().resolve_neg().numpy()
+    lead = tuple(x.shape[: x.ndim - len(windows)])
+    return _largest(values, windows, where=True)[1].reshape((*lead, *(window.count for window in windows)))
+
+
+def _check_order(dtype: str) -> None:
+    if dtype.startswith("complex"):
+        raise DTypeError("no-order", dtype=dtype)
 
 
 def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tuple[Array, Array]:
@@ -131,7 +166,9 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     seen = np.zeros(counts, bool)
     space = tuple(window.size for window in windows)
     for tap in product(*(range(window.kernel) for window in windows)):
-        positions = [np.arange(w.count) * w.stride + w.start + j for w, j in zip(windows, tap, strict=True)]
+        positions = [
+            np.arange(w.count) * w.stride + w.start + j * w.dilation for w, j in zip(windows, tap, strict=True)
+        ]
         hits = [np.nonzero((p >= 0) & (p < w.size))[0] for p, w in zip(positions, windows, strict=True)]
         if any(len(hit) == 0 for hit in hits):
             continue
@@ -172,7 +209,8 @@ def _mean(xp: Namespace, x: Any, windows: tuple[Window, ...], pads: tuple[tuple[
     counts = np.ones((), np.int64)
     for window, (_, after) in zip(windows, pads, strict=True):
         first = np.arange(window.count) * window.stride + window.start
-        counts = counts[..., None] * (np.minimum(first + window.kernel, window.size + after) - first)
+        held = -(-(window.size + after - first) // window.dilation)
+        counts = counts[..., None] * np.minimum(window.kernel, held)
     divisor = xp.array(counts.astype("float32" if types.compute == "float32" else "float64"), "count")
     mean = sums.reshape((*lead, *(window.count for window in windows))) / divisor
     return xp.finish(mean, result, lambda array: finish(array, result, "raise"))
