@@ -67,7 +67,7 @@ def _largest(samples: list[Number]) -> int:
     best = 0
     for i, sample in enumerate(samples):
         known = samples[best]
-        if not known != known and (sample != sample or sample > known):
+        if known == known and (sample != sample or sample > known):
             best = i
     return best
 
