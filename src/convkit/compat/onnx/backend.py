@@ -139,7 +139,7 @@ class ConvkitBackend(Backend):
         node: NodeProto,
         inputs: Any,
         device: str = "CPU",
-        outputs_info: Sequence[tuple[np.dtype, tuple[int, ...]]] | None = None,  # noqa: ARG003 - not needed
+        outputs_info: Sequence[tuple[np.dtype, tuple[int, ...]]] | None = None,
         **options: Any,
     ) -> tuple[Any, ...]:
         """Run one node on arrays, by name or in order; ``opset_version=`` says how it is to be read."""

@@ -99,7 +99,7 @@ class _Binary(_InPlace):
     function: ClassVar[np.ufunc]
 
     @classmethod
-    def takes(cls, node: Any, version: int) -> bool:  # noqa: ARG003
+    def takes(cls, node: Any, version: int) -> bool:
         """Not the older form, which names an axis."""
         return version >= 7
 

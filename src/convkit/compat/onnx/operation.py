@@ -28,7 +28,7 @@ class Operation(OpRun):
     in_place: ClassVar[bool] = False
 
     @classmethod
-    def takes(cls, node: NodeProto, version: int) -> bool:  # noqa: ARG003 - for those that do not take all
+    def takes(cls, node: NodeProto, version: int) -> bool:
         """Whether this class computes the node as operator set ``version`` means it."""
         return True
 
@@ -60,7 +60,7 @@ class Operation(OpRun):
             }
         return tuple(map(np.asarray, self._run(*inputs, **attributes, **into)))
 
-    def wrong(self, name: str, **facts: object) -> OnnxError:
+    def wrong(self, name: str, /, **facts: object) -> OnnxError:
         """The error ``onnx.<name>`` that says which node it is."""
         return OnnxError(name, node=self.label, operator=self.onnx_node.op_type, **facts)
 

@@ -1,4 +1,4 @@
-"""Where windows stand: ONNX's kernel_shape, strides, dilations, pads, auto_pad and output_shape as pairs of paddings."""
+"""Where windows stand: ONNX's kernel_shape, strides, dilations, pads and auto_pad as pairs of paddings."""
 
 from __future__ import annotations
 
