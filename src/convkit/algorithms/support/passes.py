@@ -109,7 +109,9 @@ def stored_type(problem: Problem) -> str:
     result = problem.result_dtype
     if result not in READABLE - {"bool"}:
         return problem.compute_dtype
-    whole = np.dtype(result).kind in "iu" if result != "bfloat16" else False
+    if result == "bfloat16":  # made of float32 alone
+        return result if problem.compute_dtype == "float32" else problem.compute_dtype
+    whole = np.dtype(result).kind in "iu"
     return problem.compute_dtype if whole and problem.input_dtype in UNSURE else result
 
 
@@ -295,4 +297,4 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
     stored = np.dtype(stored_type(problem)).itemsize if stored_type(problem) != "bfloat16" else 2
     moved = item_bytes(problem.input_dtype) * math.prod(problem.input_shape) + stored * outputs
     seconds = on_two_threads(0.75 * (seconds * halo + moved / STREAM), number * problem.batch)
-    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1e-5 + 2e-7 * number
+    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 2e-7 * number
