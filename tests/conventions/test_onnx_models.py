@@ -325,6 +325,68 @@ def test_what_is_read_twice_or_given_or_handed_out_is_not_overwritten() -> None:
     np.testing.assert_array_equal(x, before)
 
 
+def _normal(name: str, value: str, result: str) -> tuple[onnx.NodeProto, dict[str, Array]]:
+    numbers_ = {letter: numbers(6, seed=seed) for seed, letter in enumerate("sbmv")}
+    numbers_["v"] = np.abs(numbers_["v"]) + 0.5
+    weights = {f"{name}{letter}": value for letter, value in numbers_.items()}
+    return helper.make_node("BatchNormalization", [value, *weights], [result], epsilon=1e-3), weights
+
+
+def test_convolutions_take_in_what_follows_them() -> None:
+    one, weights_one = _normal("one", "a", "an")
+    two, weights_two = _normal("two", "b", "bn")
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "bias"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["x", "v"], ["b"]),
+        one,
+        two,
+        helper.make_node("Add", ["bn", "an"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["r"]),
+        helper.make_node("ConvTranspose", ["r", "u"], ["t"], group=2, strides=[2, 1]),
+        helper.make_node("Clip", ["t", "zero", "six"], ["c"]),
+        helper.make_node("Conv", ["c", "k"], ["d"]),
+        helper.make_node("Sigmoid", ["d"], ["gate"]),
+        helper.make_node("Mul", ["gate", "d"], ["e"]),
+        helper.make_node("Conv", ["e", "k4"], ["f"]),
+        helper.make_node("HardSigmoid", ["f"], ["g"], alpha=1 / 6, beta=0.5),
+        helper.make_node("Mul", ["f", "g"], ["h"]),
+        helper.make_node("Conv", ["h", "k4"], ["i"], pads=[0, 1, 0, 1]),
+        helper.make_node("Add", ["column", "i"], ["j"]),  # broadcast into the layer
+        helper.make_node("Tanh", ["j"], ["k1"]),
+        helper.make_node("GlobalAveragePool", ["k1"], ["m"]),
+        helper.make_node("Conv", ["m", "k4"], ["n"]),
+        helper.make_node("Add", ["n", "h"], ["o"]),  # the layer is broadcast
+        helper.make_node("Relu", ["o"], ["p"]),
+    ]
+    weights = weights_one | weights_two | {
+        "w": numbers(6, 3, 3, 3), "bias": numbers(6, seed=9), "v": numbers(6, 3, 1, 1, seed=1),
+        "u": numbers(6, 2, 2, 3, seed=2), "zero": np.array(0, "f4"), "six": np.array(6, "f4"),
+        "k": numbers(4, 4, 2, 1, seed=3), "k4": numbers(4, 4, 1, 1, seed=4), "column": numbers(1, 4, 1, 1, seed=5),
+    }  # fmt: skip
+    x = numbers(2, 3, 6, 5)
+    model = model_of(nodes, {"x": x}, {"p": TensorProto.FLOAT}, weights)
+    agrees(model, {"x": x})
+    left = [type(node).__name__ for node in backend.prepare(model)._evaluator.rt_nodes_]
+    assert left == ["Conv", "Conv", "ConvTranspose", "Conv", "Conv", "Conv", "GlobalAveragePool", "Conv"]
+
+
+def test_what_others_read_is_not_taken_in() -> None:
+    weights = {"w": numbers(2, 3, 1, 1), "low": np.array(-1, "f4"), "high": np.array(6, "f4")}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),  # handed out
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["x", "w"], ["c"]),  # read twice, but no gate
+        helper.make_node("Sigmoid", ["c"], ["d"]),
+        helper.make_node("Sub", ["c", "d"], ["e"]),
+        helper.make_node("Conv", ["x", "w"], ["f"]),
+        helper.make_node("Clip", ["f", "low", "high"], ["g"]),  # no activation of the verbs
+    ]
+    x = numbers(1, 3, 5, 4)
+    model = model_of(nodes, {"x": x}, dict.fromkeys("abeg", TensorProto.FLOAT), weights)
+    agrees(model, {"x": x})
+    assert len(backend.prepare(model)._evaluator.rt_nodes_) == len(nodes)
+
+
 def test_convolutions_inside_functions_and_branches() -> None:
     w = numbers(2, 2, 3, seed=1)
     body = [

@@ -1,11 +1,13 @@
-"""Conv and ConvTranspose: the network verbs under ONNX's names."""
+"""Conv and ConvTranspose: the network verbs under ONNX's names, with what was joined to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from convkit import verbs
+from convkit.compat.onnx.elementwise import activated
 from convkit.compat.onnx.operation import Array, Operation, Results, wide
 from convkit.compat.onnx.windows import Windows, entries, form_of, halves, windows_of
 from convkit.errors import by
@@ -29,16 +31,44 @@ def laid(node: Operation, x: Array, w: Array, attributes: dict[str, Any]) -> Win
     return windows_of(node, x.shape[2:], sizes, *(attributes.get(name) for name in names))
 
 
-class Conv(Operation):
-    """``ck.conv``."""
+class Layer(Operation):
+    """A convolution, and the activation that was joined to it.
 
-    def _run(self, x: Array, w: Array, b: Array | None = None, *, group: int = 1, **attributes: Any) -> Results:
-        options = laid(self, x, w, attributes).options
-        y = verbs.conv(wide(x), wide(w), None if b is None else wide(b), groups=group, **options)
+    Attributes
+    ----------
+    activation : str, optional
+        As in ``ck.conv``.
+    """
+
+    activation: str | None = None
+
+
+class Conv(Layer):
+    """``ck.conv``; a fourth input is added to the sums before the activation."""
+
+    def _run(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        add: Array | None = None,
+        *,
+        group: int = 1,
+        **attributes: Any,
+    ) -> Results:
+        windows = laid(self, x, w, attributes)
+        bias = None if b is None else wide(b)
+        call = partial(verbs.conv, wide(x), wide(w), bias, groups=group, **windows.options)
+        if add is None:
+            y = call(activation=self.activation)
+        elif add.shape == (x.shape[0], w.shape[0], *windows.counts(x.shape[2:])):
+            y = call(activation=self.activation, add=wide(add))
+        else:  # a sum that is broadcast, one way or the other
+            y = activated(call() + wide(add), self.activation)
         return (y.astype(x.dtype, copy=False),)
 
 
-class ConvTranspose(Operation):
+class ConvTranspose(Layer):
     """``ck.conv_transpose``; an ``output_shape`` says how much is cut off."""
 
     def _run(
@@ -72,7 +102,7 @@ class ConvTranspose(Operation):
             padding = tuple(zip(given[:rank], given[rank:], strict=True))
         y = verbs.conv_transpose(
             wide(x), wide(w), None if b is None else wide(b), stride=windows.stride, dilation=windows.dilation,
-            groups=group, padding=padding, output_padding=extra,
+            groups=group, padding=padding, output_padding=extra, activation=self.activation,
         )  # fmt: skip
         return (y.astype(x.dtype, copy=False),)
 

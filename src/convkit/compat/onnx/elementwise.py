@@ -9,6 +9,33 @@ import numpy as np
 from convkit.compat.onnx.operation import Array, Kept, Operation, Results, wide
 
 
+def sigmoid(x: Array, out: Array | None = None) -> Array:
+    """``1 / (1 + exp(-x))``, without overflow on either side."""
+    small = np.exp(-np.abs(x))
+    top = np.where(x >= 0, x.dtype.type(1), small)
+    small += 1
+    return np.divide(top, small, out=out)
+
+
+def hardswish(x: Array) -> Array:
+    """``x * max(0, min(1, x/6 + 1/2))``."""
+    y = x * x.dtype.type(1 / 6)
+    y += x.dtype.type(0.5)
+    np.clip(y, 0, 1, out=y)
+    y *= x
+    return y
+
+
+def activated(x: Array, activation: str | None) -> Array:
+    """What an activation of the verbs makes of ``x``."""
+    if activation in ("relu", "relu6"):
+        return np.clip(x, 0, 6 if activation == "relu6" else None)
+    if activation == "silu":
+        return x * sigmoid(x)
+    named = {"sigmoid": sigmoid, "tanh": np.tanh, "hardswish": hardswish}
+    return x if activation is None else named[activation](x)
+
+
 class _InPlace(Operation):
     in_place = True
 
@@ -60,10 +87,7 @@ class Sigmoid(_InPlace):
     """``1 / (1 + exp(-x))``, without overflow on either side."""
 
     def _run(self, x: Array, out: Array | None = None) -> Results:
-        small = np.exp(-np.abs(x))
-        top = np.where(x >= 0, x.dtype.type(1), small)
-        small += 1
-        return (np.divide(top, small, out=out),)
+        return (sigmoid(x, out),)
 
 
 class HardSigmoid(_InPlace):
@@ -79,11 +103,7 @@ class HardSwish(Operation):
     """``x * max(0, min(1, x/6 + 1/2))``."""
 
     def _run(self, x: Array) -> Results:
-        y = x * x.dtype.type(1 / 6)
-        y += x.dtype.type(0.5)
-        np.clip(y, 0, 1, out=y)
-        y *= x
-        return (y,)
+        return (hardswish(x),)
 
 
 class Tanh(_InPlace):

@@ -13,6 +13,7 @@ from onnx.reference.op_run import OpRun
 from convkit.catalogue import say
 from convkit.compat.onnx import convolutions, elementwise, integers, pooling
 from convkit.compat.onnx.errors import OnnxError, OnnxUnsupportedError
+from convkit.compat.onnx.fusion import Fusion
 from convkit.compat.onnx.operation import Operation
 from convkit.errors import ConvError
 
@@ -53,6 +54,13 @@ class Evaluator(ReferenceEvaluator):
         for value in self.rt_inits_.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+        outputs = set(self.output_names)
+        fixed = self.rt_inits_.keys() - set(self.input_names)
+        reads = [list(_read(node)) for node in self.rt_nodes_]
+        self.rt_nodes_ = Fusion(self.rt_nodes_, self.rt_inits_, fixed, outputs, reads).joined()
+        needed = {name for node in self.rt_nodes_ for name in _read(node)} | outputs
+        for name in fixed - needed:
+            del self.rt_inits_[name]
         self._forgotten = _last_uses(self.rt_nodes_, {*self.output_names, *self.rt_inits_})
         self._reusable = _reusable(self.rt_nodes_, {*self.output_names})
 

@@ -23,6 +23,11 @@ class Windows:
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
 
+    def counts(self, space: Sequence[int]) -> tuple[int, ...]:
+        """How many windows there are along each axis."""
+        rows = zip(space, self.kernel, self.stride, self.dilation, self.padding, strict=True)
+        return tuple((n + sum(pads) - reach(k, d)) // s + 1 for n, k, s, d, pads in rows)
+
     @property
     def options(self) -> dict[str, Any]:
         """The options of a verb."""
