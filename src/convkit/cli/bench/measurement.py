@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from convkit.cli.bench.bound import bound
 from convkit.cli.bench.chosen import algorithm_of
@@ -20,6 +22,12 @@ SAMPLE = 0.002
 
 PATIENCE = 20.0
 """How many times slower than the fastest a contender may be and still take part in every round."""
+
+FEWEST = 3
+"""Rounds that every problem has, however long they take."""
+
+PAUSE = 0.002
+"""Seconds before each sample: threads of the one before, who wait for more work without sleeping, give up meanwhile."""
 
 SLOW = 0.2
 """Seconds of a first run from which a contender that is far behind is not run again."""
@@ -114,8 +122,11 @@ def measure(
     machine: Machine,
     done: Callable[[Outcome], None] = lambda outcome: None,
     entrants: Callable[[Problem], list[Contender]] = contenders,
+    longest: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Outcome]:
     """Measure problems one after another with ``count`` threads; ``done`` hears of each.
+
+    ``longest`` has for some suites the seconds after which no further round of a problem is begun, but for `FEWEST`.
 
     Raises
     ------
@@ -126,7 +137,7 @@ def measure(
     with threads(count):
         for problem in problems:
             checked, failures = _checked(problem, entrants(problem))
-            timings = _race(checked, rounds)
+            timings = _race(checked, rounds, longest.get(problem.suite, math.inf))
             outcomes.append(Outcome(problem, bound(problem, machine), timings, failures, algorithm_of(problem)))
             done(outcomes[-1])
     return outcomes
@@ -162,7 +173,7 @@ def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked
     return field, failures
 
 
-def _race(field: list[_Checked], rounds: int) -> tuple[Timing, ...]:
+def _race(field: list[_Checked], rounds: int, longest: float) -> tuple[Timing, ...]:
     # The run for the check has warmed everything up, so that this one says how often each fits into a sample. Who was
     # slow and far behind even so is not run again.
     least = min(one.seconds for one in field)
@@ -173,10 +184,14 @@ def _race(field: list[_Checked], rounds: int) -> tuple[Timing, ...]:
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
     racing = [i for i, one in enumerate(field) if first[i] <= limit or one.entrant.library == "convkit"]
     samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
+    begin = time.perf_counter()
     for turn in range(rounds):
+        if turn >= FEWEST and time.perf_counter() - begin > longest:
+            break
         # Starting with another one each round, nobody always runs behind the same neighbour.
         start = turn % len(racing)
         for i in racing[start:] + racing[:start]:
+            time.sleep(PAUSE)
             samples[i].append(_seconds(field[i].entrant.run, repeats[i]))
     return tuple(map(_timing, field, samples))
 
