@@ -64,9 +64,9 @@ class ArrayCall:
         fill = check_fill(spec.fill, types.compute)
         problem = Problem(
             windows=spec.windows(layout.sizes, layout.kernel), batch=layout.batch, groups=layout.groups,
-            input_dtype=stored_name(x_dtype), kernel_dtype=widened_name(k_dtype), compute_dtype=types.compute, fill=fill,
+            input_dtype=stored_name(x_dtype), kernel_dtype=widened_name(k_dtype), compute_dtype=types.compute,
             result_dtype=types.result if types.compute != types.result == stored_name(types.result) else "",
-            accuracy=spec.accuracy, overflow=spec.overflow,
+            fill=fill, accuracy=spec.accuracy, overflow=spec.overflow,
         )  # fmt: skip
         self.operator = Bilinear(problem, method)
         self.dtypes = x_dtype, k_dtype, types.result
