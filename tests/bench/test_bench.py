@@ -294,7 +294,7 @@ def test_losers_are_listed_worst_first_with_their_algorithm() -> None:
         timings = [Timing("convkit", "convkit", ours, ours, ours, 1, 0.0)]
         if theirs is not None:
             timings.append(Timing("SciPy", "SciPy oaconvolve", theirs, theirs, theirs, 1, 0.0))
-        return Outcome(Problem("random", "filter", (size,), (3,)), 1.0, tuple(timings), {}, "dot")
+        return Outcome(tuple(timings), {}, Problem("random", "filter", (size,), (3,)), 1.0, "dot")
 
     lines = report.losers([outcome(10, 1.0, 2.0), outcome(20, 2.0, 1.0), outcome(30, 4.0, 1.0), outcome(40, 1.0, None)])
     assert len(lines) == 3

@@ -63,7 +63,7 @@ def outcome(problem: Problem, **seconds: float) -> Outcome:
         "ov": ("OpenVINO", "OpenVINO"),
     }
     timings = tuple(Timing(*libraries[name], value, value, value, 1, 0.0) for name, value in seconds.items())
-    return Outcome(problem, 1.0, timings, {})
+    return Outcome(timings, {}, problem, 1.0)
 
 
 def layer(direction: str, **other: object) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from convkit.cli.bench.chosen import algorithm_of
 from convkit.cli.bench.peers import Contender, contenders, threads
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.truth import check, expected
-from convkit.cli.bench.ways.way import Run
+from convkit.cli.bench.ways.way import Results, Run
 from convkit.planner.machine import Machine
 
 SAMPLE = 0.002
@@ -64,17 +64,11 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part.
+class Raced:
+    """Everybody's timing, convkit's first, and why others took no part."""
 
-    ``algorithm`` is the one that convkit chose, by name; empty for layers.
-    """
-
-    problem: Problem
-    bound: float
     timings: tuple[Timing, ...]
     failures: dict[str, str]
-    algorithm: str = ""
 
     @property
     def ours(self) -> Timing:
@@ -101,6 +95,18 @@ class Outcome:
             if timing.library != "convkit":
                 best[timing.library] = min(best.get(timing.library, timing.seconds), timing.seconds)
         return {library: seconds / self.ours.seconds for library, seconds in best.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Raced):
+    """What came of one problem, and the bound.
+
+    ``algorithm`` is the one that convkit chose, by name; empty for layers.
+    """
+
+    problem: Problem
+    bound: float
+    algorithm: str = ""
 
     @property
     def flops(self) -> float:
@@ -139,15 +145,21 @@ def measure(
     outcomes: list[Outcome] = []
     with threads(count):
         for problem in problems:
-            checked, failures = _checked(problem, entrants(problem))
-            timings = _race(checked, rounds, longest.get(problem.suite, math.inf))
-            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures, algorithm_of(problem)))
+            truth = expected(problem)
+            checked, failures = fit_to_race(
+                entrants(problem),
+                lambda entrant, result, problem=problem, truth=truth: check(
+                    problem, entrant.name, result, truth, entrant.allowance
+                ),
+            )
+            timings = raced(checked, rounds, longest.get(problem.suite, math.inf))
+            outcomes.append(Outcome(timings, failures, problem, bound(problem, machine), algorithm_of(problem)))
             done(outcomes[-1])
     return outcomes
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class Checked:
     """A contender whose result is right: its error, and the seconds of this first run."""
 
     entrant: Contender
@@ -155,10 +167,14 @@ class _Checked:
     seconds: float
 
 
-def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked], dict[str, str]]:
-    """Those whose result is right, and the peers that could not do the problem, with their own words."""
-    truth = expected(problem)
-    field: list[_Checked] = []
+def fit_to_race(
+    entrants: Iterable[Contender], judge: Callable[[Contender, Results], float]
+) -> tuple[list[Checked], dict[str, str]]:
+    """Those whose result is right, and the peers that could not do the problem, with their own words.
+
+    ``judge`` gives the error of a result, or raises.
+    """
+    field: list[Checked] = []
     failures: dict[str, str] = {}
     for entrant in entrants:
         start = time.perf_counter()
@@ -171,12 +187,12 @@ def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked
                 raise
             failures[entrant.name] = str(failure).strip().split("\n")[0]
             continue
-        error = check(problem, entrant.name, result, truth, entrant.allowance)
-        field.append(_Checked(entrant, error, seconds))
+        field.append(Checked(entrant, judge(entrant, result), seconds))
     return field, failures
 
 
-def _race(field: list[_Checked], rounds: int, longest: float) -> tuple[Timing, ...]:
+def raced(field: list[Checked], rounds: int, longest: float) -> tuple[Timing, ...]:
+    """Time everybody in turn, round after round."""
     # The run for the check has warmed everything up, so that this one says how often each fits into a sample. Who was
     # slow and far behind even so is not run again.
     least = min(one.seconds for one in field)
@@ -208,7 +224,7 @@ def _seconds(run: Run, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _timing(checked: _Checked, samples: list[float]) -> Timing:
+def _timing(checked: Checked, samples: list[float]) -> Timing:
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     entrant = checked.entrant
     return Timing(entrant.library, entrant.name, middle, low, high, len(samples), checked.error)

@@ -29,8 +29,8 @@ def bound(model: bytes, inputs: dict[str, np.ndarray], outputs: dict[str, tuple[
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_threads()
     options.log_severity_level = 4
-    # Its threads would wait awake for some 40 ms after a run, and take the cores from whoever is timed next. Within a run
-    # they still do, and runs are as short as without this.
+    # Its threads would wait awake for some 40 ms after a run, and take the cores from whoever is timed next. Within a
+    # run they still do, and runs are as short as without this.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
