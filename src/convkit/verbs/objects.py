@@ -110,10 +110,13 @@ def _stored(exact: Array, dtype: Any, overflow: str, out: Any = None) -> Array:
     )  # fmt: skip
 
 
-def pool(x: Array, size: tuple[int, ...], options: dict[str, Any]) -> Array:
+def pool(
+    x: Array, size: tuple[int, ...], kind: str, stride: tuple[int, ...], padding: Any, ceil: bool, dilation: Any = 1
+) -> Array:
     """``ck.pool`` by its definition."""
     from convkit.oracle import adapters
 
+    options: dict[str, Any] = {"kind": kind, "stride": stride, "padding": padding, "ceil": ceil, "dilation": dilation}
     return computed(lambda **_: adapters.oracle_pool(_own(x), size, **options), None, "raise")
 
 

@@ -1,4 +1,4 @@
-"""Pooling: the largest value, its place, or the mean, of each window."""
+"""Pooling: the largest value, or the mean, of each window."""
 
 from __future__ import annotations
 
@@ -75,36 +75,33 @@ def pool(
            [3, 4]])
     """
     choose("kind", kind, POOL_KINDS)
+    if kind == "argmax" or not (isinstance(dilation, int) and dilation == 1):
+        from convkit.verbs import spread_pooling  # it builds on this file
+
+        return spread_pooling.pool(x, size, kind, stride, padding, dilation, ceil)
     xp = namespace_of(x)
     array = xp.array(x, "x")
     rank = _rank(size, array.ndim)
     window_sizes = per_axis("size", size, rank, 1)
     steps = window_sizes if stride is None else per_axis("stride", stride, rank, 1)
     pads = pad_pairs(padding, rank)
-    apart = per_axis("dilation", dilation, rank, 1)
-    reaches = tuple(map(sizes.reach, window_sizes, apart))
     space = tuple(array.shape[array.ndim - rank :])
     for axis, (before, after) in enumerate(pads):
-        if max(before, after) >= reaches[axis]:
-            size_here = reaches[axis]
+        if max(before, after) >= window_sizes[axis]:
+            size_here = window_sizes[axis]
             raise OptionError(
                 "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
             )
     rounding = "ceil" if ceil else "floor"
     windows = tuple(
-        Window(n, k, sizes.pooled_size(n, sizes.reach(k, d), s, pad, rounding).value, -pad[0], s, d)
-        for n, k, s, d, pad in zip(space, window_sizes, steps, apart, pads, strict=True)
+        Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
+        for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
     )
     if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
         padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-        sizes.check_fit(padded, window_sizes, apart)
-    if kind != "mean" and max(apart) > 1:
-        _check_samples(windows)
+        sizes.check_fit(padded, window_sizes, (1,) * rank)
     if xp is NUMPY and array.dtype.kind == "O":
-        options = {"kind": kind, "stride": steps, "padding": pads, "dilation": apart, "ceil": ceil}
-        return objects.pool(array, window_sizes, options)
-    if kind == "argmax":
-        return xp.array(_places(xp, array, windows), "places")
+        return objects.pool(array, window_sizes, kind, steps, pads, ceil)
     if kind == "max":
         return _maximum(xp, array, windows)
     return _mean(xp, array, windows, pads)
@@ -121,40 +118,17 @@ def _rank(size: Any, ndim: int) -> int:
     return rank
 
 
-def _check_samples(windows: tuple[Window, ...]) -> None:
-    """Raise where the samples of a dilated window all lie in the padding: nothing is the largest of none."""
-    for axis, window in enumerate(windows):
-        taps = np.arange(window.kernel) * window.dilation + window.start
-        places = np.arange(window.count)[:, None] * window.stride + taps
-        empty = np.nonzero(~((places >= 0) & (places < window.size)).any(axis=1))[0]
-        if empty.size:
-            raise ShapeError(
-                "pool-nothing", axis=axis, window=int(empty[0]), places=", ".join(map(str, places[empty[0]])),
-                last=window.size - 1,
-            )  # fmt: skip
-
-
 def _maximum(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Any:
+    if xp.dtype(x).startswith("complex"):
+        raise DTypeError("no-order", dtype=xp.dtype(x))
     if xp is NUMPY:
-        _check_order(x.dtype.name)
         return _largest(x, windows)[0]
-    places = _places(xp, x, windows)
     lead, space = x.shape[: x.ndim - len(windows)], x.shape[x.ndim - len(windows) :]
-    flat = places.reshape((*lead, math.prod(places.shape[len(lead) :])))
-    return xp.take_last(x.reshape((*lead, math.prod(space))), flat).reshape(places.shape)
-
-
-def _places(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Array:
-    """Where the largest value of each window stands in the flattened space."""
-    _check_order(xp.dtype(x))
-    values = x if xp is NUMPY else widened(xp, x).detach().resolve_neg().numpy()
-    lead = tuple(x.shape[: x.ndim - len(windows)])
-    return _largest(values, windows, where=True)[1].reshape((*lead, *(window.count for window in windows)))
-
-
-def _check_order(dtype: str) -> None:
-    if dtype.startswith("complex"):
-        raise DTypeError("no-order", dtype=dtype)
+    flat = x.reshape((*lead, math.prod(space)))
+    values = widened(xp, x).detach().resolve_neg().numpy()
+    return xp.take_last(flat, _largest(values, windows, where=True)[1]).reshape(
+        (*flat.shape[:-1], *(window.count for window in windows))
+    )
 
 
 def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tuple[Array, Array]:
@@ -166,9 +140,8 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     seen = np.zeros(counts, bool)
     space = tuple(window.size for window in windows)
     for tap in product(*(range(window.kernel) for window in windows)):
-        positions = [
-            np.arange(w.count) * w.stride + w.start + j * w.dilation for w, j in zip(windows, tap, strict=True)
-        ]
+        offsets = [w.start + j * w.dilation for w, j in zip(windows, tap, strict=True)]
+        positions = [np.arange(w.count) * w.stride + first for w, first in zip(windows, offsets, strict=True)]
         hits = [np.nonzero((p >= 0) & (p < w.size))[0] for p, w in zip(positions, windows, strict=True)]
         if any(len(hit) == 0 for hit in hits):
             continue
@@ -209,8 +182,7 @@ def _mean(xp: Namespace, x: Any, windows: tuple[Window, ...], pads: tuple[tuple[
     counts = np.ones((), np.int64)
     for window, (_, after) in zip(windows, pads, strict=True):
         first = np.arange(window.count) * window.stride + window.start
-        held = -(-(window.size + after - first) // window.dilation)
-        counts = counts[..., None] * np.minimum(window.kernel, held)
+        counts = counts[..., None] * (np.minimum(first + window.kernel, window.size + after) - first)
     divisor = xp.array(counts.astype("float32" if types.compute == "float32" else "float64"), "count")
     mean = sums.reshape((*lead, *(window.count for window in windows))) / divisor
     return xp.finish(mean, result, lambda array: finish(array, result, "raise"))
