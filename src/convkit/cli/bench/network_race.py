@@ -19,7 +19,7 @@ from convkit.cli.bench.ways.way import Results
 LONGEST = 12.0
 """Seconds after which no further round of a network is begun."""
 
-ALLOWED = {"inference": 1e-3, "training": 1e-2}
+ALLOWED = {"inference": 1e-3, "training": 2e-2}
 """How far scores may be from torch's, as a part of the largest; and gradients, all of them as one vector."""
 
 WISHED = {"resnet18": 1.4, "resnet50": 1.15, "mobilenet_v2": 1.2, "vgg16": 1.4}

@@ -64,7 +64,9 @@ def contenders(ready: Ready, absent: dict[str, str]) -> Iterator[Contender]:
         return
     if any(map(shutil.which, ("c++", "g++", "clang++"))):
         compiled = torch.compile(copy.deepcopy(ready.model).eval(), dynamic=False, options={"freezing": True})
-        yield _torch("torch", "torch.compile", ready, compiled, ready.pictures)
+        entrant = _torch("torch", "torch.compile", ready, compiled, ready.pictures)
+        entrant.run()  # compiles, for a minute or so
+        yield entrant
     else:
         absent["torch.compile"] = "no C++ compiler"
     if importlib.util.find_spec("onnx") is None:
