@@ -54,15 +54,20 @@ class Evaluator(ReferenceEvaluator):
         for value in self.rt_inits_.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
-        outputs = set(self.output_names)
+        outputs = self._ends
         fixed = self.rt_inits_.keys() - set(self.input_names)
         reads = [list(_read(node)) for node in self.rt_nodes_]
         self.rt_nodes_ = Fusion(self.rt_nodes_, self.rt_inits_, fixed, outputs, reads).joined()
         needed = {name for node in self.rt_nodes_ for name in _read(node)} | outputs
         for name in fixed - needed:
             del self.rt_inits_[name]
-        self._forgotten = _last_uses(self.rt_nodes_, {*self.output_names, *self.rt_inits_})
-        self._reusable = _reusable(self.rt_nodes_, {*self.output_names})
+        self._forgotten = _last_uses(self.rt_nodes_, outputs | set(self.rt_inits_))
+        self._reusable = _reusable(self.rt_nodes_, outputs)
+
+    @property
+    def _ends(self) -> set[str]:
+        """What is handed out; a graph's outputs, like a function's, are names here."""
+        return {str(name) for name in self.output_names}
 
     def _load_impl(self, node: NodeProto, input_types: Any = None) -> Any:
         known = OPERATIONS.get(node.op_type) if node.domain == "" else None
@@ -106,7 +111,7 @@ class Evaluator(ReferenceEvaluator):
             del inputs, outputs
             for name in self._forgotten[place]:
                 values.pop(name, None)
-        return [values[name] for name in output_names or self.output_names]
+        return [values[str(name)] for name in output_names or self.output_names]
 
 
 def _outputs(node: OpRun, inputs: list[Any], linked: Any, values: dict[str, Any], reuse: bool) -> tuple[Any, ...]:

@@ -98,8 +98,8 @@ def exported(ready: Ready) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            copy.deepcopy(ready.model).eval(), (ready.pictures,), file, dynamo=False, input_names=["pictures"],
-            output_names=["scores"],
+            copy.deepcopy(ready.model).eval(), (ready.pictures,), file, dynamo=False,  # type: ignore[arg-type]
+            input_names=["pictures"], output_names=["scores"],
         )  # fmt: skip
     return file.getvalue()
 
