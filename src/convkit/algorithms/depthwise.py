@@ -1,0 +1,106 @@
+"""Depthwise: groups of few channels, vectors over the groups; each lane is a channel with a kernel of its own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import channelwise_tiles
+from convkit.codegen import library, pool
+from convkit.codegen.channelwise import most_pixels
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
+from convkit.planner.problem import Problem
+
+LEAST_PRODUCTS = 1 << 12
+"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
+LEAST_GROUPS = 4
+"""Groups, which are the lanes of vectors, at least."""
+
+MOST_CHANNELS = 8
+"""Input and output channels of a group at most: with more, vectors hold channels or pixels."""
+
+MOST_ROWS = 128
+"""Kernel rows at most, each of which has addresses of its own."""
+
+
+class Depthwise:
+    """``out[g, o, i] = sum_(c,j) w[g, o, c, j] * v[g, c, i*stride + start + j*dilation]``, vectors over ``g``.
+
+    See `convkit.codegen.channelwise.Channelwise`. Every output is formed by the same sequence of fused multiply-adds
+    wherever it stands. Upsampled problems are done phase by phase.
+    """
+
+    name = "depthwise"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if problem.outputs * problem.taps == 0 or not all(window.size for window in problem.windows):
+            return Reason("nothing-to-do")
+        if problem.batch_of == "channels":
+            return Reason("gradient")
+        if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype != problem.compute_dtype:
+            return Reason("no-compiled-kernel", dtype=problem.input_dtype)
+        if problem.groups < LEAST_GROUPS:
+            return Reason("few-groups", groups=problem.groups, limit=LEAST_GROUPS)
+        channels = max(problem.in_channels, problem.out_channels)
+        if channels > MOST_CHANNELS:
+            return Reason("many-channels", channels=channels, limit=MOST_CHANNELS)
+        products = problem.terms * problem.outputs * problem.out_channels * problem.groups
+        if products < LEAST_PRODUCTS:
+            return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
+        missing = codegen.why_not()
+        if missing is not None:
+            return Reason(missing)
+        columns = channelwise_tiles.widest(problem.windows)
+        rows = math.prod(window.kernel for window in problem.windows[:-1]) * problem.in_channels
+        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
+            return Reason("long-kernel-rows", columns=columns, rows=rows)
+        return None
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        size = np.dtype(problem.compute_dtype).itemsize
+        lanes = 64 // size
+        padded = -(-problem.groups // lanes) * lanes / problem.groups
+        products = problem.multiply_adds / math.prod(window.up for window in problem.windows)
+        inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
+        # Multiply-adds; what is turned on its way in and out, and what beginning a tile takes.
+        seconds = 2.3 * padded * products / machine.fused
+        seconds += padded * (10 * inputs + 14 * outputs) / machine.fused
+        seconds = on_two_threads(seconds * width(problem.compute_dtype), len(channelwise_tiles.boxes(problem, 2)) + 1)
+        moved = size * (inputs + outputs)
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6
+        workspace = channelwise_tiles.scratch(problem) * threads.num_threads()
+        return Cost(2 * products, moved, seconds, workspace + channelwise_tiles.weights_of(problem).bytes)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        kernel = np.asarray(kernel, problem.compute_dtype)
+        cut = channelwise_tiles.weights_of(problem)
+        packed = np.zeros(max(64, cut.bytes), np.uint8)
+        if not cut.bytes:  # every output meets only the zeros between samples
+            return packed
+        program = channelwise_tiles.weights_program(problem.derive(batch=1), kernel.strides)
+        pool.run(program, (packed.ctypes.data, kernel.ctypes.data, 0), 1, 0.0)
+        return packed
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        ways = channelwise_tiles.Ways.of(problem, x.strides, out.strides)
+        samples = channelwise_tiles.samples_at_once(problem, ways)
+        seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        for first in range(0, problem.batch, samples):
+            count = min(samples, problem.batch - first)
+            part = problem if count == problem.batch else problem.derive(batch=count)
+            program = channelwise_tiles.program(part, x.strides, out.strides)
+            bases = (
+                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
+            )  # fmt: skip
+            pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+
+
+registry.register(Depthwise())
