@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import channelwise_tiles
+from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
 from convkit.codegen.channelwise import most_pixels
+from convkit.codegen.memory import address
+from convkit.codegen.program import Program
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
@@ -90,17 +94,23 @@ class Depthwise:
         return packed
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        ways = channelwise_tiles.Ways.of(problem, x.strides, out.strides)
-        samples = channelwise_tiles.samples_at_once(problem, ways)
-        seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        for first in range(0, problem.batch, samples):
-            count = min(samples, problem.batch - first)
-            part = problem if count == problem.batch else problem.derive(batch=count)
-            program = channelwise_tiles.program(part, x.strides, out.strides)
-            bases = (
-                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
-            )  # fmt: skip
-            pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+        at, source, weights = address(out), address(x), address(prepared)
+        for program, first, seconds in _programs(problem, x.strides, out.strides):
+            bases = at + first * out.strides[0], source + first * x.strides[0], weights
+            pool.run(program, bases, threads.num_threads(), seconds)
+
+
+@lru_cache(maxsize=256)
+def _programs(problem: Problem, x_strides: Strides, out_strides: Strides) -> list[tuple[Program, int, float]]:
+    """The programs of a call: for the samples from which one on, and how long each takes."""
+    samples = channelwise_tiles.samples_at_once(problem, channelwise_tiles.Ways.of(problem, x_strides, out_strides))
+    seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused / problem.batch
+    found: list[tuple[Program, int, float]] = []
+    for first in range(0, problem.batch, samples):
+        count = min(samples, problem.batch - first)
+        part = problem.derive(batch=count)
+        found.append((channelwise_tiles.program(part, x_strides, out_strides), first, seconds * count))
+    return found
 
 
 registry.register(Depthwise())

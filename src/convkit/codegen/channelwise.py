@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from convkit.codegen.arithmetic import ARITHMETIC
@@ -11,7 +12,7 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of(
-    "out x w rows_at tiles_at places zeros fill", "rows row_step tiles channels out_pixel w_vector"
+    "out x w rows_at tiles_at places zeros fill", "rows row_step tiles channels out_pixel w_vector ahead"
 )
 """``rows_at``: for each row of outputs, ``row_step`` bytes apart: how far it lies from ``out``, how many kernel rows it
 meets, how far the first one's weights lie from ``w``, and then how far the samples of each kernel row lie from ``x``,
@@ -51,7 +52,7 @@ class Channelwise:
 
     ::
 
-        for each tile of `pixels` outputs of a row: for each row of outputs:
+        for each row of outputs: for each tile of `pixels` of them:
             note where the samples of all its positions lie
             for each vector of channels: for each kernel row:
                 load `columns` vectors of weights
@@ -82,12 +83,14 @@ class Channelwise:
     stride: int = 1
     dilation: int = 1
     edge: str = "whole"
+    reads: str = "plain"
+    results: str = "cached"
 
     @property
     def name(self) -> str:
         """``channelwise_<arithmetic>_<lanes>l_<pixels>_<columns>_<stride>_<dilation>_<edge>``."""
         shape = f"{self.pixels}_{self.columns}_{self.stride}_{self.dilation}"
-        return f"channelwise_{self.arithmetic}_{self.lanes}l_{shape}_{self.edge}"
+        return f"channelwise_{self.arithmetic}_{self.lanes}l_{shape}_{self.edge}_{self.reads}_{self.results}"
 
     @property
     def registers(self) -> int:
@@ -125,18 +128,18 @@ class _Nest:
     def module(self) -> str:
         w = self.w
         self.a = a = ARGUMENTS.read(w)
-        tiles = w.loop("tile", a["tiles"], {"tile": ("ptr", a["tiles_at"])})
         rows = w.loop("row", a["rows"], {"row": ("ptr", a["rows_at"])})
-        self.row(tiles["tile"], rows["row"])
-        rows.close({"row": w.offset(rows["row"], a["row_step"])})
+        tiles = w.loop("tile", a["tiles"], {"tile": ("ptr", a["tiles_at"])})
+        self.tile(rows["row"], tiles["tile"])
         tiles.close({"tile": w.element(tiles["tile"], 1 + self.words, "i64")})
+        rows.close({"row": w.offset(rows["row"], a["row_step"])})
         w.line("ret void")
         return w.function(self.k.name, SIGNATURE)
 
     def word(self, table: str, n: int) -> str:
         return self.w.load_scalar("i64", self.w.element(table, n, "i64"))
 
-    def row(self, tile: str, row: str) -> None:
+    def tile(self, row: str, tile: str) -> None:
         """One tile of one row, all channels."""
         w, a, lanes = self.w, self.a, self.k.lanes
         out = w.offset(w.offset(a["out"], self.word(tile, 0)), self.word(row, 0))
@@ -196,8 +199,25 @@ class _Nest:
             "w": w.offset(loop["w"], self.k.columns * self.kind.bytes),
             **dict(zip(self.sums, found, strict=True)),
         })  # fmt: skip
+        if self.k.reads == "ahead":
+            self.fetch(channel, count)
         for name, out in zip(self.sums, outs, strict=True):
-            w.store(self.kind, loop[name], w.element(out, channel, self.kind.scalar), mask)
+            place = w.element(out, channel, self.kind.scalar)
+            if self.k.results == "streamed" and mask is None:
+                w.stream(self.kind, loop[name], place)
+            else:
+                w.store(self.kind, loop[name], place, mask)
+
+    def fetch(self, channel: str, count: str) -> None:
+        """Ask for what the next tile meets first: samples in the last kernel rows of this one, moved along."""
+        w, rows = self.w, self.k.stride
+        last = w.call("i64", "llvm.smax.i64", ("i64", w.subtract(count, rows)), ("i64", "0"))
+        places = w.element(self.a["places"], w.multiply(last, self.words), "i64")
+        for row in range(rows):
+            for n in range(len(self.positions)):
+                place = w.load_scalar("ptr", w.element(places, row * self.words + n, "i64"))
+                at = w.offset(w.element(place, channel, self.kind.scalar), self.a["ahead"])
+                w.call("void", "llvm.prefetch.p0", ("ptr", at), ("i32", "0"), ("i32", os.environ.get("LOC","2")), ("i32", "1"))
 
     def kernel_row(self, loop: Loop, channel: str, mask: str | None) -> list[str]:
         """One kernel row: every vector of samples meets all its weights."""

@@ -48,6 +48,7 @@ TILE_BYTES = 1 << 17
 TURNED, IN_PLACE = 2, 16
 """Vectors of channels that are done together: turned, or where they lie."""
 
+READS,RESULTS='plain','cached'
 GAP = 16
 """Columns that no output needs, up to which they are turned with their neighbours."""
 
@@ -384,14 +385,14 @@ class _Tile:
         terms = kernel_rows * columns * problem.in_channels * self.vector
         blank = np.full(channels, problem.fill.real, self.dtype)
         return channelwise.ARGUMENTS.steps(
-            address_of(Channelwise(self.dtype, self.lanes, pixels, columns, last.stride, last.dilation, edge)), len(x),
+            address_of(Channelwise(self.dtype, self.lanes, pixels, columns, last.stride, last.dilation, edge, READS if self.ways.read else 'plain', RESULTS if self.ways.write and edge=='whole' else 'cached')), len(x),
             out=(OUT, out + first) if self.ways.write else (SCRATCH, self.sums_at + first),
             x=(X, x) if self.ways.read else (SCRATCH, self.samples_at),
             w=(KERNEL, cut.begins[number] + (o * cut.vectors + lo // self.lanes) * terms),
             rows_at=(TABLES, self.tables.add(rows)), row_step=rows.shape[1] * 8, rows=len(rows), tiles=len(starts),
             tiles_at=(TABLES, self.tables.add(tiles)), places=(SCRATCH, 0), channels=channels, out_pixel=moves[-1],
             zeros=(TABLES, self.tables.add(_words(0 * blank))), fill=(TABLES, self.tables.add(_words(blank))),
-            w_vector=terms,
+            w_vector=terms, ahead=pixels*last.stride*space(self.x_strides)[-1],
         )  # fmt: skip
 
     @staticmethod
