@@ -18,7 +18,9 @@ class Operator(Protocol):
 
     @property
     def linear(self) -> Any: ...
-    def forward(self, x: Any, k: Any, out: Any = None) -> Any: ...
+    @property
+    def plain(self) -> Any: ...
+    def forward(self, x: Any, k: Any, out: Any = None, bias: Any = None, add: Any = None) -> Any: ...
     def input_gradient(self, g: Any, k: Any) -> Any: ...
     def kernel_gradient(self, g: Any, x: Any) -> Any: ...
 
@@ -117,6 +119,10 @@ class Namespace:
         if role == "forward":
             return operator.forward(a, b, out)
         return operator.input_gradient(a, b) if role == "input_gradient" else operator.kernel_gradient(a, b)
+
+    def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
+        """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""
+        return operator.forward(x, k, out, bias, add)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""
