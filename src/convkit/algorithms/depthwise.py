@@ -9,6 +9,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import channelwise_tiles
+from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
 from convkit.codegen.channelwise import most_pixels
@@ -16,6 +17,7 @@ from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.finishing import NOTHING, Operands
 from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
 from convkit.planner.problem import Problem
 
@@ -93,23 +95,41 @@ class Depthwise:
         pool.run(program, (packed.ctypes.data, kernel.ctypes.data, 0), 1, 0.0)
         return packed
 
-    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+    def finishes(self, problem: Problem) -> bool:
+        """Whether it does the epilogue: a bias for every lane, and an activation."""
+        epilogue = problem.epilogue
+        return epilogue is not None and not epilogue.add and problem.out_channels == 1
+
+    def run(
+        self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
+    ) -> None:  # fmt: skip
         at, source, weights = address(out), address(x), address(prepared)
-        for program, first, seconds in _programs(problem, x.strides, out.strides):
-            bases = at + first * out.strides[0], source + first * x.strides[0], weights
+        bias = None if operands.bias is None else _whole(operands.bias.ravel())
+        last = at if bias is None else address(bias)
+        for program, first, seconds in _programs(problem, x.strides, out.strides, at % LINE):
+            bases = at + first * out.strides[0], source + first * x.strides[0], weights, last
             pool.run(program, bases, threads.num_threads(), seconds)
 
 
+def _whole(bias: Array) -> Array:
+    """The bias with as many numbers as fill vectors."""
+    rest = -len(bias) % (library.this_machine().vector_bytes // bias.itemsize)
+    return np.concatenate((bias, np.zeros(rest, bias.dtype))) if rest else np.ascontiguousarray(bias)
+
+
 @lru_cache(maxsize=256)
-def _programs(problem: Problem, x_strides: Strides, out_strides: Strides) -> list[tuple[Program, int, float]]:
+def _programs(
+    problem: Problem, x_strides: Strides, out_strides: Strides, out_at: int
+) -> list[tuple[Program, int, float]]:  # fmt: skip
     """The programs of a call: for the samples from which one on, and how long each takes."""
-    samples = channelwise_tiles.samples_at_once(problem, channelwise_tiles.Ways.of(problem, x_strides, out_strides))
+    ways = channelwise_tiles.Ways.of(problem, x_strides, out_strides, out_at)
+    samples = channelwise_tiles.samples_at_once(problem, ways)
     seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused / problem.batch
     found: list[tuple[Program, int, float]] = []
     for first in range(0, problem.batch, samples):
         count = min(samples, problem.batch - first)
         part = problem.derive(batch=count)
-        found.append((channelwise_tiles.program(part, x_strides, out_strides), first, seconds * count))
+        found.append((channelwise_tiles.program(part, x_strides, out_strides, ways), first, seconds * count))
     return found
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import Loop, Vector, Writer
+from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of(
-    "out x w rows_at tiles_at places zeros fill", "rows row_step tiles channels out_pixel w_vector ahead"
+    "out x w rows_at tiles_at places zeros fill bias", "rows row_step tiles channels out_pixel w_vector ahead"
 )
 """``rows_at``: for each row of outputs, ``row_step`` bytes apart: how far it lies from ``out``, how many kernel rows it
 meets, how far the first one's weights lie from ``w``, and then how far the samples of each kernel row lie from ``x``,
 or a mark of `pack`. ``tiles_at``: for each tile of outputs how far it lies from its row, and how far the samples of
 each of its positions lie from theirs, or a mark; these fill whole groups of `AT_ONCE`. ``zeros`` and ``fill``:
 what marks stand for, a number for each channel. ``places``: memory for the addresses of a tile's samples. ``w``: for
-each vector of channels, ``w_vector`` bytes apart, a vector for each kernel element. All are in bytes but for counts."""
+each vector of channels, ``w_vector`` bytes apart, a vector for each kernel element. ``ahead``: how far on the samples
+of the next tile lie. ``bias``: a number for each channel, as many as fill vectors. All are in bytes but for counts."""
 
 AT_ONCE = 8
 """Addresses that are worked out together."""
@@ -74,6 +76,12 @@ class Channelwise:
         Elements of a kernel row; how far neighbouring outputs stand apart, and neighbouring elements.
     edge : {"whole", "masked"}
         Whether the last channels may be fewer than a vector holds.
+    reads : {"plain", "ahead"}
+        Whether samples are asked for a tile before they are needed, where they come from beyond the caches.
+    results : {"cached", "streamed"}
+        Streamed results are written past the caches; they begin at a multiple of a vector's bytes.
+    ending : Ending
+        What becomes of sums before they are stored; a bias lies along the ``channel``.
     """
 
     arithmetic: str
@@ -82,15 +90,16 @@ class Channelwise:
     columns: int
     stride: int = 1
     dilation: int = 1
-    edge: str = "whole"
-    reads: str = "plain"
-    results: str = "cached"
+    edge: Literal["whole", "masked"] = "whole"
+    reads: Literal["plain", "ahead"] = "plain"
+    results: Literal["cached", "streamed"] = "cached"
+    ending: Ending = NO_ENDING
 
     @property
     def name(self) -> str:
-        """``channelwise_<arithmetic>_<lanes>l_<pixels>_<columns>_<stride>_<dilation>_<edge>``."""
+        """``channelwise_<arithmetic>_<lanes>l_<pixels>_<columns>_<stride>_<dilation>_<edge>_...``."""
         shape = f"{self.pixels}_{self.columns}_{self.stride}_{self.dilation}"
-        return f"channelwise_{self.arithmetic}_{self.lanes}l_{shape}_{self.edge}_{self.reads}_{self.results}"
+        return f"channelwise_{self.arithmetic}_{self.lanes}l_{shape}_{self.edge}_{self.reads}_{self.results}_{self.ending.name}"
 
     @property
     def registers(self) -> int:
@@ -111,14 +120,14 @@ class Channelwise:
             If the tile does not fit the target's vector registers.
         """
         target.require(self.name, self.registers)
-        return _Nest(self).module()
+        return _Nest(self, target).module()
 
 
 class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
-    def __init__(self, kernel: Channelwise) -> None:
-        self.k, self.w = kernel, Writer()
+    def __init__(self, kernel: Channelwise, target: Target) -> None:
+        self.k, self.w, self.target = kernel, Writer(), target
         self.arithmetic = ARITHMETIC[kernel.arithmetic]
         self.kind = Vector(kernel.lanes, self.arithmetic.sum)
         self.positions = kernel.positions
@@ -133,6 +142,8 @@ class _Nest:
         self.tile(rows["row"], tiles["tile"])
         tiles.close({"tile": w.element(tiles["tile"], 1 + self.words, "i64")})
         rows.close({"row": w.offset(rows["row"], a["row_step"])})
+        if self.k.results == "streamed" and self.target.triple.startswith(("x86_64", "amd64")):
+            w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
         w.line("ret void")
         return w.function(self.k.name, SIGNATURE)
 
@@ -201,12 +212,16 @@ class _Nest:
         })  # fmt: skip
         if self.k.reads == "ahead":
             self.fetch(channel, count)
+        bias = None
+        if self.k.ending.bias:
+            bias = w.load(self.kind, w.element(self.a["bias"], channel, self.kind.scalar))
         for name, out in zip(self.sums, outs, strict=True):
             place = w.element(out, channel, self.kind.scalar)
+            value = ended(w, self.kind, self.k.ending, loop[name], bias)
             if self.k.results == "streamed" and mask is None:
-                w.stream(self.kind, loop[name], place)
+                w.stream(self.kind, value, place)
             else:
-                w.store(self.kind, loop[name], place, mask)
+                w.store(self.kind, value, place, mask)
 
     def fetch(self, channel: str, count: str) -> None:
         """Ask for what the next tile meets first: samples in the last kernel rows of this one, moved along."""
@@ -217,7 +232,7 @@ class _Nest:
             for n in range(len(self.positions)):
                 place = w.load_scalar("ptr", w.element(places, row * self.words + n, "i64"))
                 at = w.offset(w.element(place, channel, self.kind.scalar), self.a["ahead"])
-                w.call("void", "llvm.prefetch.p0", ("ptr", at), ("i32", "0"), ("i32", os.environ.get("LOC","2")), ("i32", "1"))
+                w.call("void", "llvm.prefetch.p0", ("ptr", at), ("i32", "0"), ("i32", "2"), ("i32", "1"))
 
     def kernel_row(self, loop: Loop, channel: str, mask: str | None) -> list[str]:
         """One kernel row: every vector of samples meets all its weights."""

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes, places
 from convkit.algorithms.support.phases import phases
 from convkit.algorithms.support.planes import Box, Strides, space, with_rows
@@ -48,9 +49,15 @@ TILE_BYTES = 1 << 17
 TURNED, IN_PLACE = 2, 16
 """Vectors of channels that are done together: turned, or where they lie."""
 
-READS,RESULTS='plain','cached'
 GAP = 16
 """Columns that no output needs, up to which they are turned with their neighbours."""
+
+AHEAD, STREAMED = 1 << 22, 1 << 23
+"""Bytes of samples and results from which samples are asked for before they are needed; of results from which they are
+written past the caches."""
+
+BIAS = 5
+"""The base under which the bias lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +172,34 @@ def weights_program(problem: Problem, strides: Strides) -> Program:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """Whether samples are read, and results written, where they lie."""
+    """How samples are read, and results written.
+
+    Attributes
+    ----------
+    read, write : bool
+        Where they lie, rather than turned.
+    reads, results : str
+        As in `Channelwise`.
+    """
 
     read: bool
     write: bool
+    reads: Literal["plain", "ahead"] = "plain"
+    results: Literal["cached", "streamed"] = "cached"
 
     @classmethod
-    def of(cls, problem: Problem, x_strides: Strides, out_strides: Strides) -> Ways:
-        """Channels side by side are."""
-        item = item_bytes(problem.compute_dtype)
+    def of(cls, problem: Problem, x_strides: Strides, out_strides: Strides, out_at: int) -> Ways:
+        """Channels side by side are read and written where they lie; ``out_at`` is the address of the result."""
+        item, vector = item_bytes(problem.compute_dtype), this_machine().vector_bytes
         lone = problem.groups == 1
-        return cls(x_strides[1] == item or lone, out_strides[1] == item or lone)
+        read, write = x_strides[1] == item or lone, out_strides[1] == item or lone
+        results = item * math.prod(problem.output_shape)
+        far = read and item * math.prod(problem.input_shape) + results >= AHEAD
+        sizes = problem.output_shape
+        strides = [stride for axis, stride in enumerate(out_strides) if axis != 1 and sizes[axis] > 1]
+        aligned = all(number % vector == 0 for number in (out_at, *strides))
+        past = write and aligned and results >= STREAMED and item * problem.groups % vector == 0
+        return cls(read, write, "ahead" if far else "plain", "streamed" if past else "cached")
 
     @property
     def vectors(self) -> int:
@@ -213,9 +237,9 @@ def samples_at_once(problem: Problem, ways: Ways) -> int:
 
 
 @lru_cache(maxsize=256)
-def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Program:
+def program(problem: Problem, x_strides: Strides, out_strides: Strides, ways: Ways) -> Program:
     """Everything about a call but its arrays."""
-    tables, ways = Tables(), Ways.of(problem, x_strides, out_strides)
+    tables = Tables()
     lanes = lanes_of(this_machine(), problem.compute_dtype)
     tasks: list[list[Steps]] = []
     scratch = 0
@@ -384,15 +408,20 @@ class _Tile:
         channels = hi - lo if edge == "masked" else -(-(hi - lo) // self.lanes) * self.lanes
         terms = kernel_rows * columns * problem.in_channels * self.vector
         blank = np.full(channels, problem.fill.real, self.dtype)
+        ways, ending = self.ways, ending_of(problem.epilogue, "channel")
+        schedule = Channelwise(
+            self.dtype, self.lanes, pixels, columns, last.stride, last.dilation, edge, ways.reads, ways.results, ending
+        )
         return channelwise.ARGUMENTS.steps(
-            address_of(Channelwise(self.dtype, self.lanes, pixels, columns, last.stride, last.dilation, edge, READS if self.ways.read else 'plain', RESULTS if self.ways.write and edge=='whole' else 'cached')), len(x),
+            address_of(schedule), len(x), bias=(BIAS, lo * self.item),
+            ahead=pixels * last.stride * space(self.x_strides)[-1],
             out=(OUT, out + first) if self.ways.write else (SCRATCH, self.sums_at + first),
             x=(X, x) if self.ways.read else (SCRATCH, self.samples_at),
             w=(KERNEL, cut.begins[number] + (o * cut.vectors + lo // self.lanes) * terms),
             rows_at=(TABLES, self.tables.add(rows)), row_step=rows.shape[1] * 8, rows=len(rows), tiles=len(starts),
             tiles_at=(TABLES, self.tables.add(tiles)), places=(SCRATCH, 0), channels=channels, out_pixel=moves[-1],
             zeros=(TABLES, self.tables.add(_words(0 * blank))), fill=(TABLES, self.tables.add(_words(blank))),
-            w_vector=terms, ahead=pixels*last.stride*space(self.x_strides)[-1],
+            w_vector=terms,
         )  # fmt: skip
 
     @staticmethod
