@@ -2,6 +2,7 @@
 
 from convkit.algorithms import (
     box,
+    channelwise_gradient,
     compiled,
     compiled_integer,
     depthwise,
@@ -24,6 +25,7 @@ from convkit.algorithms.support import finishing as finishing  # registers how e
 
 __all__ = [
     "box",
+    "channelwise_gradient",
     "compiled",
     "compiled_integer",
     "depthwise",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,32 +122,37 @@ class Channelwise:
             If the tile does not fit the target's vector registers.
         """
         target.require(self.name, self.registers)
-        return _Nest(self, target).module()
+        return _ForwardNest(self, target).module()
 
 
-class _Nest:
-    """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
+class _Nest(ABC):
+    """Writes the loops that both kernels have: the methods stand in their order, from the outside in."""
 
-    def __init__(self, kernel: Channelwise, target: Target) -> None:
+    arguments: Arguments
+    names: tuple[str, str]
+    """What lies where the outputs are, and what lies as weights do."""
+
+    def __init__(self, kernel: Channelwise | ChannelwiseGradient, target: Target) -> None:
         self.k, self.w, self.target = kernel, Writer(), target
         self.arithmetic = ARITHMETIC[kernel.arithmetic]
         self.kind = Vector(kernel.lanes, self.arithmetic.sum)
         self.positions = kernel.positions
         self.words = held(len(self.positions))
-        self.sums = [f"s{n}" for n in range(kernel.pixels)]
 
     def module(self) -> str:
         w = self.w
-        self.a = a = ARGUMENTS.read(w)
+        self.a = a = self.arguments.read(w)
         rows = w.loop("row", a["rows"], {"row": ("ptr", a["rows_at"])})
         tiles = w.loop("tile", a["tiles"], {"tile": ("ptr", a["tiles_at"])})
         self.tile(rows["row"], tiles["tile"])
         tiles.close({"tile": w.element(tiles["tile"], 1 + self.words, "i64")})
         rows.close({"row": w.offset(rows["row"], a["row_step"])})
-        if self.k.results == "streamed" and self.target.triple.startswith(("x86_64", "amd64")):
-            w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
+        self.end()
         w.line("ret void")
         return w.function(self.k.name, SIGNATURE)
+
+    def end(self) -> None:
+        """What is left to do."""
 
     def word(self, table: str, n: int) -> str:
         return self.w.load_scalar("i64", self.w.element(table, n, "i64"))
@@ -153,15 +160,15 @@ class _Nest:
     def tile(self, row: str, tile: str) -> None:
         """One tile of one row, all channels."""
         w, a, lanes = self.w, self.a, self.k.lanes
-        out = w.offset(w.offset(a["out"], self.word(tile, 0)), self.word(row, 0))
-        count, weights = self.word(row, 1), w.offset(a["w"], self.word(row, 2))
-        self.note(tile, row, count)
-        outs = [out]
+        pixels, weights = self.names
+        outs = [w.offset(w.offset(a[pixels], self.word(tile, 0)), self.word(row, 0))]
         for _ in range(self.k.pixels - 1):
-            outs.append(w.offset(outs[-1], a["out_pixel"]))
-        whole = w.loop("whole", w.subtract(a["channels"], lanes - 1), {"w": ("ptr", weights)}, step=lanes)
+            outs.append(w.offset(outs[-1], a[f"{pixels}_pixel"]))
+        count, first = self.word(row, 1), w.offset(a[weights], self.word(row, 2))
+        self.note(tile, row, count)
+        whole = w.loop("whole", w.subtract(a["channels"], lanes - 1), {"w": ("ptr", first)}, step=lanes)
         self.channels(outs, whole.index, count, whole["w"], None)
-        whole.close({"w": w.offset(whole["w"], a["w_vector"])})
+        whole.close({"w": w.offset(whole["w"], a[f"{weights}_vector"])})
         if self.k.edge == "masked":
             rest = w.subtract(a["channels"], whole.index)
             mask = w.lanes_below(self.kind, rest)
@@ -198,6 +205,49 @@ class _Nest:
         w.when(w.value(f"icmp sle i64 {at}, {FILL}"), lambda: write(False), lambda: write(True))
         loop.close({"to": w.element(loop["to"], self.words, "i64")})
 
+    @abstractmethod
+    def channels(self, outs: list[str], channel: str, count: str, weights: str, mask: str | None) -> None:
+        """One vector of channels of one tile, all kernel rows."""
+
+    def fetch(self, channel: str, count: str) -> None:
+        """Ask for what the next tile meets first: samples in the last kernel rows of this one, moved along."""
+        w, rows = self.w, self.k.stride
+        last = w.call("i64", "llvm.smax.i64", ("i64", w.subtract(count, rows)), ("i64", "0"))
+        places = w.element(self.a["places"], w.multiply(last, self.words), "i64")
+        for row in range(rows):
+            for n in range(len(self.positions)):
+                place = w.load_scalar("ptr", w.element(places, row * self.words + n, "i64"))
+                at = w.offset(w.element(place, channel, self.kind.scalar), self.a["ahead"])
+                w.call("void", "llvm.prefetch.p0", ("ptr", at), ("i32", "0"), ("i32", "2"), ("i32", "1"))
+
+    def products(self, places: str, channel: str, mask: str | None) -> Iterator[tuple[str, int, int]]:
+        """The samples of one kernel row, each with an output and a kernel element that it is needed for."""
+        w, k = self.w, self.k
+        for n, position in enumerate(self.positions):
+            place = w.load_scalar("ptr", w.element(places, n, "i64"))
+            samples = w.load(self.kind, w.element(place, channel, self.kind.scalar), mask)
+            for j in range(k.columns):
+                pixel, rest = divmod(position - j * k.dilation, k.stride)
+                if rest == 0 and 0 <= pixel < k.pixels:
+                    yield samples, pixel, j
+
+    def row_of(self, at: str) -> list[str]:
+        """Where the vectors of one kernel row lie."""
+        return [self.w.offset(at, j * self.kind.bytes) for j in range(self.k.columns)]
+
+
+class _ForwardNest(_Nest):
+    arguments, names = ARGUMENTS, ("out", "w")
+
+    def __init__(self, kernel: Channelwise, target: Target) -> None:
+        super().__init__(kernel, target)
+        self.results, self.ending = kernel.results, kernel.ending
+        self.sums = [f"s{n}" for n in range(kernel.pixels)]
+
+    def end(self) -> None:
+        if self.results == "streamed" and self.target.triple.startswith(("x86_64", "amd64")):
+            self.w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
+
     def channels(self, outs: list[str], channel: str, count: str, weights: str, mask: str | None) -> None:
         """One vector of channels: all kernel rows, then the sums are stored."""
         w = self.w
@@ -213,37 +263,103 @@ class _Nest:
         if self.k.reads == "ahead":
             self.fetch(channel, count)
         bias = None
-        if self.k.ending.bias:
+        if self.ending.bias:
             bias = w.load(self.kind, w.element(self.a["bias"], channel, self.kind.scalar))
         for name, out in zip(self.sums, outs, strict=True):
             place = w.element(out, channel, self.kind.scalar)
-            value = ended(w, self.kind, self.k.ending, loop[name], bias)
-            if self.k.results == "streamed" and mask is None:
+            value = ended(w, self.kind, self.ending, loop[name], bias)
+            if self.results == "streamed" and mask is None:
                 w.stream(self.kind, value, place)
             else:
                 w.store(self.kind, value, place, mask)
 
-    def fetch(self, channel: str, count: str) -> None:
-        """Ask for what the next tile meets first: samples in the last kernel rows of this one, moved along."""
-        w, rows = self.w, self.k.stride
-        last = w.call("i64", "llvm.smax.i64", ("i64", w.subtract(count, rows)), ("i64", "0"))
-        places = w.element(self.a["places"], w.multiply(last, self.words), "i64")
-        for row in range(rows):
-            for n in range(len(self.positions)):
-                place = w.load_scalar("ptr", w.element(places, row * self.words + n, "i64"))
-                at = w.offset(w.element(place, channel, self.kind.scalar), self.a["ahead"])
-                w.call("void", "llvm.prefetch.p0", ("ptr", at), ("i32", "0"), ("i32", "2"), ("i32", "1"))
-
     def kernel_row(self, loop: Loop, channel: str, mask: str | None) -> list[str]:
         """One kernel row: every vector of samples meets all its weights."""
-        w, k = self.w, self.k
-        weights = [w.load(self.kind, w.offset(loop["w"], j * self.kind.bytes)) for j in range(k.columns)]
+        w = self.w
+        weights = [w.load(self.kind, place) for place in self.row_of(loop["w"])]
         sums = [loop[name] for name in self.sums]
-        for n, position in enumerate(self.positions):
-            place = w.load_scalar("ptr", w.element(loop["places"], n, "i64"))
-            samples = w.load(self.kind, w.element(place, channel, self.kind.scalar), mask)
-            for j, weight in enumerate(weights):
-                pixel, rest = divmod(position - j * k.dilation, k.stride)
-                if rest == 0 and 0 <= pixel < k.pixels:
-                    sums[pixel] = self.arithmetic.multiply_add(w, k.lanes, samples, weight, sums[pixel])
+        for samples, pixel, j in self.products(loop["places"], channel, mask):
+            sums[pixel] = self.arithmetic.multiply_add(w, self.k.lanes, samples, weights[j], sums[pixel])
         return sums
+
+
+GRADIENT_ARGUMENTS = Arguments.of(
+    "g x sums rows_at tiles_at places zeros fill", "rows row_step tiles channels g_pixel sums_vector ahead"
+)
+"""As `ARGUMENTS`: ``g``, the gradient of the outputs, lies where these would, and ``sums`` as weights do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelwiseGradient:
+    """``sums[k, j, c] += sum_(r,i) g[r, i, c] * x[row[r, k] + position[i*stride + j*dilation], c]``.
+
+    ::
+
+        for each row of outputs: for each tile of `pixels` of them:
+            note where the samples of all its positions lie
+            for each vector of channels: load the gradient of `pixels` outputs; for each kernel row:
+                load `columns` vectors of sums; for each position: load its samples; multiply-add; store the sums
+
+    Attributes
+    ----------
+    arithmetic, lanes, pixels, columns, stride, dilation, edge, reads
+        As in `Channelwise`.
+    """
+
+    arithmetic: str
+    lanes: int
+    pixels: int
+    columns: int
+    stride: int = 1
+    dilation: int = 1
+    edge: Literal["whole", "masked"] = "whole"
+    reads: Literal["plain", "ahead"] = "plain"
+
+    @property
+    def name(self) -> str:
+        """``channelwise_gradient_<arithmetic>_<lanes>l_<pixels>_<columns>_<stride>_<dilation>_<edge>_<reads>``."""
+        shape = f"{self.pixels}_{self.columns}_{self.stride}_{self.dilation}"
+        return f"channelwise_gradient_{self.arithmetic}_{self.lanes}l_{shape}_{self.edge}_{self.reads}"
+
+    @property
+    def registers(self) -> int:
+        """Vector registers that the inner loop needs: sums of a kernel row, the gradient, samples."""
+        return self.pixels + self.columns + 1
+
+    @property
+    def positions(self) -> list[int]:
+        """The positions of a tile."""
+        return positions(self.pixels, self.columns, self.stride, self.dilation)
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR.
+
+        Raises
+        ------
+        ValueError
+            If the tile does not fit the target's vector registers.
+        """
+        target.require(self.name, self.registers)
+        return _GradientNest(self, target).module()
+
+
+class _GradientNest(_Nest):
+    arguments, names = GRADIENT_ARGUMENTS, ("g", "sums")
+
+    def channels(self, outs: list[str], channel: str, count: str, weights: str, mask: str | None) -> None:
+        """One vector of channels: the gradient of the tile is held, the sums of one kernel row after another."""
+        w, scalar = self.w, self.kind.scalar
+        gradient = [w.load(self.kind, w.element(out, channel, scalar), mask) for out in outs]
+        loop = w.loop("sum", count, {"places": ("ptr", self.a["places"]), "w": ("ptr", weights)})
+        at = self.row_of(loop["w"])
+        sums = [w.load(self.kind, place) for place in at]
+        for samples, pixel, j in self.products(loop["places"], channel, mask):
+            sums[j] = self.arithmetic.multiply_add(w, self.k.lanes, samples, gradient[pixel], sums[j])
+        for place, total in zip(at, sums, strict=True):
+            w.store(self.kind, total, place)
+        loop.close({
+            "places": w.element(loop["places"], self.words, "i64"),
+            "w": w.offset(loop["w"], self.k.columns * self.kind.bytes),
+        })  # fmt: skip
+        if self.k.reads == "ahead":
+            self.fetch(channel, count)

@@ -244,7 +244,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, ways: Wa
     tasks: list[list[Steps]] = []
     scratch = 0
     for box in boxes(problem, ways.vectors):
-        tile = _Tile(problem, ways, tables, box, x_strides, out_strides)
+        tile = Tile(problem, ways, tables, box, x_strides, out_strides)
         for lo, hi in cuts(-(-problem.groups // lanes), ways.vectors):
             tasks.append(tile.steps(lo * lanes, min(hi * lanes, problem.groups)))
         scratch = max(scratch, tile.bytes)
@@ -256,10 +256,10 @@ def scratch(problem: Problem) -> int:
     """Bytes of scratch memory that one thread needs at most."""
     strides = (0,) * (3 + len(problem.windows))
     box = boxes(problem, TURNED)[0]
-    return _Tile(problem, Ways(False, False), Tables(), box, strides, strides).bytes
+    return Tile(problem, Ways(False, False), Tables(), box, strides, strides).bytes
 
 
-class _Axis:
+class Axis:
     """What outputs along one axis meet: positions, and the samples that stand there."""
 
     def __init__(self, window: Window, outputs: range) -> None:
@@ -278,23 +278,24 @@ class _Axis:
         return np.unique(self.samples[self.samples >= 0])
 
 
-class _Tile:
+class Tile:
     """The steps of one box of outputs, for every sample of the batch and some groups."""
 
     def __init__(
-        self, problem: Problem, ways: Ways, tables: Tables, box: Box, x_strides: Strides, out_strides: Strides
+        self, problem: Problem, ways: Ways, tables: Tables, box: Box, x_strides: Strides, out_strides: Strides,
+        vectors: int = 0,
     ) -> None:  # fmt: skip
         self.problem, self.ways, self.tables, self.box = problem, ways, tables, box
         self.x_strides, self.out_strides = x_strides, out_strides
         self.dtype, self.item = problem.compute_dtype, item_bytes(problem.compute_dtype)
         self.lanes, self.vector = lanes_of(this_machine(), self.dtype), this_machine().vector_bytes
         self.samples = np.arange(problem.batch, dtype=np.int64)
-        self.pixel = min(ways.vectors, -(-problem.groups // self.lanes)) * self.vector
-        self.pieces: list[tuple[int, Piece, list[range], list[_Axis]]] = []
+        self.pixel = min(vectors or ways.vectors, -(-problem.groups // self.lanes)) * self.vector
+        self.pieces: list[tuple[int, Piece, list[range], list[Axis]]] = []
         for number, piece in enumerate(pieces(problem.windows)):
             outputs = piece.outputs(box)
             if all(map(len, outputs)):
-                axes = [_Axis(w, along) for w, along in zip(piece.windows, outputs, strict=False)]
+                axes = [Axis(w, along) for w, along in zip(piece.windows, outputs, strict=False)]
                 self.pieces.append((number, piece, outputs, axes))
         self.counts = [hi - lo for lo, hi in box]
         self.bytes = self._lay_out()
@@ -321,11 +322,11 @@ class _Tile:
         self.turned_at = self.sums_at + sums
         return self.turned_at + sums
 
-    def _positions(self, axis: _Axis) -> list[int]:
+    def _positions(self, axis: Axis, pixels: int = 0) -> list[int]:
         window = axis.window
-        return positions(self._pixels(axis), window.kernel, window.stride, window.dilation)
+        return positions(pixels or self._pixels(axis), window.kernel, window.stride, window.dilation)
 
-    def _pixels(self, axis: _Axis) -> int:
+    def _pixels(self, axis: Axis) -> int:
         return largest(len(axis.outputs), max(1, most_pixels(this_machine(), axis.window.kernel)))
 
     def steps(self, lo: int, hi: int) -> list[Steps]:
@@ -336,7 +337,8 @@ class _Tile:
         out = out + sum(first * s for (first, _), s in zip(self.box, space(self.out_strides), strict=True))
         if not self.ways.read:
             for c in range(self.problem.in_channels):
-                found += self.turn_in(x + c * self.x_strides[2], self.samples_at + c * self.channel, hi - lo)
+                at, to = x + c * self.x_strides[2], self.samples_at + c * self.channel
+                found += self.turn_in(X, at, self.x_strides, self.needed, to, self.packed, hi - lo)
         for o in range(self.problem.out_channels):
             at = out + o * self.out_strides[2]
             for piece in self.pieces:
@@ -347,107 +349,126 @@ class _Tile:
 
     # -------------------------------------------------------------------------------------------------- the way in
 
-    def turn_in(self, x: Offsets, to: int, groups: int) -> list[Steps]:
-        """Lay the samples of one channel of every group down, pixel by pixel."""
-        along = space(self.x_strides)
-        *leading, columns = self.needed
-        if not all(len(found) for found in self.needed):
+    def turn_in(
+        self, base: int, x: Offsets, strides: Strides, needed: list[Offsets], to: int, packed: list[int], groups: int
+    ) -> list[Steps]:  # fmt: skip
+        """Lay some samples of one channel of every group down, pixel by pixel."""
+        along = space(strides)
+        *outer, rows, columns = needed
+        if not all(len(found) for found in needed):
             return []
-        *outer, rows = leading
         found: list[Steps] = []
         for index in product(*(range(len(axis)) for axis in outer)):
             at = sum(int(axis[i]) * s for axis, i, s in zip(outer, index, along, strict=False))
-            place = to + sum(i * s for i, s in zip(index, self.packed, strict=False))
+            place = to + sum(i * s for i, s in zip(index, packed, strict=False))
             for (row, row_count), (column, column_count) in product(_runs(rows), _runs(columns)):
                 begin = at + int(rows[row]) * along[-2] + int(columns[column]) * along[-1]
-                there = place + row * self.packed[-2] + column * self.packed[-1]
+                there = place + row * packed[-2] + column * packed[-1]
                 for v in range(-(-groups // self.lanes)):
-                    moved = x + begin + v * self.lanes * self.x_strides[1]
+                    moved = base, x + begin + v * self.lanes * strides[1]
                     lanes = min(self.lanes, groups - v * self.lanes)
-                    found.append(self._turned(moved, there + v * self.vector, lanes, row_count, column_count))
+                    found.append(
+                        self._turned(moved, strides, there + v * self.vector, packed[-2], lanes, row_count, column_count)
+                    )
         return found
 
-    def _turned(self, x: Offsets, to: int, lanes: int, rows: int, columns: int) -> Steps:
-        *_, x_row, x_column = space(self.x_strides)
+    def _turned(
+        self, x: tuple[int, Offsets], strides: Strides, to: int, to_row: int, lanes: int, rows: int, columns: int
+    ) -> Steps:  # fmt: skip
+        *_, x_row, x_column = space(strides)
         if x_column != self.item and columns > 1:
-            rows_at = self.tables.add(np.arange(lanes, dtype=np.int64) * self.x_strides[1])
+            rows_at = self.tables.add(np.arange(lanes, dtype=np.int64) * strides[1])
             terms_at = self.tables.add(np.arange(columns, dtype=np.int64) * x_column)
             return gather.ARGUMENTS.steps(
-                address_of(gather.Gather(self.dtype)), len(x), to=(SCRATCH, to), x=(X, x), planes=rows, terms=columns,
-                to_plane=self.packed[-2], x_plane=x_row, rows=lanes, to_row=self.pixel, rows_at=(TABLES, rows_at),
+                address_of(gather.Gather(self.dtype)), len(x[1]), to=(SCRATCH, to), x=x, planes=rows, terms=columns,
+                to_plane=to_row, x_plane=x_row, rows=lanes, to_row=self.pixel, rows_at=(TABLES, rows_at),
                 terms_at=(TABLES, terms_at),
             )  # fmt: skip
-        if columns * self.item == x_row and columns * self.pixel == self.packed[-2]:  # one long row
+        if columns * self.item == x_row and columns * self.pixel == to_row:  # one long row
             rows, columns = 1, rows * columns
         return transpose.ARGUMENTS.steps(
-            address_of(transpose.Transpose(self.dtype)), len(x), to=(SCRATCH, to), x=(X, x), planes=rows, rows=lanes,
-            to_plane=self.packed[-2], x_plane=x_row, columns=columns, width=self.lanes, to_row=self.pixel,
-            x_row=self.x_strides[1],
+            address_of(transpose.Transpose(self.dtype)), len(x[1]), to=(SCRATCH, to), x=x, planes=rows, rows=lanes,
+            to_plane=to_row, x_plane=x_row, columns=columns, width=self.lanes, to_row=self.pixel, x_row=strides[1],
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ the arithmetic
 
     def multiply_add(
-        self, number: int, piece: Piece, outputs: list[range], axes: list[_Axis], x: Offsets, out: Offsets, o: int,
+        self, number: int, piece: Piece, outputs: list[range], axes: list[Axis], x: Offsets, out: Offsets, o: int,
         lo: int, hi: int,
     ) -> Steps:  # fmt: skip
         """The outputs of one phase."""
-        problem, last = self.problem, self.windows_last(piece)
-        cut, (kernel_rows, columns) = weights_of(problem), piece.kernel if piece.windows else (0, 1)
+        problem, cut, ways = self.problem, weights_of(self.problem), self.ways
+        rows, columns = piece.kernel if piece.windows else (0, 1)
+        pixels = self._pixels(axes[-1]) if axes else largest(len(outputs[-1]), most_pixels(this_machine(), 1))
+        starts = [min(at, len(outputs[-1]) - pixels) for at in range(0, len(outputs[-1]), pixels)]
+        first, moves, tables = self.geometry(piece, outputs, axes, starts, pixels)
+        edge, channels = self.edge(hi - lo)
+        last = piece.windows[-1] if piece.windows else Window(1, 1, 1)
+        schedule = Channelwise(
+            self.dtype, self.lanes, pixels, columns, last.stride, last.dilation, edge, ways.reads, ways.results,
+            ending_of(problem.epilogue, "channel"),
+        )  # fmt: skip
+        terms = rows * columns * problem.in_channels * self.vector
+        return channelwise.ARGUMENTS.steps(
+            address_of(schedule), len(x), bias=(BIAS, lo * self.item), channels=channels, out_pixel=moves[-1],
+            ahead=pixels * last.stride * space(self.x_strides)[-1], w_vector=terms, **tables, **self.blank(channels),
+            out=(OUT, out + first) if ways.write else (SCRATCH, self.sums_at + first),
+            x=(X, x) if ways.read else (SCRATCH, self.samples_at),
+            w=(KERNEL, cut.begins[number] + (o * cut.vectors + lo // self.lanes) * terms),
+        )  # fmt: skip
+
+    def geometry(
+        self, piece: Piece, outputs: list[range], axes: list[Axis], starts: list[int], pixels: int
+    ) -> tuple[int, list[int], dict[str, Any]]:
+        """Where the first output lies, how far apart they are along each axis, and the tables of rows and tiles."""
         to = space(self.out_strides) if self.ways.write else tuple(self.sums)
         moves = [step * stride for (_, step), stride in zip(piece.targets, to, strict=True)]
         first = sum(
-            (along.start * step + begin - lo_) * stride
-            for along, (begin, step), (lo_, _), stride in zip(outputs, piece.targets, self.box, to, strict=True)
+            (along.start * step + begin - lo) * stride
+            for along, (begin, step), (lo, _), stride in zip(outputs, piece.targets, self.box, to, strict=True)
         )
-        pixels = self._pixels(axes[-1]) if axes else largest(len(outputs[-1]), most_pixels(this_machine(), 1))
-        starts = [min(at, len(outputs[-1]) - pixels) for at in range(0, len(outputs[-1]), pixels)]
         tiles, marked = self._tiles(axes, starts, pixels, moves[-1])
-        rows = self._rows(outputs, axes, moves, kernel_rows, columns, marked)
-        edge = "masked" if (hi - lo) % self.lanes and (self.ways.read or self.ways.write) else "whole"
-        channels = hi - lo if edge == "masked" else -(-(hi - lo) // self.lanes) * self.lanes
-        terms = kernel_rows * columns * problem.in_channels * self.vector
-        blank = np.full(channels, problem.fill.real, self.dtype)
-        ways, ending = self.ways, ending_of(problem.epilogue, "channel")
-        schedule = Channelwise(
-            self.dtype, self.lanes, pixels, columns, last.stride, last.dilation, edge, ways.reads, ways.results, ending
-        )
-        return channelwise.ARGUMENTS.steps(
-            address_of(schedule), len(x), bias=(BIAS, lo * self.item),
-            ahead=pixels * last.stride * space(self.x_strides)[-1],
-            out=(OUT, out + first) if self.ways.write else (SCRATCH, self.sums_at + first),
-            x=(X, x) if self.ways.read else (SCRATCH, self.samples_at),
-            w=(KERNEL, cut.begins[number] + (o * cut.vectors + lo // self.lanes) * terms),
-            rows_at=(TABLES, self.tables.add(rows)), row_step=rows.shape[1] * 8, rows=len(rows), tiles=len(starts),
-            tiles_at=(TABLES, self.tables.add(tiles)), places=(SCRATCH, 0), channels=channels, out_pixel=moves[-1],
-            zeros=(TABLES, self.tables.add(_words(0 * blank))), fill=(TABLES, self.tables.add(_words(blank))),
-            w_vector=terms,
-        )  # fmt: skip
+        rows = self._rows(outputs, axes, moves, *(piece.kernel if piece.windows else (0, 1)), marked)
+        return first, moves, {
+            "rows_at": (TABLES, self.tables.add(rows)), "row_step": rows.shape[1] * 8, "rows": len(rows),
+            "tiles_at": (TABLES, self.tables.add(tiles)), "tiles": len(starts), "places": (SCRATCH, 0),
+        }  # fmt: skip
 
-    @staticmethod
-    def windows_last(piece: Piece) -> Window:
-        return piece.windows[-1] if piece.windows else Window(1, 1, 1)
+    def edge(self, groups: int) -> tuple[Literal["whole", "masked"], int]:
+        """Whether the last channels are masked, as they are outside scratch memory, and how many are done."""
+        if groups % self.lanes and (self.ways.read or self.ways.write):
+            return "masked", groups
+        return "whole", -(-groups // self.lanes) * self.lanes
+
+    def blank(self, channels: int) -> dict[str, Any]:
+        """What marks stand for."""
+        fill = np.full(channels, self.problem.fill.real, self.dtype)
+        both = {"zeros": np.zeros(channels, self.dtype), "fill": fill}
+        return {name: (TABLES, self.tables.add(_words(numbers))) for name, numbers in both.items()}
 
     def _along(self, axis: int, samples: Offsets, strides: Strides) -> Offsets:
         """How far samples along an axis lie from the first, in bytes; marks stay."""
         found = samples if self.ways.read else np.searchsorted(self.needed[axis], samples)
         return np.where(samples <= FILL, samples, found * strides[axis])
 
-    def _tiles(self, axes: list[_Axis], starts: list[int], pixels: int, move: int) -> tuple[Offsets, bool]:
+    def _tiles(self, axes: list[Axis], starts: list[int], pixels: int, move: int) -> tuple[Offsets, bool]:
         """The table of tiles, and whether any of their positions holds the fill."""
         strides = space(self.x_strides) if self.ways.read else tuple(self.packed)
-        words = held(len(self._positions(axes[-1])) if axes else len(positions(pixels, 1, 1, 1)))
+        words = held(len(self._positions(axes[-1], pixels)) if axes else pixels)
         table = np.zeros((len(starts), 1 + words), np.int64)
         table[:, 0] = np.array(starts, np.int64) * move
         if not axes:
             return table, False
         axis = axes[-1]
-        index = np.array(starts, np.int64)[:, None] * axis.window.stride + np.array(self._positions(axis), np.int64)
+        index = np.array(starts, np.int64)[:, None] * axis.window.stride + np.array(
+            self._positions(axis, pixels), np.int64
+        )
         table[:, 1 : 1 + index.shape[1]] = self._along(len(axes) - 1, axis.index[index], strides)
         return table, bool((table == FILL).any())
 
     def _rows(
-        self, outputs: list[range], axes: list[_Axis], moves: list[int], kernel_rows: int, columns: int, marked: bool
+        self, outputs: list[range], axes: list[Axis], moves: list[int], kernel_rows: int, columns: int, marked: bool
     ) -> Offsets:  # fmt: skip
         """The table of rows."""
         strides = space(self.x_strides) if self.ways.read else tuple(self.packed)
