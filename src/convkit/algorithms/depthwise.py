@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import channelwise_tiles
+from convkit.algorithms.support import channelwise_tiles, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
@@ -32,6 +32,28 @@ MOST_CHANNELS = 8
 
 MOST_ROWS = 128
 """Kernel rows at most, each of which has addresses of its own."""
+
+
+class Kernel:
+    """A kernel made ready: as it is, for planes; for vectors over groups packed when that is first asked for."""
+
+    __slots__ = ("_packed", "plain", "problem")
+
+    def __init__(self, problem: Problem, plain: Array) -> None:
+        self.problem, self.plain = problem, plain
+        self._packed: Array | None = None
+
+    @property
+    def packed(self) -> Array:
+        """Vectors over groups, in the order of `channelwise_tiles.Weights`."""
+        if self._packed is None:
+            cut = channelwise_tiles.weights_of(self.problem)
+            packed = np.zeros(max(64, cut.bytes), np.uint8)
+            if cut.bytes:  # otherwise every output meets only the zeros between samples
+                program = channelwise_tiles.weights_program(self.problem, self.plain.strides)
+                pool.run(program, (packed.ctypes.data, self.plain.ctypes.data, 0), 1, 0.0)
+            self._packed = packed
+        return self._packed
 
 
 class Depthwise:
@@ -85,15 +107,8 @@ class Depthwise:
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
 
-    def prepare(self, problem: Problem, kernel: Array) -> Array:
-        kernel = np.asarray(kernel, problem.compute_dtype)
-        cut = channelwise_tiles.weights_of(problem)
-        packed = np.zeros(max(64, cut.bytes), np.uint8)
-        if not cut.bytes:  # every output meets only the zeros between samples
-            return packed
-        program = channelwise_tiles.weights_program(problem.derive(batch=1), kernel.strides)
-        pool.run(program, (packed.ctypes.data, kernel.ctypes.data, 0), 1, 0.0)
-        return packed
+    def prepare(self, problem: Problem, kernel: Array) -> Kernel:
+        return Kernel(problem.derive(batch=1), np.array(kernel, problem.compute_dtype, order="C"))
 
     def finishes(self, problem: Problem) -> bool:
         """Whether it does the epilogue: a bias for every lane, and an activation."""
@@ -101,12 +116,14 @@ class Depthwise:
         return epilogue is not None and not epilogue.add and problem.out_channels == 1
 
     def run(
-        self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
+        self, problem: Problem, prepared: Kernel, x: Array, out: Array, operands: Operands = NOTHING
     ) -> None:  # fmt: skip
-        at, source, weights = address(out), address(x), address(prepared)
+        at, source = address(out), address(x)
+        planar, programs = _programs(problem, x.strides, out.strides, at % LINE)
+        weights = address(prepared.plain if planar else prepared.packed)
         bias = None if operands.bias is None else _whole(operands.bias.ravel())
         last = at if bias is None else address(bias)
-        for program, first, seconds in _programs(problem, x.strides, out.strides, at % LINE):
+        for program, first, seconds in programs:
             bases = at + first * out.strides[0], source + first * x.strides[0], weights, last
             pool.run(program, bases, threads.num_threads(), seconds)
 
@@ -120,17 +137,22 @@ def _whole(bias: Array) -> Array:
 @lru_cache(maxsize=256)
 def _programs(
     problem: Problem, x_strides: Strides, out_strides: Strides, out_at: int
-) -> list[tuple[Program, int, float]]:  # fmt: skip
-    """The programs of a call: for the samples from which one on, and how long each takes."""
+) -> tuple[bool, list[tuple[Program, int, float]]]:  # fmt: skip
+    """Whether planes are done where they lie; the programs of a call, from which sample on, and how long each takes."""
     ways = channelwise_tiles.Ways.of(problem, x_strides, out_strides, out_at)
-    samples = channelwise_tiles.samples_at_once(problem, ways)
+    planar = planar_tiles.fits(problem, x_strides, out_strides)
+    samples = problem.batch if planar else channelwise_tiles.samples_at_once(problem, ways)
     seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused / problem.batch
     found: list[tuple[Program, int, float]] = []
     for first in range(0, problem.batch, samples):
         count = min(samples, problem.batch - first)
         part = problem.derive(batch=count)
-        found.append((channelwise_tiles.program(part, x_strides, out_strides, ways), first, seconds * count))
-    return found
+        if planar:
+            program = planar_tiles.program(part, x_strides, out_strides)
+        else:
+            program = channelwise_tiles.program(part, x_strides, out_strides, ways)
+        found.append((program, first, seconds * count))
+    return planar, found
 
 
 registry.register(Depthwise())
