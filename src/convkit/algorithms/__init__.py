@@ -22,6 +22,7 @@ from convkit.algorithms import (
     swapped,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
+from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled
 
 __all__ = [
     "box",

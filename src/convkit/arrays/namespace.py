@@ -25,6 +25,13 @@ class Operator(Protocol):
     def kernel_gradient(self, g: Any, x: Any) -> Any: ...
 
 
+class Linear(Protocol):
+    """A map that is linear in its second argument, and its adjoint."""
+
+    def down(self, x: Any, values: Any) -> Any: ...
+    def up(self, x: Any, gradient: Any) -> Any: ...
+
+
 class Namespace:
     """NumPy's operations; `convkit.arrays.torch_tensors` overrides what differs."""
 
@@ -113,6 +120,10 @@ class Namespace:
     def take_last(self, array: Any, indices: Any) -> Any:
         """Elements of the last axis by index, one set of indices for each row."""
         return np.take_along_axis(array, indices, -1)
+
+    def linear(self, maps: Linear, x: Any, values: Any) -> Any:
+        """``maps.down(x, values)``, differentiable by ``values``."""
+        return maps.down(x, values)
 
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         """One of the operator's three bilinear maps."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convkit.arrays.namespace import Namespace, Operator
+from convkit.arrays.namespace import Linear, Namespace, Operator
 from convkit.errors import DTypeError, OptionError
 
 
@@ -129,6 +129,11 @@ class TorchNamespace(Namespace):
 
     def take_last(self, array: Any, indices: Any) -> Any:
         return torch.gather(array, -1, torch.from_numpy(indices))
+
+    def linear(self, maps: Linear, x: Any, values: Any) -> Any:
+        from convkit.arrays.torch_linear import apply
+
+        return apply(maps, x, values)
 
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         return _BilinearMap.apply(operator, role, a, b)
