@@ -19,6 +19,7 @@ from convkit.algorithms import (
     polyphase,
     rows,
     separable,
+    sliding_box,
     swapped,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
@@ -43,5 +44,6 @@ __all__ = [
     "polyphase",
     "rows",
     "separable",
+    "sliding_box",
     "swapped",
 ]

@@ -61,7 +61,10 @@ def _tensor(result: Any) -> torch.Tensor:
     """A result as a tensor on the same memory."""
     if not hasattr(torch, result.dtype.name):
         raise DTypeError("not-in-torch", dtype=result.dtype.name)
-    return torch.from_numpy(np.ascontiguousarray(result))
+    result = np.ascontiguousarray(result)
+    if result.dtype.name == "bfloat16":  # known to torch by its bits alone
+        return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(result)
 
 
 def _like(gradient: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
