@@ -95,9 +95,8 @@ class Depthwise:
         padded = -(-problem.groups // lanes) * lanes / problem.groups
         products = problem.multiply_adds / math.prod(window.up for window in problem.windows)
         inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
-        # Multiply-adds; what is turned on its way in and out, and what beginning a tile takes.
-        seconds = 2.3 * padded * products / machine.fused
-        seconds += padded * (10 * inputs + 14 * outputs) / machine.fused
+        # Multiply-adds; what is read and written, more where it has to be turned, and what beginning a tile takes.
+        seconds = padded * (2.2 * products + 5.0 * (inputs + outputs)) / machine.fused
         seconds = on_two_threads(seconds * width(problem.compute_dtype), len(channelwise_tiles.boxes(problem, 2)) + 1)
         moved = size * (inputs + outputs)
         seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6

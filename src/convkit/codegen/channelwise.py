@@ -31,8 +31,8 @@ AT_ONCE = 8
 HEAD = 3
 """Words of a row before those of its kernel rows."""
 
-MOST_PIXELS = 14
-"""Outputs of a tile at most."""
+MOST_PIXELS = 14, 10
+"""Outputs of a tile at most; and where samples have to be loaded before they are multiplied."""
 
 
 def positions(pixels: int, columns: int, stride: int, dilation: int) -> list[int]:
@@ -47,7 +47,7 @@ def held(count: int) -> int:
 
 def most_pixels(target: Target, columns: int) -> int:
     """Outputs of a tile at most: their sums stay in registers with a row of weights and one vector of samples."""
-    return min(MOST_PIXELS, target.registers - columns - 2)
+    return min(MOST_PIXELS[target.vector_bytes == 16], target.registers - columns - 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convkit.codegen.arithmetic import ARITHMETIC
-from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
+from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
 from convkit.codegen.channelwise import positions
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.pack import FILL
@@ -13,13 +13,13 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of(
-    "out x w rows_at masks_at places zeros bias", "planes out_plane x_plane w_plane tiles tile_step vectors out_row"
+    "out x w rows_at masks_at places zeros bias", "planes out_plane x_plane w_plane w_row columns tiles tile_step vectors out_row"
 )
 """``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``, and
 how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of columns
 the samples that there are for each element of a kernel row, a bit each, and the outputs that there are. ``zeros``: a row
-without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of each plane, in
-order. ``bias``: a number for each plane."""
+without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of each plane, row
+by row, each of ``columns`` elements. ``bias``: a number for each plane."""
 
 MOST_ROWS = 8
 """Rows of outputs that are done together at most."""
@@ -51,8 +51,8 @@ class Planar:
         Numbers in a vector.
     height : int
         Rows of outputs of a tile, each a vector of sums.
-    rows, columns : int
-        Elements of the kernel.
+    rows : int
+        Rows of the kernel.
     start, apart : int
         Where the first element of a kernel row meets the first column, and how far apart its elements are.
     stride, dilation : int
@@ -65,7 +65,6 @@ class Planar:
     lanes: int
     height: int
     rows: int
-    columns: int
     start: int
     apart: int = 1
     stride: int = 1
@@ -74,8 +73,8 @@ class Planar:
 
     @property
     def name(self) -> str:
-        """``planar_<arithmetic>_<lanes>l_<height>_<rows>x<columns>_<start>_<apart>_<stride>_<dilation>_...``."""
-        shape = f"{self.height}_{self.rows}x{self.columns}_{self.start}_{self.apart}_{self.stride}_{self.dilation}"
+        """``planar_<arithmetic>_<lanes>l_<height>_<rows>_<start>_<apart>_<stride>_<dilation>_...``."""
+        shape = f"{self.height}_{self.rows}_{self.start}_{self.apart}_{self.stride}_{self.dilation}"
         return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
 
     @property
@@ -120,7 +119,8 @@ class _Nest:
         vectors = w.loop("vector", a["vectors"], {"masks": ("ptr", a["masks_at"]), "at": ("i64", "0")})
         self.tile(out, planes["w"], planes["bias"], vectors["masks"], vectors["at"])
         vectors.close({
-            "masks": w.element(vectors["masks"], self.p.columns + 1, "i64"), "at": w.add(vectors["at"], self.kind.bytes)
+            "masks": w.element(w.element(vectors["masks"], a["columns"], "i64"), 1, "i64"),
+            "at": w.add(vectors["at"], self.kind.bytes),
         })  # fmt: skip
         tiles.close({"tile": w.offset(tiles["tile"], a["tile_step"])})
         planes.close({
@@ -140,27 +140,41 @@ class _Nest:
             there = w.value(f"select i1 {marked}, ptr {self.a['zeros']}, ptr {w.offset(x, at)}")
             w.line(f"store ptr {w.offset(there, before)}, ptr {w.element(self.a['places'], n, 'i64')}, align 8")
 
-    def mask(self, masks: str, n: int) -> str:
+    def mask(self, at: str) -> str:
         w = self.w
-        bits = w.value(f"load i{self.p.lanes}, ptr {w.element(masks, n, 'i64')}, align 1")
+        bits = w.value(f"load i{self.p.lanes}, ptr {at}, align 1")
         return w.value(f"bitcast i{self.p.lanes} {bits} to {self.kind.mask}")
 
     def tile(self, out: str, weights: str, bias: str, masks: str, at: str) -> None:
         """One vector of columns of all rows of a tile."""
         w, p = self.w, self.p
-        sums = ["zeroinitializer"] * p.height
-        for j in range(p.columns):
-            mask = self.mask(masks, j)
-            held = [w.splat(self.kind, w.offset(weights, (k * p.columns + j) * self.item)) for k in range(p.rows)]
-            for n, position in enumerate(self.positions):
-                place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
-                samples = w.load(self.kind, w.offset(w.offset(place, at), j * p.apart * self.item), mask)
-                for k, weight in enumerate(held):
-                    row, rest = divmod(position - k * p.dilation, p.stride)
-                    if rest == 0 and 0 <= row < p.height:
-                        sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weight, sums[row])
-        mask, out = self.mask(masks, p.columns), w.offset(out, at)
+        names = [f"s{n}" for n in range(p.height)]
+        carried = {"w": ("ptr", weights), "masks": ("ptr", masks), "at": ("i64", at)}
+        sums = {name: (str(self.kind), "zeroinitializer") for name in names}
+        loop = w.loop("column", self.a["columns"], {**carried, **sums})
+        found = self.column(loop, [loop[name] for name in names])
+        loop.close({
+            "w": w.offset(loop["w"], self.item), "masks": w.element(loop["masks"], 1, "i64"),
+            "at": w.add(loop["at"], p.apart * self.item), **dict(zip(names, found, strict=True)),
+        })  # fmt: skip
+        mask, out = self.mask(loop["masks"]), w.offset(out, at)
         added = w.splat(self.kind, bias) if p.ending.bias else None
-        for total in sums:
-            w.store(self.kind, ended(w, self.kind, p.ending, total, added), out, mask)
+        for name in names:
+            w.store(self.kind, ended(w, self.kind, p.ending, loop[name], added), out, mask)
             out = w.offset(out, self.a["out_row"])
+
+    def column(self, loop: Loop, sums: list[str]) -> list[str]:
+        """One column of the kernel: every row of samples meets all its weights."""
+        w, p = self.w, self.p
+        mask, weights, held = self.mask(loop["masks"]), loop["w"], list[str]()
+        for _ in range(p.rows):
+            held.append(w.splat(self.kind, weights))
+            weights = w.offset(weights, self.a["w_row"])
+        for n, position in enumerate(self.positions):
+            place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
+            samples = w.load(self.kind, w.offset(place, loop["at"]), mask)
+            for k, weight in enumerate(held):
+                row, rest = divmod(position - k * p.dilation, p.stride)
+                if rest == 0 and 0 <= row < p.height:
+                    sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weight, sums[row])
+        return sums

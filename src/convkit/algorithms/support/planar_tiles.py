@@ -62,7 +62,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Progr
     (x_row, _), (out_row, _) = space(x_strides), space(out_strides)
     height = largest(rows.count, most_rows(this_machine(), rows.kernel))
     kernel = Planar(
-        dtype, lanes, height, rows.kernel, columns.kernel, columns.start, columns.dilation, rows.stride, rows.dilation,
+        dtype, lanes, height, rows.kernel, columns.start, columns.dilation, rows.stride, rows.dilation,
         ending_of(problem.epilogue, "plane"),
     )  # fmt: skip
     table = _rows(rows, height, kernel.positions, x_row, out_row)
@@ -80,7 +80,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Progr
                     x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * taps), planes=hi - lo,
                     rows_at=(TABLES, tables.add(table)), masks_at=(TABLES, tables.add(masks)), places=(SCRATCH, 0),
                     zeros=(TABLES, tables.add(zeros)), bias=(BIAS, lo * item), out_plane=out_strides[1],
-                    x_plane=x_strides[1], w_plane=taps, tiles=len(table), tile_step=table.shape[1] * 8,
+                    x_plane=x_strides[1], w_plane=taps, w_row=columns.kernel * item, columns=columns.kernel, tiles=len(table), tile_step=table.shape[1] * 8,
                     vectors=len(masks), out_row=out_row,
                 )
             ]
