@@ -1,4 +1,4 @@
-"""Depthwise layers and pooling on arrays that end, and begin, at pages which may not be touched. Prints ``untouched``."""
+"""Depthwise layers and pooling on arrays between pages which may not be touched. Prints ``untouched``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels whose lanes are channels, or columns of a plane: their values, their instructions, what they leave untouched."""
+"""Kernels whose lanes are channels, or columns of a plane: values, instructions, what they leave untouched."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
 
 def tables(kernel: Channelwise | ChannelwiseGradient, x: np.ndarray, out: np.ndarray, w_row: int) -> dict[str, Any]:
     """Two rows of outputs and two tiles; one kernel row stands outside, and one position holds the fill."""
-    positions, item = kernel.positions, x.itemsize
+    positions = kernel.positions
     tiles = np.zeros((2, 1 + held(len(positions))), np.int64)
     for t in range(2):
         tiles[t, 0] = t * kernel.pixels * out.strides[1]

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import channelwise_tiles, planar_tiles
+from convkit.algorithms.support import channelwise_tiles, channelwise_weights, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
@@ -45,12 +45,12 @@ class Kernel:
 
     @property
     def packed(self) -> Array:
-        """Vectors over groups, in the order of `channelwise_tiles.Weights`."""
+        """Vectors over groups, in the order of `channelwise_weights.Weights`."""
         if self._packed is None:
-            cut = channelwise_tiles.weights_of(self.problem)
+            cut = channelwise_weights.weights_of(self.problem)
             packed = np.zeros(max(64, cut.bytes), np.uint8)
             if cut.bytes:  # otherwise every output meets only the zeros between samples
-                program = channelwise_tiles.weights_program(self.problem, self.plain.strides)
+                program = channelwise_weights.weights_program(self.problem, self.plain.strides)
                 pool.run(program, (packed.ctypes.data, self.plain.ctypes.data, 0), 1, 0.0)
             self._packed = packed
         return self._packed
@@ -83,7 +83,7 @@ class Depthwise:
         missing = codegen.why_not()
         if missing is not None:
             return Reason(missing)
-        columns = channelwise_tiles.widest(problem.windows)
+        columns = channelwise_weights.widest(problem.windows)
         rows = math.prod(window.kernel for window in problem.windows[:-1]) * problem.in_channels
         if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
             return Reason("long-kernel-rows", columns=columns, rows=rows)
@@ -101,7 +101,7 @@ class Depthwise:
         moved = size * (inputs + outputs)
         seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6
         workspace = channelwise_tiles.scratch(problem) * threads.num_threads()
-        return Cost(2 * products, moved, seconds, workspace + channelwise_tiles.weights_of(problem).bytes)
+        return Cost(2 * products, moved, seconds, workspace + channelwise_weights.weights_of(problem).bytes)
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)

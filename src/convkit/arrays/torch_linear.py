@@ -17,7 +17,9 @@ class _LinearMap(torch.autograd.Function):
         ctx.maps, ctx.way = maps, way
         ctx.save_for_backward(x)
         samples = x.resolve_neg().numpy()
-        given = samples if values.data_ptr() == x.data_ptr() and way == "down" else values.detach().resolve_neg().numpy()
+        given = (
+            samples if values.data_ptr() == x.data_ptr() and way == "down" else values.detach().resolve_neg().numpy()
+        )
         return torch.from_numpy(getattr(maps, way)(samples, given))
 
     @staticmethod

@@ -101,7 +101,8 @@ class Channelwise:
     def name(self) -> str:
         """``channelwise_<arithmetic>_<lanes>l_<pixels>_<columns>_<stride>_<dilation>_<edge>_...``."""
         shape = f"{self.pixels}_{self.columns}_{self.stride}_{self.dilation}"
-        return f"channelwise_{self.arithmetic}_{self.lanes}l_{shape}_{self.edge}_{self.reads}_{self.results}_{self.ending.name}"
+        ways = f"{self.edge}_{self.reads}_{self.results}_{self.ending.name}"
+        return f"channelwise_{self.arithmetic}_{self.lanes}l_{shape}_{ways}"
 
     @property
     def registers(self) -> int:
@@ -151,8 +152,8 @@ class _Nest(ABC):
         w.line("ret void")
         return w.function(self.k.name, SIGNATURE)
 
-    def end(self) -> None:
-        """What is left to do."""
+    def end(self) -> None:  # noqa: B027
+        """What is left to do at the end, if anything is."""
 
     def word(self, table: str, n: int) -> str:
         return self.w.load_scalar("i64", self.w.element(table, n, "i64"))

@@ -13,20 +13,21 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of(
-    "out x w rows_at masks_at places zeros bias", "planes out_plane x_plane w_plane w_row columns tiles tile_step vectors out_row"
+    "out x w rows_at masks_at places zeros bias",
+    "planes out_plane x_plane w_plane w_row columns tiles tile_step vectors out_row",
 )
-"""``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``, and
-how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of columns
-the samples that there are for each element of a kernel row, a bit each, and the outputs that there are. ``zeros``: a row
-without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of each plane, row
-by row, each of ``columns`` elements. ``bias``: a number for each plane."""
+"""``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``,
+and how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of
+columns the samples that there are for each element of a kernel row, a bit each, and the outputs that there are.
+``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of each
+plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
 
 MOST_ROWS = 8
 """Rows of outputs that are done together at most."""
 
 
 def most_rows(target: Target, rows: int) -> int:
-    """Rows of outputs together at most: their sums stay in registers with a column of weights and one row of samples."""
+    """Rows of outputs together at most: their sums stay in registers with a column of weights and a row of samples."""
     return min(MOST_ROWS, target.registers - rows - 2)
 
 

@@ -17,8 +17,8 @@ ARGUMENTS = Arguments.of(
 """``rows_at``: for each row of outputs, ``row_step`` bytes apart: how many rows of samples it meets, what the mean of
 them is divided by, and how far each lies from ``x``. ``row``: memory for one row, of ``before``, ``middle`` and
 ``after`` numbers, of which the first and the last stand outside. ``divisors``: what the mean of each column of outputs
-is divided by, as numbers. ``tap``: numbers from one element of a window to the next; ``pixel``: bytes from one window to
-the next in that row; ``channels``: numbers of a pixel."""
+is divided by, as numbers. ``tap``: numbers from one element of a window to the next; ``pixel``: bytes from one window
+to the next in that row; ``channels``: numbers of a pixel."""
 
 UNROLLED = 4
 """Vectors of a row that are done together."""
@@ -112,8 +112,8 @@ class _Nest:
         loop.close()
 
     def join(self, kind: Vector, best: str, other: str) -> str:
-        return larger(self.w, kind, best, other) if self.p.kind == "max" else self.w.value(
-            f"fadd {kind} {best}, {other}"
+        return (
+            larger(self.w, kind, best, other) if self.p.kind == "max" else self.w.value(f"fadd {kind} {best}, {other}")
         )
 
     def start(self, kind: Vector) -> str:
@@ -275,7 +275,8 @@ class _GradientNest:
         rows = w.loop("row", a["rows"], {"g": ("ptr", planes["g"]), "at": ("i64", "0")})
         outputs = w.loop("output", a["outputs"], {"g": ("ptr", rows["g"]), "at": ("i64", "0")})
         tables = [
-            (w.offset(a[f"{of}rows_at"], rows["at"]), w.offset(a[f"{of}columns_at"], outputs["at"])) for of in ("", "to_")
+            (w.offset(a[f"{of}rows_at"], rows["at"]), w.offset(a[f"{of}columns_at"], outputs["at"]))
+            for of in ("", "to_")
         ]
         self.pixel(planes["to"], planes["x"], outputs["g"], tables)
         outputs.close({"g": w.offset(outputs["g"], a["g_pixel"]), "at": w.add(outputs["at"], a["column_step"])})
@@ -343,5 +344,8 @@ class _GradientNest:
     def place(self, row: str, column: str, i: str, j: str) -> str:
         """How far the sample of a kernel row and column lies."""
         w = self.w
-        at = [w.load_scalar("i64", w.element(w.element(table, 1, "i64"), n, "i64")) for table, n in ((row, i), (column, j))]
+        at = [
+            w.load_scalar("i64", w.element(w.element(table, 1, "i64"), n, "i64"))
+            for table, n in ((row, i), (column, j))
+        ]
         return w.add(*at)

@@ -153,8 +153,9 @@ class _Chunk:
             )
             found.append(
                 channelwise.GRADIENT_ARGUMENTS.steps(
-                    address_of(schedule), 1, g=(KERNEL, g + first) if tile.ways.write else (SCRATCH, tile.sums_at + first),
-                    x=(X, x) if tile.ways.read else (SCRATCH, tile.samples_at), sums=(SCRATCH, sums),
+                    address_of(schedule), 1, sums=(SCRATCH, sums),
+                    g=(KERNEL, g + first) if tile.ways.write else (SCRATCH, tile.sums_at + first),
+                    x=(X, x) if tile.ways.read else (SCRATCH, tile.samples_at),
                     channels=channels, g_pixel=moves[-1], sums_vector=_taps(self.problem) * tile.vector,
                     ahead=pixels * window.stride * space(tile.x_strides)[-1], **tables,
                     **tile.blank(channels),

@@ -73,18 +73,15 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Progr
     least = max(1, TASK_PRODUCTS // (problem.taps * problem.outputs))
     tasks: list[list[Steps]] = []
     for lo, hi in cuts(problem.groups, least):
-        tasks.append(
-            [
-                planar.ARGUMENTS.steps(
-                    address_of(kernel), problem.batch, out=(OUT, samples * out_strides[0] + lo * out_strides[1]),
-                    x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * taps), planes=hi - lo,
-                    rows_at=(TABLES, tables.add(table)), masks_at=(TABLES, tables.add(masks)), places=(SCRATCH, 0),
-                    zeros=(TABLES, tables.add(zeros)), bias=(BIAS, lo * item), out_plane=out_strides[1],
-                    x_plane=x_strides[1], w_plane=taps, w_row=columns.kernel * item, columns=columns.kernel, tiles=len(table), tile_step=table.shape[1] * 8,
-                    vectors=len(masks), out_row=out_row,
-                )
-            ]
+        steps = planar.ARGUMENTS.steps(
+            address_of(kernel), problem.batch, out=(OUT, samples * out_strides[0] + lo * out_strides[1]),
+            x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * taps), planes=hi - lo,
+            rows_at=(TABLES, tables.add(table)), masks_at=(TABLES, tables.add(masks)), places=(SCRATCH, 0),
+            zeros=(TABLES, tables.add(zeros)), bias=(BIAS, lo * item), out_plane=out_strides[1],
+            x_plane=x_strides[1], w_plane=taps, w_row=columns.kernel * item, columns=columns.kernel,
+            tiles=len(table), tile_step=table.shape[1] * 8, vectors=len(masks), out_row=out_row,
         )  # fmt: skip
+        tasks.append([steps])
     return join(tasks, tables.array(), -(-8 * len(kernel.positions) // LINE) * LINE)
 
 

@@ -199,7 +199,9 @@ def _forward(
         lo = min(lo, hi)
         starts = last.start + np.arange(*columns) * last.stride
         divisors = np.minimum(starts + last.kernel, stops[-1]) - starts
-        words = np.frombuffer(divisors.astype(dtype).tobytes().ljust(-(-len(divisors) * item // 8) * 8, b"\0"), np.int64)
+        words = np.frombuffer(
+            divisors.astype(dtype).tobytes().ljust(-(-len(divisors) * item // 8) * 8, b"\0"), np.int64
+        )
         scratch = max(scratch, ((end - begin) * channels + 4 * lanes) * item + LINE)
         # Rows of outputs stand evenly apart along the last axis of rows alone.
         for run_first, run in _runs(chosen):
@@ -211,7 +213,8 @@ def _forward(
                     [
                         kernel.ARGUMENTS.steps(
                             address_of(kernel.Pool(kind, dtype, stride, how)), len(x_at), out=(OUT, out_at),
-                            x=(X, x_at), row=(SCRATCH, 0), rows_at=(TABLES, tables.add(table[run_first : run_first + run])),
+                            x=(X, x_at), row=(SCRATCH, 0),
+                            rows_at=(TABLES, tables.add(table[run_first : run_first + run])),
                             divisors=(TABLES, tables.add(words)), planes=hi_plane - lo_plane,
                             out_plane=planes.step(out_strides), x_plane=planes.step(x_strides), rows=run,
                             row_step=table.shape[1] * 8, out_row=to[-2], before=(lo - begin) * channels,
@@ -248,7 +251,7 @@ def _gradient(
     whole, along, _ = _with_rows(windows, x_strides, ends)
     _, to, _ = _with_rows(windows, to_strides, ends)
     _, of_g, _ = _with_rows(windows, g_strides, ends)
-    *outer, last = whole
+    last = whole[-1]
     tables = Tables()
     tasks: list[list[Steps]] = []
     of_x, chosen = _places(whole, along)
@@ -264,7 +267,8 @@ def _gradient(
                 kernel.GRADIENT_ARGUMENTS.steps(
                     address_of(kernel.LargestGradient(dtype, how)), len(at[0]), to=(OUT, at[0]), x=(X, at[1]),
                     g=(KERNEL, planes.at(g_strides) + lo * planes.step(g_strides) + of_row),
-                    rows_at=(TABLES, tables.add(of_x[0][first : first + run])), columns_at=(TABLES, tables.add(of_x[1])),
+                    rows_at=(TABLES, tables.add(of_x[0][first : first + run])),
+                    columns_at=(TABLES, tables.add(of_x[1])),
                     to_rows_at=(TABLES, tables.add(of_to[0][first : first + run])),
                     to_columns_at=(TABLES, tables.add(of_to[1])), planes=hi - lo,
                     to_plane=planes.step(to_strides), g_plane=planes.step(g_strides), x_plane=planes.step(x_strides),
