@@ -19,8 +19,8 @@ ARGUMENTS = Arguments.of(
 """``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``,
 and how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of
 columns the samples that there are for each element of a kernel row, a bit each, and the outputs that there are.
-``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of each
-plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
+``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of
+each plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
 
 MOST_ROWS = 8
 """Rows of outputs that are done together at most."""

@@ -14,6 +14,10 @@ ARGUMENTS = Arguments.of("to x", "planes to_plane x_plane rows columns width to_
 ``rows`` become zero. Strides are in bytes."""
 
 
+BLOCK = 16
+"""Bytes that all vectors are made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transpose:
     """``to[p, j, i] = x[p, i, j]`` for ``i < rows``, zero for the other ``i < width``.
@@ -73,14 +77,25 @@ class _Nest:
         loop.close()
 
     def square(self, to: str, x: str) -> None:
-        """A whole square."""
-        w, found = self.w, []
-        for _ in range(self.lanes):
-            found.append(w.load(self.kind, x))
-            x = w.offset(x, self.a["x_row"])
-        for row in exchanged(w, self.kind, found):
-            w.store(self.kind, row, to)
-            to = w.offset(to, self.a["to_row"])
+        """A whole square, read in blocks of 16 bytes: what lies in the same block of all rows needs no exchange."""
+        w, rows, width = self.w, [x], BLOCK // self.item
+        for _ in range(self.lanes - 1):
+            rows.append(w.offset(rows[-1], self.a["x_row"]))
+        for block in range(self.lanes // width):
+            held = [self.blocks([w.offset(row, block * BLOCK) for row in rows[n::width]]) for n in range(width)]
+            for row in blocks_exchanged(w, self.kind, held):
+                w.store(self.kind, row, to)
+                to = w.offset(to, self.a["to_row"])
+
+    def blocks(self, places: list[str]) -> str:
+        """One block from each place, side by side."""
+        w, width = self.w, BLOCK // self.item
+        parts = [w.load(Vector(width, self.kind.scalar), place) for place in places]
+        while len(parts) > 1:
+            kind = Vector(width, self.kind.scalar)
+            parts = [w.shuffle(kind, *pair, range(2 * width)) for pair in zip(parts[::2], parts[1::2], strict=True)]
+            width *= 2
+        return parts[0]
 
     def edge(self, to: str, x: str, have: str, want: str, left: str) -> None:
         """A square of which some rows or columns are missing: those are neither read nor written."""
@@ -97,6 +112,18 @@ class _Nest:
         there = self.w.value(f"icmp sgt i64 {count}, {n}")
         held = self.w.value(f"select i1 {there}, i64 {lanes}, i64 0")
         return self.w.lanes_below(Vector(self.lanes, "i32"), held)
+
+
+def blocks_exchanged(w: Writer, kind: Vector, rows: list[str]) -> list[str]:
+    """Squares of as many columns as there are rows, side by side in vectors, each turned in its place."""
+    count = len(rows)
+    low = [block + n // 2 + kind.lanes * (n % 2) for block in range(0, kind.lanes, count) for n in range(count)]
+    high = [lane + count // 2 for lane in low]
+    for _ in range(count.bit_length() - 1):
+        half = count // 2
+        pairs = [(rows[n], rows[n + half], picked) for n in range(half) for picked in (low, high)]
+        rows = [w.shuffle(kind, *pair) for pair in pairs]
+    return rows
 
 
 def exchanged(w: Writer, kind: Vector, rows: list[str]) -> list[str]:
