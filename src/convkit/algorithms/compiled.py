@@ -21,8 +21,8 @@ from convkit.planner.nonfinite import all_finite
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-LEAST_PRODUCTS = 1 << 10
-"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+LEAST_PRODUCTS = 1 << 2
+"""Products of one sample below which loading the compiler would never be paid back."""
 
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
