@@ -216,5 +216,7 @@ def test_masks_are_of_columns() -> None:
     from convkit.spec.window import Window
 
     masks = _masks(Window(5, 3, 4, -1), 16)
-    assert masks.tolist() == [[0b1110, 0b1111, 0b1111, 0b1111]]
+    assert masks.tolist() == [[0b111110, 0b11111, 0b1111, 0b1111]]
+    second = _masks(Window(21, 2, 9, -1, 2), 16)
+    assert second.tolist() == [[0xFFFE, 0b111111, 0xFFFF, 0b11111, 0x1FF]]
     assert planar.MOST_ROWS == 8

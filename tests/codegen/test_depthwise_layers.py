@@ -118,20 +118,23 @@ def test_any_gradient_of_weights(problem: Problem, x_layout: str, g_layout: str)
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 70), st.integers(1, 7), st.integers(1, 7), st.integers(-3, 3), st.integers(1, 3), st.integers(1, 3)
-)
-def test_planes_where_they_lie(columns: int, rows: int, elements: int, start: int, stride: int, dilation: int) -> None:
+    st.integers(1, 70), st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(-3, 3), st.integers(1, 3),
+    st.integers(1, 3), st.integers(1, 2),
+)  # fmt: skip
+def test_planes_where_they_lie(
+    columns: int, kernel: tuple[int, int], start: int, stride: int, dilation: int, step: int
+) -> None:  # fmt: skip
     """Any width, whatever share of the vectors it fills: samples beside a row are others', and count for nothing."""
     windows = (
-        Window(11, rows, 9, -2, stride, dilation, sides=("edge", "wrap")),
-        Window(33, elements, columns, start, 1, dilation),
-    )  # fmt: skip
+        Window(11, kernel[0], 9, -2, stride, dilation, sides=("edge", "wrap")),
+        Window(33, kernel[1], columns, start, step, dilation),
+    )
     problem = Problem(
         windows, batch=2, groups=5, input_dtype="float32", kernel_dtype="float32", compute_dtype="float32"
     )
     x, w = np.empty(problem.input_shape, np.float32), np.empty(problem.kernel_shape, np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planar_tiles, "LEAST_SHARE", 0)
+        patch.setattr(planar_tiles, "LEAST_SHARE", (0, 0))
         depthwise._programs.cache_clear()
         out = np.full(problem.output_shape, 7, np.float32)
         ours, expected = both(problem, "depthwise", whole_numbers(x, 1), whole_numbers(w, 2), out)

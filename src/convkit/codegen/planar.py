@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
@@ -18,7 +19,8 @@ ARGUMENTS = Arguments.of(
 )
 """``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``,
 and how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of
-columns the samples that there are for each element of a kernel row, a bit each, and the outputs that there are.
+columns the samples that there are for each element of a kernel row, a bit each in one word for each vector that is
+read, and the outputs that there are.
 ``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of
 each plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
 
@@ -33,7 +35,7 @@ def most_rows(target: Target, rows: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Planar:
-    """``out[p, r, i] = sum_j sum_k x[p, row[r*stride + k*dilation], i + start + j*apart] * w[p, k, j]``.
+    """``out[p, r, i] = sum_j sum_k x[p, row[r*stride + k*dilation], i*step + start + j*apart] * w[p, k, j]``.
 
     ::
 
@@ -58,6 +60,8 @@ class Planar:
         Where the first element of a kernel row meets the first column, and how far apart its elements are.
     stride, dilation : int
         How far neighbouring rows of outputs stand apart, and neighbouring kernel rows.
+    step : {1, 2}
+        How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors is kept.
     ending : Ending
         What becomes of sums before they are stored; a bias belongs to the ``plane``.
     """
@@ -70,12 +74,13 @@ class Planar:
     apart: int = 1
     stride: int = 1
     dilation: int = 1
+    step: Literal[1, 2] = 1
     ending: Ending = NO_ENDING
 
     @property
     def name(self) -> str:
-        """``planar_<arithmetic>_<lanes>l_<height>_<rows>_<start>_<apart>_<stride>_<dilation>_...``."""
-        shape = f"{self.height}_{self.rows}_{self.start}_{self.apart}_{self.stride}_{self.dilation}"
+        """``planar_<arithmetic>_<lanes>l_<height>_<rows>_<start>_<apart>_<stride>_<dilation>_<step>_...``."""
+        shape = f"{self.height}_{self.rows}_{self.start}_{self.apart}_{self.stride}_{self.dilation}_{self.step}"
         return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
 
     @property
@@ -117,11 +122,14 @@ class _Nest:
         tiles = w.loop("tile", a["tiles"], {"tile": ("ptr", a["rows_at"])})
         self.note(tiles["tile"], planes["x"])
         out = w.offset(planes["out"], w.load_scalar("i64", tiles["tile"]))
-        vectors = w.loop("vector", a["vectors"], {"masks": ("ptr", a["masks_at"]), "at": ("i64", "0")})
-        self.tile(out, planes["w"], planes["bias"], vectors["masks"], vectors["at"])
+        carried = {"out": ("ptr", out), "masks": ("ptr", a["masks_at"]), "at": ("i64", "0")}
+        vectors = w.loop("vector", a["vectors"], carried)
+        self.tile(vectors["out"], planes["w"], planes["bias"], vectors["masks"], vectors["at"])
+        masks = w.multiply(a["columns"], self.p.step)
         vectors.close({
-            "masks": w.element(w.element(vectors["masks"], a["columns"], "i64"), 1, "i64"),
-            "at": w.add(vectors["at"], self.kind.bytes),
+            "out": w.offset(vectors["out"], self.kind.bytes),
+            "masks": w.element(w.element(vectors["masks"], masks, "i64"), 1, "i64"),
+            "at": w.add(vectors["at"], self.p.step * self.kind.bytes),
         })  # fmt: skip
         tiles.close({"tile": w.offset(tiles["tile"], a["tile_step"])})
         planes.close({
@@ -155,10 +163,10 @@ class _Nest:
         loop = w.loop("column", self.a["columns"], {**carried, **sums})
         found = self.column(loop, [loop[name] for name in names])
         loop.close({
-            "w": w.offset(loop["w"], self.item), "masks": w.element(loop["masks"], 1, "i64"),
+            "w": w.offset(loop["w"], self.item), "masks": w.element(loop["masks"], p.step, "i64"),
             "at": w.add(loop["at"], p.apart * self.item), **dict(zip(names, found, strict=True)),
         })  # fmt: skip
-        mask, out = self.mask(loop["masks"]), w.offset(out, at)
+        mask = self.mask(loop["masks"])
         added = w.splat(self.kind, bias) if p.ending.bias else None
         for name in names:
             w.store(self.kind, ended(w, self.kind, p.ending, loop[name], added), out, mask)
@@ -167,15 +175,22 @@ class _Nest:
     def column(self, loop: Loop, sums: list[str]) -> list[str]:
         """One column of the kernel: every row of samples meets all its weights."""
         w, p = self.w, self.p
-        mask, weights, held = self.mask(loop["masks"]), loop["w"], list[str]()
+        masks = [self.mask(w.element(loop["masks"], n, "i64")) for n in range(p.step)]
+        weights, held = loop["w"], list[str]()
         for _ in range(p.rows):
             held.append(w.splat(self.kind, weights))
             weights = w.offset(weights, self.a["w_row"])
         for n, position in enumerate(self.positions):
             place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
-            samples = w.load(self.kind, w.offset(place, loop["at"]), mask)
+            samples = self.samples(w.offset(place, loop["at"]), masks)
             for k, weight in enumerate(held):
                 row, rest = divmod(position - k * p.dilation, p.stride)
                 if rest == 0 and 0 <= row < p.height:
                     sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weight, sums[row])
         return sums
+
+    def samples(self, place: str, masks: list[str]) -> str:
+        """One vector of samples, neighbours or every second one."""
+        w, kind = self.w, self.kind
+        parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
+        return parts[0] if len(parts) == 1 else w.shuffle(kind, *parts, range(0, 2 * kind.lanes, 2))

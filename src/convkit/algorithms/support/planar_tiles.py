@@ -23,8 +23,11 @@ from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-LEAST_SHARE = 0.75
-"""How much of the last axis's vectors must be outputs."""
+LEAST_SHARE = 0.75, 0.4
+"""How much of the last axis's vectors must be outputs; and how much of it where there are few products."""
+
+FEW_TAPS = 9
+"""Kernel elements of which there are few."""
 
 WIDEST = 1 << 12
 """Columns at most: a row of zeros is kept for those outside."""
@@ -44,11 +47,12 @@ def fits(problem: Problem, x_strides: Strides, out_strides: Strides) -> bool:
     inside = columns.start >= 0 and columns.last < columns.size
     return (
         (x_strides[-1], out_strides[-1]) == (item, item)
-        and columns.up == rows.up == columns.stride == 1
+        and columns.up == rows.up == 1
+        and columns.stride in (1, 2)
         and (inside or columns.sides == ("zero", "zero"))
         and max(rows.kernel, columns.kernel) <= MOST_ELEMENTS
         and columns.size <= WIDEST
-        and share >= LEAST_SHARE
+        and share >= LEAST_SHARE[problem.taps <= FEW_TAPS]
         and problem.fill == 0
     )
 
@@ -63,7 +67,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Progr
     height = largest(rows.count, most_rows(this_machine(), rows.kernel))
     kernel = Planar(
         dtype, lanes, height, rows.kernel, columns.start, columns.dilation, rows.stride, rows.dilation,
-        ending_of(problem.epilogue, "plane"),
+        columns.stride, ending_of(problem.epilogue, "plane"),  # type: ignore[arg-type]
     )  # fmt: skip
     table = _rows(rows, height, kernel.positions, x_row, out_row)
     masks = _masks(columns, lanes)
@@ -100,7 +104,10 @@ def _masks(window: Window, lanes: int) -> NDArray[np.int64]:
     """For each vector of columns the samples that there are, for each kernel element, and the outputs."""
     vectors = math.ceil(window.count / lanes)
     column = np.arange(vectors * lanes).reshape(vectors, 1, lanes)
-    sample = column + window.start + np.arange(window.kernel)[:, None] * window.dilation
-    there = (sample >= 0) & (sample < window.size) & (column < window.count)
+    # Every vector that is read, one after another, starts where the last one ends.
+    read = np.arange(window.stride)[:, None] * lanes + np.arange(lanes)
+    first = np.arange(vectors).reshape(vectors, 1, 1, 1) * lanes * window.stride
+    sample = first + window.start + np.arange(window.kernel)[:, None, None] * window.dilation + read
+    there = ((sample >= 0) & (sample < window.size)).reshape(vectors, -1, lanes)
     bits = np.concatenate((there, column < window.count), axis=1)
     return np.sum(bits.astype(np.int64) << np.arange(lanes), axis=2)
