@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -306,3 +308,10 @@ def test_memory_beyond_the_arrays_is_bounded() -> None:
         windows = tuple(Window(size, min(size, 3), size, -(min(size, 3) // 2)) for size in sizes)
         problem = Problem(windows, groups=512, input_dtype="float32", kernel_dtype="float32", compute_dtype="float32")
         assert channelwise_tiles.scratch(problem) < 1 << 21
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_runs(language: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / language / "layers.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert (failed, tried > 5) == (0, True)
