@@ -23,8 +23,10 @@ from convkit.algorithms.support.packing import LINE, item_bytes, places
 from convkit.algorithms.support.planes import Box, Strides, space, with_rows
 from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import channelwise, gather, transpose, unpack
+from convkit.codegen import groups as groups_of
 from convkit.codegen.channelwise import HEAD, Channelwise, held, most_pixels, positions
 from convkit.codegen.dense import lanes_of
+from convkit.codegen.groups import Groups
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.program import Program, Tables, join
@@ -106,7 +108,7 @@ def boxes(problem: Problem, vectors: int) -> tuple[Box, ...]:
     work = max(1, problem.terms * problem.out_channels * channels // math.prod(w.up for w in windows))
     room = max(TASK_PRODUCTS // work, -(-problem.outputs * chunks // TASKS), 64)
     if vectors == TURNED:
-        strides = math.prod(min(w.stride, w.reach) for w in windows) * problem.in_channels
+        strides = math.prod(min(w.stride, w.reach) for w in windows) * max(problem.in_channels, problem.out_channels)
         room = min(room, max(64, TILE_BYTES // (item_bytes(problem.compute_dtype) * channels * strides)))
     lengths: list[int] = []
     for window in reversed(windows):
@@ -208,9 +210,19 @@ class Tile:
         self.packed = [self.pixel * math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
         self.sums_at = self.samples_at + (0 if self.ways.read else self.channel * self.problem.in_channels + LINE)
         self.sums = [self.pixel * math.prod(self.counts[axis + 1 :]) for axis in range(len(self.counts))]
-        sums = 0 if self.ways.write else math.prod(self.counts) * self.pixel + LINE
-        self.turned_at = self.sums_at + sums
-        return self.turned_at + sums
+        self.sums_bytes = 0 if self.ways.write else math.prod(self.counts) * self.pixel + LINE
+        self.turned_at = self.sums_at + self.sums_bytes * (self.problem.out_channels if self.put_together else 1)
+        return self.turned_at + self.sums_bytes
+
+    @property
+    def taken_apart(self) -> bool:
+        """Whether the channels of a group lie side by side in the input, and groups do."""
+        return _side_by_side(self.x_strides, self.problem.in_channels, self.item)
+
+    @property
+    def put_together(self) -> bool:
+        """Whether they do in the result."""
+        return _side_by_side(self.out_strides, self.problem.out_channels, self.item)
 
     def _positions(self, axis: Axis, pixels: int = 0) -> list[int]:
         window = axis.window
@@ -225,7 +237,9 @@ class Tile:
         x = self.samples * self.x_strides[0] + lo * self.x_strides[1]
         out = self.samples * self.out_strides[0] + lo * self.out_strides[1]
         out = out + sum(first * s for (first, _), s in zip(self.box, space(self.out_strides), strict=True))
-        if not self.ways.read:
+        if not self.ways.read and self.taken_apart:
+            found += self.take_apart(x, hi - lo)
+        elif not self.ways.read:
             for c in range(self.problem.in_channels):
                 at, to = x + c * self.x_strides[2], self.samples_at + c * self.channel
                 found += self.turn_in(X, at, self.x_strides, self.needed, to, self.packed, hi - lo)
@@ -233,9 +247,9 @@ class Tile:
             at = out + o * self.out_strides[2]
             for piece in self.pieces:
                 found.append(self.multiply_add(*piece, x, at, o, lo, hi))
-            if not self.ways.write:
+            if not self.ways.write and not self.put_together:
                 found += self.turn_out(at, hi - lo)
-        return found
+        return [*found, *self.put(out, hi - lo)] if self.put_together and not self.ways.write else found
 
     # -------------------------------------------------------------------------------------------------- the way in
 
@@ -283,7 +297,31 @@ class Tile:
             to_plane=to_row, x_plane=x_row, columns=columns, width=self.lanes, to_row=self.pixel, x_row=strides[1],
         )  # fmt: skip
 
+    def take_apart(self, x: Offsets, groups: int) -> list[Steps]:
+        """Lay the samples of all channels of every group down, which lie side by side in every pixel."""
+        *outer, rows, columns = self.needed
+        along, found = space(self.x_strides), list[Steps]()
+        kernel = Groups(self.dtype, self.problem.in_channels, "apart")
+        for index in product(*(range(len(axis)) for axis in outer)):
+            at = sum(int(axis[i]) * s for axis, i, s in zip(outer, index, along, strict=False))
+            place = self.samples_at + sum(i * s for i, s in zip(index, self.packed, strict=False))
+            for (row, row_count), (column, column_count) in product(_runs(rows), _runs(columns)):
+                begin = at + int(rows[row]) * along[-2] + int(columns[column]) * along[-1]
+                found.append(
+                    groups_of.ARGUMENTS.steps(
+                        address_of(kernel), len(x), to=(SCRATCH, place + row * self.packed[-2] + column * self.pixel),
+                        x=(X, x + begin), rows=row_count, to_row=self.packed[-2], x_row=along[-2], groups=groups,
+                        pixels=column_count, to_pixel=self.pixel, x_pixel=along[-1], channel=self.channel,
+                        vector=self.vector,
+                    )
+                )  # fmt: skip
+        return found
+
     # ------------------------------------------------------------------------------------------------ the arithmetic
+
+    def sums_of(self, channel: int) -> int:
+        """Where the sums of an output channel are formed in scratch memory."""
+        return self.sums_at + (channel * self.sums_bytes if self.put_together else 0)
 
     def multiply_add(
         self, number: int, piece: Piece, outputs: list[range], axes: list[Axis], x: Offsets, out: Offsets, o: int,
@@ -305,7 +343,7 @@ class Tile:
         return channelwise.ARGUMENTS.steps(
             address_of(schedule), len(x), bias=(BIAS, lo * self.item), channels=channels, out_pixel=moves[-1],
             ahead=pixels * last.stride * space(self.x_strides)[-1], w_vector=terms, **tables, **self.blank(channels),
-            out=(OUT, out + first) if ways.write else (SCRATCH, self.sums_at + first),
+            out=(OUT, out + first) if ways.write else (SCRATCH, self.sums_of(o) + first),
             x=(X, x) if ways.read else (SCRATCH, self.samples_at),
             w=(KERNEL, cut.begins[number] + (o * cut.vectors + lo // self.lanes) * terms),
         )  # fmt: skip
@@ -401,6 +439,23 @@ class Tile:
                 found += self._stored(moved, sums + v * self.vector, channels, rows, columns)
         return found
 
+    def put(self, out: Offsets, groups: int) -> list[Steps]:
+        """Store the sums of all channels of every group, side by side in every pixel."""
+        *outer, rows, columns = self.counts
+        along, found = space(self.out_strides), list[Steps]()
+        kernel = Groups(self.dtype, self.problem.out_channels, "together")
+        for index in product(*map(range, outer)):
+            at = out + sum(i * s for i, s in zip(index, along, strict=False))
+            sums = self.sums_at + sum(i * s for i, s in zip(index, self.sums, strict=False))
+            found.append(
+                groups_of.ARGUMENTS.steps(
+                    address_of(kernel), len(out), to=(OUT, at), x=(SCRATCH, sums), rows=rows, to_row=along[-2],
+                    x_row=self.sums[-2], pixels=columns, to_pixel=along[-1], x_pixel=self.pixel, groups=groups,
+                    channel=self.sums_bytes, vector=self.vector,
+                )
+            )  # fmt: skip
+        return found
+
     def _stored(self, out: Offsets, sums: int, channels: int, rows: int, columns: int) -> list[Steps]:
         *_, out_row, out_column = space(self.out_strides)
         if out_column != self.item and columns > 1:
@@ -427,6 +482,10 @@ class Tile:
                 to_row=self.out_strides[1], x_row=self.pixel,
             )
         ]  # fmt: skip
+
+
+def _side_by_side(strides: Strides, channels: int, item: int) -> bool:
+    return channels > 1 and strides[2] == item and strides[1] == channels * item
 
 
 def _words(numbers: NDArray[Any]) -> Offsets:
