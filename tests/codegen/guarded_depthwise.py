@@ -57,6 +57,15 @@ def main(reach_out: bool) -> None:
                 plan.run(ready, x, target)
             if not np.array_equal(out, expected):
                 raise ValueError(f"{name} {dtype} {side} {layout} {groups} {size} {kernel}")
+        if groups % 3 == 0 and layout == "last":
+            three = forward.derive(groups=groups // 3, in_channels=3, out_channels=3)
+            x, out = (
+                a.array((1, *space, groups // 3, 3), dtype, side) for a, space in ((inputs, size), (outputs, counts))
+            )
+            w = kernels.array(three.kernel_shape, dtype, side)
+            x[...], w[...] = 1, 2
+            plan = plan_for(three, "depthwise")
+            plan.run(plan.prepare(w), np.moveaxis(x, (-2, -1), (1, 2)), np.moveaxis(out, (-2, -1), (1, 2)))
         x = inputs.array((1, groups, *size), dtype, side)
         x[...] = np.random.default_rng(1).integers(0, 9, x.shape)
         if layout == "last":

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convkit.codegen import channelwise, planar, pooling
+from convkit.codegen import channelwise, groups, planar, pooling
 from convkit.codegen.channelwise import Channelwise, ChannelwiseGradient, held, most_pixels
 from convkit.codegen.epilogue import Ending
+from convkit.codegen.groups import Groups
 from convkit.codegen.listing import inner_loop
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.planar import Planar, most_rows
@@ -147,6 +148,31 @@ def test_pooling(machine: Target, dtype: str, layout: Any, kind: Any, stride: in
         assert np.allclose(out, expected, rtol=1e-6, atol=0)
 
 
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("channels", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("count", [3, 16, 37])
+def test_groups_are_taken_apart_and_put_together(machine: Target, dtype: str, channels: int, count: int) -> None:
+    lanes = machine.vector_bytes // np.dtype(dtype).itemsize
+    vectors, numbers = -(-count // lanes), count * channels
+    x = whole_numbers((2, 3, numbers + 1), dtype, 1)
+    apart = np.full((channels, 2, 3, vectors * lanes), 7, dtype)
+    shape = {"rows": 2, "pixels": 3, "groups": count, "channel": apart.strides[0], "vector": machine.vector_bytes}
+    call(
+        Groups(dtype, channels, "apart"), groups.ARGUMENTS, machine, to=apart, x=x, to_row=apart.strides[1],
+        x_row=x.strides[0], to_pixel=apart.strides[2], x_pixel=x.strides[1], **shape,
+    )  # fmt: skip
+    expected = x[..., :numbers].reshape(2, 3, count, channels)
+    assert np.array_equal(apart[..., :count], np.moveaxis(expected, -1, 0))
+    back = np.full(x.shape, 7, dtype)
+    call(
+        Groups(dtype, channels, "together"), groups.ARGUMENTS, machine, to=back, x=apart, to_row=x.strides[0],
+        x_row=apart.strides[1], to_pixel=x.strides[1], x_pixel=apart.strides[2], **shape,
+    )  # fmt: skip
+    assert np.array_equal(back[..., :numbers], x[..., :numbers])
+    assert (back[..., numbers:] == 7).all()
+
+
 SPILLING = [
     *((Channelwise, k) for k in (1, 3, 5, 7)),
     *((ChannelwiseGradient, k) for k in (1, 3, 5, 7)),
@@ -181,7 +207,7 @@ def test_rows_of_planes_stay_in_registers(dtype: str, size: int) -> None:
 @pytest.mark.parametrize("layout", ["planes", "pixels"])
 def test_pooling_stays_in_registers(isa: str, layout: Any) -> None:
     kernels = [Pool(kind, "float32", stride, layout) for kind in ("max", "mean") for stride in (0, 1, 2)]
-    for kernel in (*kernels, LargestGradient("float32", layout)):
+    for kernel in (*kernels, LargestGradient("float32", layout), Groups("float32", 4, "apart")):
         text, spills = written(kernel, isa)
         assert not spills
         if isinstance(kernel, Pool):

@@ -24,7 +24,7 @@ from convkit.planner.problem import Problem
 LEAST_GROUPS = 8
 """Groups, which are the lanes of vectors, at least."""
 
-MOST_PAIRS = 16
+MOST_PAIRS = 64
 """Pairs of an input and an output channel of one group at most."""
 
 MOST_ROWS = 128
@@ -64,7 +64,7 @@ class ChannelwiseGradient:
         lanes = 64 // size
         padded = -(-problem.groups // lanes) * lanes / problem.groups
         inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
-        seconds = padded * (2.6 * problem.multiply_adds + 10 * inputs + 12 * kernel) / machine.fused
+        seconds = padded * (2.4 * problem.multiply_adds + 6 * inputs + 7 * kernel) / machine.fused
         seconds = on_two_threads(seconds * width(problem.compute_dtype), problem.groups / lanes)
         moved = size * (inputs + kernel)
         seconds = max(seconds, moved / machine.bandwidth / 3) + 8e-6

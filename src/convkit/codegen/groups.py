@@ -11,8 +11,8 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("to x", "rows to_row x_row pixels to_pixel x_pixel channel groups vector")
-"""``channel``: bytes from one channel's vectors to the next channel's, ``vector``: from one vector of groups to the next,
-both in scratch memory. Strides are in bytes."""
+"""``channel``: bytes from one channel's vectors to the next channel's, ``vector``: from one vector of groups to the
+next, both in scratch memory. Strides are in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from convkit.codegen.channelwise import ChannelwiseGradient, most_pixels
 from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, Steps, X
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, Place, Steps, X
 from convkit.planner.problem import Problem
 
 TASKS = 4
@@ -30,10 +29,10 @@ TASKS = 4
 
 
 def forward(problem: Problem) -> Problem:
-    """The layer whose weights' gradient ``problem`` is, one channel in and one out of every group."""
+    """The layer whose weights' gradient ``problem`` is, for one sample."""
     return problem.derive(
         windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=1, batch_of="samples",
-        in_channels=1, out_channels=1,
+        in_channels=problem.batch,
     )  # fmt: skip
 
 
@@ -53,7 +52,7 @@ def scratch(problem: Problem) -> int:
     one, ways = forward(problem), Ways(False, False)
     vectors = _vectors(problem, ways)
     strides = (0,) * (3 + len(one.windows))
-    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, vectors)
+    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, vectors, gradient=True)
     return tile.bytes + _sums(problem, vectors)
 
 
@@ -71,7 +70,7 @@ def program(problem: Problem, x_strides: Strides, g_strides: Strides, out_stride
     cut = [tuple((0, w.count) for w in with_rows(one.windows))]
     if not (ways.read and ways.write):
         cut = list(boxes(one, vectors))
-    tiles = [_Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, vectors)) for box in cut]
+    tiles = [_Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, vectors, gradient=True)) for box in cut]
     sums_at = max(chunk.tile.bytes for chunk in tiles)
     tasks: list[list[Steps]] = []
     for lo, hi in cuts(-(-problem.groups // lanes), vectors):
@@ -116,7 +115,6 @@ class _Chunk:
 
     def __init__(self, problem: Problem, tile: Tile) -> None:
         self.problem, self.tile = problem, tile
-        self.box = [np.arange(lo, hi, dtype=np.int64) for lo, hi in tile.box]
 
     def steps(self, sample: int, lo: int, hi: int, sums_at: int) -> list[Steps]:
         """All pairs of an input and an output channel, for the groups from ``lo`` to ``hi``."""
@@ -125,20 +123,18 @@ class _Chunk:
         g = np.array([sample * tile.out_strides[0] + lo * tile.out_strides[1]], np.int64)
         vectors = -(-(hi - lo) // tile.lanes)
         pair = _taps(self.problem) * vectors * tile.vector
-        for c, o in product(range(self.problem.batch), range(self.problem.out_channels)):
-            x_at, g_at = x + c * tile.x_strides[2], g + o * tile.out_strides[2]
-            if not ways.read and o == 0:
-                found += tile.turn_in(X, x_at, tile.x_strides, tile.needed, tile.samples_at, tile.packed, hi - lo)
-            if not ways.write:
-                found += tile.turn_in(KERNEL, g_at, tile.out_strides, self.box, tile.sums_at, tile.sums, hi - lo)
-            else:
-                first = (lo_ * s for (lo_, _), s in zip(tile.box, space(tile.out_strides), strict=True))
-                g_at = g_at + sum(first)
-            n = c * self.problem.out_channels + o
-            found += self.add(x_at, g_at, sums_at + n * pair, hi - lo)
+        if not ways.read:
+            found += tile.lay_samples(x, hi - lo)
+        if not ways.write:
+            found += tile.lay_gradient(g, hi - lo)
+        g = g + sum(at * s for (at, _), s in zip(tile.box, space(tile.out_strides), strict=True))
+        for n, (c, o) in enumerate(product(range(self.problem.batch), range(self.problem.out_channels))):
+            from_x = (X, x + c * tile.x_strides[2]) if ways.read else (SCRATCH, tile.samples_at + c * tile.channel)
+            from_g = (KERNEL, g + o * tile.out_strides[2]) if ways.write else (SCRATCH, tile.sums_of(o))
+            found += self.add(from_x, from_g, sums_at + n * pair, hi - lo)
         return found
 
-    def add(self, x: Any, g: Any, sums: int, groups: int) -> list[Steps]:
+    def add(self, x: Place, g: Place, sums: int, groups: int) -> list[Steps]:
         """Multiply and add: tiles of one width after those of another."""
         tile, found, begin = self.tile, list[Steps](), 0
         ((_, piece, outputs, axes),) = tile.pieces
@@ -154,8 +150,7 @@ class _Chunk:
             found.append(
                 channelwise.GRADIENT_ARGUMENTS.steps(
                     address_of(schedule), 1, sums=(SCRATCH, sums),
-                    g=(KERNEL, g + first) if tile.ways.write else (SCRATCH, tile.sums_at + first),
-                    x=(X, x) if tile.ways.read else (SCRATCH, tile.samples_at),
+                    g=(g[0], g[1] + first), x=x,
                     channels=channels, g_pixel=moves[-1], sums_vector=_taps(self.problem) * tile.vector,
                     ahead=pixels * window.stride * space(tile.x_strides)[-1], **tables,
                     **tile.blank(channels),

@@ -146,8 +146,8 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, ways: Wa
 @lru_cache(maxsize=256)
 def scratch(problem: Problem) -> int:
     """Bytes of scratch memory that one thread needs at most."""
-    strides = (0,) * (3 + len(problem.windows))
-    box = boxes(problem, TURNED)[0]
+    item, box = item_bytes(problem.compute_dtype), boxes(problem, TURNED)[0]
+    strides = 0, problem.out_channels * item, item, *(0 for _ in problem.windows)
     return Tile(problem, Ways(False, False), Tables(), box, strides, strides).bytes
 
 
@@ -175,10 +175,11 @@ class Tile:
 
     def __init__(
         self, problem: Problem, ways: Ways, tables: Tables, box: Box, x_strides: Strides, out_strides: Strides,
-        vectors: int = 0,
+        vectors: int = 0, gradient: bool = False,
     ) -> None:  # fmt: skip
         self.problem, self.ways, self.tables, self.box = problem, ways, tables, box
         self.x_strides, self.out_strides = x_strides, out_strides
+        self.gradient = gradient
         self.dtype, self.item = problem.compute_dtype, item_bytes(problem.compute_dtype)
         self.lanes, self.vector = lanes_of(this_machine(), self.dtype), this_machine().vector_bytes
         self.samples = np.arange(problem.batch, dtype=np.int64)
@@ -211,17 +212,14 @@ class Tile:
         self.sums_at = self.samples_at + (0 if self.ways.read else self.channel * self.problem.in_channels + LINE)
         self.sums = [self.pixel * math.prod(self.counts[axis + 1 :]) for axis in range(len(self.counts))]
         self.sums_bytes = 0 if self.ways.write else math.prod(self.counts) * self.pixel + LINE
-        self.turned_at = self.sums_at + self.sums_bytes * (self.problem.out_channels if self.put_together else 1)
+        # Sums of one output channel after another have one place; where all are wanted, each has its own.
+        self.apart = self.put_together or self.gradient
+        self.turned_at = self.sums_at + self.sums_bytes * (self.problem.out_channels if self.apart else 1)
         return self.turned_at + self.sums_bytes
 
     @property
-    def taken_apart(self) -> bool:
-        """Whether the channels of a group lie side by side in the input, and groups do."""
-        return _side_by_side(self.x_strides, self.problem.in_channels, self.item)
-
-    @property
     def put_together(self) -> bool:
-        """Whether they do in the result."""
+        """Whether the channels of a group lie side by side in the result, and groups do."""
         return _side_by_side(self.out_strides, self.problem.out_channels, self.item)
 
     def _positions(self, axis: Axis, pixels: int = 0) -> list[int]:
@@ -237,12 +235,8 @@ class Tile:
         x = self.samples * self.x_strides[0] + lo * self.x_strides[1]
         out = self.samples * self.out_strides[0] + lo * self.out_strides[1]
         out = out + sum(first * s for (first, _), s in zip(self.box, space(self.out_strides), strict=True))
-        if not self.ways.read and self.taken_apart:
-            found += self.take_apart(x, hi - lo)
-        elif not self.ways.read:
-            for c in range(self.problem.in_channels):
-                at, to = x + c * self.x_strides[2], self.samples_at + c * self.channel
-                found += self.turn_in(X, at, self.x_strides, self.needed, to, self.packed, hi - lo)
+        if not self.ways.read:
+            found += self.lay_samples(x, hi - lo)
         for o in range(self.problem.out_channels):
             at = out + o * self.out_strides[2]
             for piece in self.pieces:
@@ -259,8 +253,6 @@ class Tile:
         """Lay some samples of one channel of every group down, pixel by pixel."""
         along = space(strides)
         *outer, rows, columns = needed
-        if not all(len(found) for found in needed):
-            return []
         found: list[Steps] = []
         for index in product(*(range(len(axis)) for axis in outer)):
             at = sum(int(axis[i]) * s for axis, i, s in zip(outer, index, along, strict=False))
@@ -297,21 +289,43 @@ class Tile:
             to_plane=to_row, x_plane=x_row, columns=columns, width=self.lanes, to_row=self.pixel, x_row=strides[1],
         )  # fmt: skip
 
-    def take_apart(self, x: Offsets, groups: int) -> list[Steps]:
-        """Lay the samples of all channels of every group down, which lie side by side in every pixel."""
-        *outer, rows, columns = self.needed
-        along, found = space(self.x_strides), list[Steps]()
-        kernel = Groups(self.dtype, self.problem.in_channels, "apart")
+    def lay_samples(self, x: Offsets, groups: int) -> list[Steps]:
+        """Lay the samples of all channels of every group down."""
+        where = self.samples_at, self.packed, self.channel
+        return self.lay(X, x, self.x_strides, self.problem.in_channels, self.needed, *where, groups)
+
+    def lay_gradient(self, g: Offsets, groups: int) -> list[Steps]:
+        """Lay the gradient of all output channels of every group down where their sums would be."""
+        box = [np.arange(lo, hi, dtype=np.int64) for lo, hi in self.box]
+        where = self.sums_at, self.sums, self.sums_bytes
+        return self.lay(KERNEL, g, self.out_strides, self.problem.out_channels, box, *where, groups)
+
+    def lay(
+        self, base: int, x: Offsets, strides: Strides, channels: int, needed: list[Offsets], to: int,
+        packed: list[int], channel: int, groups: int,
+    ) -> list[Steps]:  # fmt: skip
+        """Lay channels down one by one, or all at once where they lie side by side in every pixel."""
+        if not all(len(found) for found in needed):
+            return []
+        if not _side_by_side(strides, channels, self.item):
+            return [
+                step
+                for c in range(channels)
+                for step in self.turn_in(base, x + c * strides[2], strides, needed, to + c * channel, packed, groups)
+            ]
+        *outer, rows, columns = needed
+        along, found = space(strides), list[Steps]()
+        kernel = Groups(self.dtype, channels, "apart")
         for index in product(*(range(len(axis)) for axis in outer)):
             at = sum(int(axis[i]) * s for axis, i, s in zip(outer, index, along, strict=False))
-            place = self.samples_at + sum(i * s for i, s in zip(index, self.packed, strict=False))
+            place = to + sum(i * s for i, s in zip(index, packed, strict=False))
             for (row, row_count), (column, column_count) in product(_runs(rows), _runs(columns)):
                 begin = at + int(rows[row]) * along[-2] + int(columns[column]) * along[-1]
                 found.append(
                     groups_of.ARGUMENTS.steps(
-                        address_of(kernel), len(x), to=(SCRATCH, place + row * self.packed[-2] + column * self.pixel),
-                        x=(X, x + begin), rows=row_count, to_row=self.packed[-2], x_row=along[-2], groups=groups,
-                        pixels=column_count, to_pixel=self.pixel, x_pixel=along[-1], channel=self.channel,
+                        address_of(kernel), len(x), to=(SCRATCH, place + row * packed[-2] + column * self.pixel),
+                        x=(base, x + begin), rows=row_count, to_row=packed[-2], x_row=along[-2], groups=groups,
+                        pixels=column_count, to_pixel=self.pixel, x_pixel=along[-1], channel=channel,
                         vector=self.vector,
                     )
                 )  # fmt: skip
@@ -321,7 +335,7 @@ class Tile:
 
     def sums_of(self, channel: int) -> int:
         """Where the sums of an output channel are formed in scratch memory."""
-        return self.sums_at + (channel * self.sums_bytes if self.put_together else 0)
+        return self.sums_at + (channel * self.sums_bytes if self.apart else 0)
 
     def multiply_add(
         self, number: int, piece: Piece, outputs: list[range], axes: list[Axis], x: Offsets, out: Offsets, o: int,
@@ -359,7 +373,8 @@ class Tile:
             for along, (begin, step), (lo, _), stride in zip(outputs, piece.targets, self.box, to, strict=True)
         )
         tiles, marked = self._tiles(axes, starts, pixels, moves[-1])
-        rows = self._rows(outputs, axes, moves, *(piece.kernel if piece.windows else (0, 1)), marked)
+        channels = 1 if self.gradient else self.problem.in_channels
+        rows = self._rows(outputs, axes, moves, *(piece.kernel if piece.windows else (0, 1)), marked, channels)
         return first, moves, {
             "rows_at": (TABLES, self.tables.add(rows)), "row_step": rows.shape[1] * 8, "rows": len(rows),
             "tiles_at": (TABLES, self.tables.add(tiles)), "tiles": len(starts), "places": (SCRATCH, 0),
@@ -398,13 +413,14 @@ class Tile:
         return table, bool((table == FILL).any())
 
     def _rows(
-        self, outputs: list[range], axes: list[Axis], moves: list[int], kernel_rows: int, columns: int, marked: bool
+        self, outputs: list[range], axes: list[Axis], moves: list[int], kernel_rows: int, columns: int, marked: bool,
+        in_channels: int,
     ) -> Offsets:  # fmt: skip
         """The table of rows."""
         strides = space(self.x_strides) if self.ways.read else tuple(self.packed)
         channel = self.x_strides[2] if self.ways.read else self.channel
         lengths = [len(along) for along in outputs[:-1]]
-        table = np.zeros((math.prod(lengths), HEAD + kernel_rows * self.problem.in_channels), np.int64)
+        table = np.zeros((math.prod(lengths), HEAD + kernel_rows * in_channels), np.int64)
         for n, index in enumerate(np.ndindex(*lengths)):
             table[n, 0] = sum(i * move for i, move in zip(index, moves, strict=False))
             if not axes:
@@ -414,7 +430,7 @@ class Tile:
                 here, there = self._along(number, axis.samples[i], strides)[None, :], at[:, None]
                 outside = np.where(here <= FILL, here, there)
                 at = np.where((here <= FILL) | (there <= FILL), outside, there + here).ravel()
-            channels = np.arange(self.problem.in_channels, dtype=np.int64)[:, None] * channel
+            channels = np.arange(in_channels, dtype=np.int64)[:, None] * channel
             at = np.where(at <= FILL, at, channels + at).ravel()
             met = np.nonzero((at != ZEROS) | marked)[0]
             # Rows of zeros are left out, where those that are not lie side by side.
