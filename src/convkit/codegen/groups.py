@@ -1,4 +1,4 @@
-"""Groups of a few channels whose numbers lie side by side: taken apart into vectors over the groups, and put together."""
+"""Groups of a few channels whose numbers lie side by side: taken apart into vectors over groups, and put together."""
 
 from __future__ import annotations
 
