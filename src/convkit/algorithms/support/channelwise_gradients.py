@@ -18,9 +18,9 @@ from convkit.algorithms.support.planes import Strides, space, with_rows
 from convkit.algorithms.support.register_tiles import cuts, pieces
 from convkit.codegen import channelwise, transpose
 from convkit.codegen.channelwise import ChannelwiseGradient, most_pixels
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, Place, Steps, X
 from convkit.planner.problem import Problem
 

@@ -25,11 +25,11 @@ from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import channelwise, gather, transpose, unpack
 from convkit.codegen import groups as groups_of
 from convkit.codegen.channelwise import HEAD, Channelwise, held, most_pixels, positions
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.groups import Groups
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window

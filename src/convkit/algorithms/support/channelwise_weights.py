@@ -12,9 +12,9 @@ import numpy as np
 from convkit.algorithms.support.phases import phases
 from convkit.algorithms.support.planes import Box, Strides, with_rows
 from convkit.codegen import gather
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import OUT, TABLES, Steps, X
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window

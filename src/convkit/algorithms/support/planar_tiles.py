@@ -14,11 +14,11 @@ from convkit.algorithms.support.packing import LINE, item_bytes, places
 from convkit.algorithms.support.planes import Strides, space, with_rows
 from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import planar
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.pack import FILL
 from convkit.codegen.planar import Planar, most_rows
 from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window

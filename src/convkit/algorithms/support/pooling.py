@@ -16,10 +16,10 @@ from convkit.algorithms.support.planes import Strides
 from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import pool as threads_of
 from convkit.codegen import pooling as kernel
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner import pooling
 from convkit.planner.pooling import Array, Kind
