@@ -82,7 +82,10 @@ class Groups:
         for lane in range(kind.lanes):
             number = lane * self.channels + n if self.way == "apart" else n * kind.lanes + lane
             # Which vector the number lies in, and where in it.
-            places.append(divmod(number, kind.lanes) if self.way == "apart" else divmod(number, self.channels)[::-1])
+            if self.way == "apart":
+                places.append((number // kind.lanes, number % kind.lanes))
+            else:
+                places.append((number % self.channels, number // self.channels))
         value = found[0]
         first = [at if vector == 0 else 0 for vector, at in places]
         value = w.shuffle(kind, value, value, first)

@@ -193,4 +193,4 @@ class _Nest:
         """One vector of samples, neighbours or every second one."""
         w, kind = self.w, self.kind
         parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
-        return parts[0] if len(parts) == 1 else w.shuffle(kind, *parts, range(0, 2 * kind.lanes, 2))
+        return parts[0] if len(parts) == 1 else w.shuffle(kind, parts[0], parts[1], range(0, 2 * kind.lanes, 2))
