@@ -118,6 +118,16 @@ class Namespace:
             return operator.forward(a, b, out)
         return operator.input_gradient(a, b) if role == "input_gradient" else operator.kernel_gradient(a, b)
 
+    def layer(self, direction: Any, x: Any, w: Any, bias: Any, out: Any, method: str, options: dict[str, Any]) -> Any:
+        """A network's layer, where the library has operators of its own."""
+        raise NotImplementedError
+
+    def layer_gradient(
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""
+        raise NotImplementedError
+
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""
         if result == "bfloat16":

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from convkit.arrays import torch_layers
+from convkit.arrays.layers import Direction
 from convkit.arrays.namespace import Namespace, Operator
+from convkit.arrays.torch_memory import plain
+from convkit.arrays.torch_operators import like
 from convkit.errors import DTypeError, OptionError
 
 
@@ -48,22 +52,10 @@ class _BilinearMap(torch.autograd.Function):
             second = (linear, "input_gradient", a.conj(), gradient)
         wanted = ctx.needs_input_grad[2:]
         grads = [
-            _like(_BilinearMap.apply(*one), of) if need else None
+            like(_BilinearMap.apply(*one), of) if need else None
             for one, of, need in zip((first, second), (a, b), wanted, strict=True)
         ]
         return (None, None, *grads)
-
-
-def plain(tensor: torch.Tensor) -> Any:
-    """A NumPy view of a tensor; a pending conjugate or sign is carried out first."""
-    return tensor.detach().resolve_conj().resolve_neg().numpy()
-
-
-def _like(gradient: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
-    """The gradient in the type of what it belongs to: real where that is real."""
-    if gradient.is_complex() and not of.is_complex():
-        gradient = gradient.real
-    return gradient.to(of.dtype)
 
 
 class TorchNamespace(Namespace):
@@ -81,7 +73,7 @@ class TorchNamespace(Namespace):
             if min(array.strides, default=0) < 0 or not array.dtype.isnative or not array.flags.writeable:
                 array = array.astype(array.dtype.newbyteorder("="), order="C")  # views that torch does not know
             value = torch.as_tensor(array)
-        if value.device.type != "cpu":
+        if value.device.type not in ("cpu", "meta"):
             raise OptionError("device", role=role, device=value.device)
         if value.is_sparse or value.is_quantized:
             raise DTypeError("not-an-array", role=role, type="sparse or quantised tensor", cause="no strided memory")
@@ -127,6 +119,23 @@ class TorchNamespace(Namespace):
 
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         return _BilinearMap.apply(operator, role, a, b)
+
+    def layer(
+        self, direction: Direction, x: Any, w: Any, bias: Any, out: Any, method: str, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """``ck.conv`` and ``ck.conv_transpose`` on tensors."""
+        if out is not None:
+            raise OptionError("out-with-tensors")
+        bias = None if bias is None else self.array(bias, "bias")
+        known = torch_layers.spelled_out(direction, w.ndim - 2, method, options)
+        return torch_layers.called(direction, x, w, bias, None, "", known)
+
+    def layer_gradient(
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""
+        known = torch_layers.spelled_out("forward", g.ndim - 2, method, options)
+        return torch_layers.gradient(of, g, other, shape, known)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         target = getattr(torch, result, None)

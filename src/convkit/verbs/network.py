@@ -11,6 +11,7 @@ from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import DTypeError, ShapeError, by
 from convkit.spec.options import Direction
 from convkit.verbs import objects
+from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter)
 from convkit.verbs.calls import widened
 from convkit.verbs.dtypes import element_types
 from convkit.verbs.layout import shape_of
@@ -25,7 +26,9 @@ def _arrays(*named: tuple[str, Any]) -> tuple[Namespace, list[Any]]:
 
 def _layer(direction: Direction, x: Any, w: Any, bias: Any, method: str, out: Any, options: dict[str, Any]) -> Any:
     xp, (samples, weights) = _arrays(("x", x), ("w", w))
-    if xp is NUMPY and objects.wanted(options["dtype"], samples, weights):
+    if xp is not NUMPY:
+        return xp.layer(direction, samples, weights, bias, out, method, options)
+    if objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
         if bias is not None:
             _check_bias_shape(np.shape(bias), call)
@@ -257,7 +260,9 @@ def conv_input_gradient(
     }  # fmt: skip
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
     shape = shape_of("input_shape", input_shape)
-    if xp is NUMPY and objects.wanted(dtype, upstream, weights):
+    if xp is not NUMPY:
+        return xp.layer_gradient("input", upstream, weights, shape, method, options)
+    if objects.wanted(dtype, upstream, weights):
         _check_gradient(upstream.shape, _of_objects("forward", shape, weights.shape, options))
         return objects.gradient("input", upstream, weights, shape, options)
     call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
@@ -319,7 +324,9 @@ def conv_weight_gradient(
     }  # fmt: skip
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
     shape = shape_of("weight_shape", weight_shape)
-    if xp is NUMPY and objects.wanted(dtype, upstream, samples):
+    if xp is not NUMPY:
+        return xp.layer_gradient("weights", upstream, samples, shape, method, options)
+    if objects.wanted(dtype, upstream, samples):
         _check_gradient(upstream.shape, _of_objects("forward", samples.shape, shape, options))
         return objects.gradient("weights", upstream, samples, shape, options)
     call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)

@@ -1,0 +1,130 @@
+"""What the adapter of tensors asks of the verbs: a network's layer over memory that tensors and NumPy share.
+
+The verbs stand above this room and hand their layers down to it, see `provide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+Direction = Literal["forward", "transposed"]
+
+
+class Options(NamedTuple):
+    """A layer's options, spelled out for every axis and made of plain numbers and words: what an operator's schema holds.
+
+    Attributes
+    ----------
+    stride, output_padding, dilation : tuple of int
+        One number an axis.
+    padding : tuple of int
+        Before and after, axis by axis; none at all stands for ``"same"``.
+    groups : int
+        Independent layers side by side.
+    boundary : tuple of str
+        Before and after, axis by axis.
+    fill : number
+        What stands outside under ``constant``.
+    operation : {"correlation", "convolution"}
+        Whether the kernel is flipped.
+    dtype : str
+        The type of the result, ``""`` for the one that the inputs' types give.
+    overflow, accuracy, method : str
+        As in ``ck.conv``; a tolerance as its digits.
+    """
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    boundary: tuple[str, ...]
+    fill: complex
+    operation: str
+    dtype: str
+    overflow: str
+    accuracy: str
+    method: str
+
+
+class Layer(Protocol):
+    """One layer for one set of shapes, types and options; arrays are NumPy's.
+
+    Attributes
+    ----------
+    output_shape : tuple of int
+        (batch, channel, *space) of the result.
+    dtype : str
+        Type of the result.
+    stored : str
+        Type in which it is written; the caller rounds it if it is another.
+    written : bool
+        Whether results are written where the caller says; otherwise they are new arrays, ``out`` being None.
+    """
+
+    output_shape: tuple[int, ...]
+    dtype: str
+    stored: str
+    written: bool
+
+    def prepare(self, w: Any) -> Any:
+        """The weights made ready, for any number of inputs."""
+        ...
+
+    def forward(
+        self, ready: Any, x: Any, w: Any, bias: Any, add: Any, activation: str, out: Any
+    ) -> Any:  # fmt: skip
+        """``activation(layer(x, w) + bias + add)``; weights that are not ready (None) are made so."""
+        ...
+
+    def input_gradient(self, g: Any, w: Any, out: Any) -> Any:
+        """Gradient of the input."""
+        ...
+
+    def weight_gradient(self, g: Any, x: Any, out: Any) -> Any:
+        """Gradient of the weights."""
+        ...
+
+
+class Layers(Protocol):
+    """Layers of all kinds, and pooling."""
+
+    def options(self, direction: Direction, rank: int, method: str, given: dict[str, Any]) -> Options:
+        """The options of a verb, checked and spelled out."""
+        ...
+
+    def layer(
+        self, direction: Direction, x_shape: tuple[int, ...], w_shape: tuple[int, ...], x_dtype: str, w_dtype: str,
+        options: Options,
+    ) -> Layer:  # fmt: skip
+        """The layer, made now or found again."""
+        ...
+
+    def result(
+        self, direction: Direction, x_shape: Sequence[Any], w_shape: Sequence[Any], x_dtype: str, w_dtype: str,
+        options: Options,
+    ) -> tuple[tuple[Any, ...], str]:  # fmt: skip
+        """Shape and type of the output; sizes may be symbols."""
+        ...
+
+    def check_bias(self, shape: Sequence[Any], dtype: str, channels: Any, compute: str) -> None:
+        """Raise unless a bias fits the layer."""
+        ...
+
+    def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:
+        """Raise unless a gradient has the shape of the layer's output."""
+        ...
+
+
+_provided: list[Layers] = []
+
+
+def provide(layers: Layers) -> None:
+    """Hand down the verbs' layers."""
+    _provided[:] = [layers]
+
+
+def provided() -> Layers:
+    """What was handed down."""
+    return _provided[0]

@@ -1,0 +1,163 @@
+"""Layers handed down to the adapter of tensors: results are written into the tensors' own memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convkit.arrays import NUMPY
+from convkit.arrays.layers import Options, provide
+from convkit.errors import DTypeError, ShapeError, by
+from convkit.planner.algorithm import Array
+from convkit.planner.plan import Prepared
+from convkit.spec.conv import ConvSpec
+from convkit.spec.options import Direction
+from convkit.verbs.bilinear import run
+from convkit.verbs.calls import plain
+from convkit.verbs.dtypes import element_types, result_name
+from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
+
+
+class TensorLayer:
+    """One layer for one set of shapes, types and options; see `convkit.arrays.layers.Layer`."""
+
+    __slots__ = ("call", "dtype", "output_shape", "stored", "written")
+
+    def __init__(self, call: NetworkCall, dtype: str) -> None:
+        self.call = call
+        self.output_shape = call.output_shape()
+        self.dtype, self.stored = dtype, call.types.result
+        self.written = not call.operator.problem.exact and self.stored == call.types.compute
+
+    def prepare(self, w: Array) -> Prepared:
+        laid = self.call.canonical_kernel(NUMPY, w)
+        return self.call.operator.plan(laid).prepare(laid)
+
+    def forward(
+        self, ready: Prepared | None, x: Array, w: Array, bias: Array | None, add: Any, activation: str, out: Any
+    ) -> Array:
+        call = self.call
+        if not self.written:
+            return call.forward(NUMPY, x, w, bias, None)
+        problem = call.operator.problem
+        ready = self.prepare(w) if ready is None else ready
+        target = call.canonical(out, problem.out_channels, call.counts)
+        run(call.operator.plan(), ready, call.canonical(x, problem.in_channels, call.x_shape[2:]), target)
+        if bias is not None:
+            out += bias.reshape((1, bias.shape[0], *[1] * call.spec.rank))
+        return out
+
+    def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
+        return self._given(self.call.input_gradient(NUMPY, g, w), out)
+
+    def weight_gradient(self, g: Array, x: Array, out: Array | None) -> Array:
+        return self._given(self.call.weight_gradient(NUMPY, g, x), out)
+
+    def _given(self, gradient: Array, out: Array | None) -> Array:
+        if out is None:
+            return gradient
+        out[...] = gradient
+        return out
+
+
+class TensorLayers:
+    """Layers of all kinds; see `convkit.arrays.layers.Layers`."""
+
+    def options(self, direction: Direction, rank: int, method: str, given: dict[str, Any]) -> Options:
+        """The options of a verb, checked and spelled out."""
+        given = {name: plain(value) for name, value in given.items()}
+        key = (direction, rank, method, *given.items())
+        known = _options.get(key)
+        if known is None:
+            chosen = {**given, "dtype": result_name(given["dtype"])}
+            spec = ConvSpec.of_network(rank, direction=direction, **chosen)
+            known = _options[key] = _spelled_out(spec, method)
+        return known
+
+    def layer(
+        self, direction: Direction, x_shape: tuple[int, ...], w_shape: tuple[int, ...], x_dtype: str, w_dtype: str,
+        options: Options,
+    ) -> TensorLayer:  # fmt: skip
+        """The layer, made now or found again."""
+        types = element_types(x_dtype, w_dtype, options.dtype or None)
+        given = _given(direction, options)
+        if types.result in ("float16", "bfloat16"):  # torch rounds them, and sooner than NumPy
+            given["dtype"] = types.compute
+        call = network_call(direction, x_shape, w_shape, x_dtype, w_dtype, options.method, given)
+        return TensorLayer(call, types.result)
+
+    def result(
+        self, direction: Direction, x_shape: Sequence[Any], w_shape: Sequence[Any], x_dtype: str, w_dtype: str,
+        options: Options,
+    ) -> tuple[tuple[Any, ...], str]:  # fmt: skip
+        """Shape and type of the output; sizes may be symbols."""
+        if len(x_shape) != len(w_shape) or len(x_shape) < 3:
+            raise ShapeError("network-rank", input=by(x_shape), weights=by(w_shape))
+        spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **_given(direction, options))
+        _, channels = check_channels(spec, tuple(x_shape), tuple(w_shape))
+        sizes = spec.output_sizes(x_shape[2:], w_shape[2:])
+        types = element_types(x_dtype, w_dtype, options.dtype or None)
+        return (x_shape[0], spec.groups * channels, *sizes), types.result
+
+    def check_bias(self, shape: Sequence[Any], dtype: str, channels: Any, compute: str) -> None:
+        """Raise unless a bias fits the layer.
+
+        Raises
+        ------
+        ShapeError
+            ``shape.bias``.
+        DTypeError
+            ``dtype.complex-to-real``, ``dtype.bias``.
+        """
+        if len(shape) != 1 or shape[0] != channels:
+            raise ShapeError("bias", bias=by(shape), channels=channels)
+        kind = element_types(dtype, dtype, None).compute
+        if kind.startswith("complex") and not compute.startswith("complex"):
+            raise DTypeError("complex-to-real", natural=dtype, dtype=compute)
+        if compute in ("int64", "uint64") and kind not in ("int64", "uint64"):
+            raise DTypeError("bias", bias=dtype, compute=compute)
+
+    def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:
+        """Raise unless a gradient has the shape of the layer's output.
+
+        Raises
+        ------
+        ShapeError
+            ``shape.gradient``.
+        """
+        if tuple(shape) != tuple(expected):
+            raise ShapeError("gradient", gradient=by(shape), expected=by(expected), input=by(x), weights=by(w))
+
+
+_options: dict[Any, Options] = {}
+
+
+def _spelled_out(spec: ConvSpec, method: str) -> Options:
+    padding = () if spec.padding == "same" else tuple(pad for pair in spec.padding or () for pad in pair)
+    return Options(
+        spec.stride, padding, spec.output_padding, spec.dilation, spec.groups,
+        tuple(side for sides in spec.boundary for side in sides), spec.fill, spec.operation, spec.dtype or "",
+        spec.overflow, spec.accuracy if isinstance(spec.accuracy, str) else repr(spec.accuracy), method,
+    )  # fmt: skip
+
+
+def _given(direction: Direction, options: Options) -> dict[str, Any]:
+    """The options as the verbs take them."""
+    accuracy = options.accuracy
+    if accuracy not in ("norm", "elementwise"):
+        accuracy = float(accuracy)
+    given: dict[str, Any] = {
+        "stride": options.stride, "padding": _pairs(options.padding) or "same", "dilation": options.dilation,
+        "groups": options.groups, "operation": options.operation, "dtype": options.dtype or None,
+        "overflow": options.overflow, "accuracy": accuracy,
+    }  # fmt: skip
+    if direction == "transposed":
+        return {**given, "output_padding": options.output_padding}
+    return {**given, "boundary": _pairs(options.boundary), "fill": options.fill}
+
+
+def _pairs(sides: tuple[Any, ...]) -> tuple[tuple[Any, Any], ...]:
+    return tuple(zip(sides[::2], sides[1::2], strict=True))
+
+
+provide(TensorLayers())
