@@ -19,6 +19,7 @@ from convkit.algorithms import (
     separable,
     swapped,
 )
+from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
 
 __all__ = [
     "box",

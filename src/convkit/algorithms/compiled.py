@@ -74,7 +74,7 @@ class Compiled:
         count = sum(1 for _ in tiles(problem))
         seconds = on_two_threads(seconds * width(problem.compute_dtype), count)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth / 3) + 9e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from convkit.arrays.namespace import Namespace
+
 Direction = Literal["forward", "transposed"]
 
 
 class Options(NamedTuple):
-    """A layer's options, spelled out for every axis and made of plain numbers and words: what an operator's schema holds.
+    """A layer's options, spelled out for every axis in plain numbers and words: what an operator's schema holds.
 
     Attributes
     ----------
@@ -68,13 +70,11 @@ class Layer(Protocol):
     stored: str
     written: bool
 
-    def prepare(self, w: Any) -> Any:
-        """The weights made ready, for any number of inputs."""
+    def prepare(self, w: Any, bias: bool, add: bool, activation: str) -> Any:
+        """The weights made ready for any number of inputs and an epilogue with these parts."""
         ...
 
-    def forward(
-        self, ready: Any, x: Any, w: Any, bias: Any, add: Any, activation: str, out: Any
-    ) -> Any:  # fmt: skip
+    def forward(self, ready: Any, x: Any, w: Any, bias: Any, add: Any, activation: str, out: Any) -> Any:
         """``activation(layer(x, w) + bias + add)``; weights that are not ready (None) are made so."""
         ...
 
@@ -108,8 +108,10 @@ class Layers(Protocol):
         """Shape and type of the output; sizes may be symbols."""
         ...
 
-    def check_bias(self, shape: Sequence[Any], dtype: str, channels: Any, compute: str) -> None:
-        """Raise unless a bias fits the layer."""
+    def check_addends(
+        self, xp: Namespace, bias: Any, add: Any, activation: str, shape: Sequence[Any], compute: str
+    ) -> None:  # fmt: skip
+        """Raise unless addends and activation go with sums of this shape and type."""
         ...
 
     def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:

@@ -18,7 +18,9 @@ class Operator(Protocol):
 
     @property
     def linear(self) -> Any: ...
-    def forward(self, x: Any, k: Any, out: Any = None) -> Any: ...
+    @property
+    def plain(self) -> Any: ...
+    def forward(self, x: Any, k: Any, out: Any = None, bias: Any = None, add: Any = None) -> Any: ...
     def input_gradient(self, g: Any, k: Any) -> Any: ...
     def kernel_gradient(self, g: Any, x: Any) -> Any: ...
 
@@ -118,11 +120,18 @@ class Namespace:
             return operator.forward(a, b, out)
         return operator.input_gradient(a, b) if role == "input_gradient" else operator.kernel_gradient(a, b)
 
-    def layer(self, direction: Any, x: Any, w: Any, bias: Any, out: Any, method: str, options: dict[str, Any]) -> Any:
-        """A network's layer, where the library has operators of its own."""
+    def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
+        """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""
+        return operator.forward(x, k, out, bias, add)
+
+    def network(
+        self, direction: Any, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """A network's layer by operators of the library's own; NumPy has none."""
         raise NotImplementedError
 
-    def layer_gradient(
+    def network_gradient(
         self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
     ) -> Any:  # fmt: skip
         """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""

@@ -98,7 +98,13 @@ class _Short(Maps):
             x.requires_grad or w.requires_grad or (bias is not None and bias.requires_grad)
         ):  # fmt: skip
             return _Layer.apply(x, w, bias, direction, options)  # type: ignore[return-value]
-        return operators.forward(direction, x, w, bias, None, "", options, KEPT.ready(direction, x, w, options))
+        return self.fused(direction, x, w, bias, None, "", options)
+
+    def fused(
+        self, direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, options: Options
+    ) -> Tensor:  # fmt: skip
+        ready = KEPT.ready(direction, x, w, (bias is not None, add is not None, activation), options)
+        return operators.forward(direction, x, w, bias, add, activation, options, ready)
 
     def input_gradient(
         self, direction: Direction, g: Tensor, w: Tensor, shape: Sequence[int], options: Options
@@ -128,7 +134,9 @@ class _Kept:
     def __init__(self) -> None:
         self._entries: dict[int, tuple[Any, Layer, tuple[Any, ...], Any]] = {}
 
-    def ready(self, direction: Direction, x: Tensor, w: Tensor, options: Options) -> Any:
+    def ready(
+        self, direction: Direction, x: Tensor, w: Tensor, end: tuple[bool, bool, str], options: Options
+    ) -> Any:  # fmt: skip
         """What the layer makes of ``w``, made now or found again; None for weights that say nothing of changes."""
         if w.is_inference() or w.is_complex() or w.numel() == 0:
             return None
@@ -139,12 +147,12 @@ class _Kept:
         if held.dtype is torch.bfloat16:
             held = held.view(torch.int16)
         flat = held.numpy().reshape(-1) if held.is_contiguous() else held.numpy()[0].reshape(-1)
-        state = w._version, w.data_ptr(), w.stride(), flat[:: max(1, flat.size // self.SAMPLES)].tobytes()
+        state = end, w._version, w.data_ptr(), w.stride(), flat[:: max(1, flat.size // self.SAMPLES)].tobytes()
         number = id(w)
         entry = self._entries.get(number)
         if entry is not None and entry[0]() is w and entry[1] is layer and entry[2] == state:
             return entry[3]
-        ready = layer.prepare(shared(w.detach()))
+        ready = layer.prepare(shared(w.detach()), *end)
         self._entries[number] = ref(w, lambda _: self._entries.pop(number, None)), layer, state, ready
         return ready
 
@@ -156,11 +164,20 @@ KEPT = _Kept()
 def called(
     direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, options: Any
 ) -> Tensor:  # fmt: skip
-    """``activation(layer(x, w) + bias + add)``."""
+    """``activation(layer(x, w) + bias + add)``, in one step where no gradient is wanted."""
     options = Options(*options)
     tensors = [tensor for tensor in (x, w, bias, add) if tensor is not None]
     maps = SHORT if unwatched(*tensors) else LONG
-    return maps.forward(direction, x, w, bias, options)
+    if add is None and not activation:
+        return maps.forward(direction, x, w, bias, options)
+    if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
+        return maps.fused(direction, x, w, bias, add, activation, options)
+    # Step by step, each of which has its gradient; the sums are new, so that another array may be added where they are.
+    sums = maps.forward(direction, x, w, bias, options)
+    operators.check_addends(bias, add, activation, sums.shape, operators.word(sums.dtype))
+    if add is not None:
+        sums = sums.add_(add)
+    return getattr(torch.nn.functional, activation)(sums) if activation else sums
 
 
 @torch.compiler.allow_in_graph

@@ -1,4 +1,4 @@
-"""Torch's operators ``convkit::conv`` and its relatives, which `torch.compile` and `torch.export` put into their graphs.
+"""Torch's operators ``convkit::conv`` and relatives, which `torch.compile` and `torch.export` put into their graphs.
 
 For either direction ("forward": `ck.conv`; "transposed": `ck.conv_transpose`) there are the layer and its two
 gradients. With ``T(x, w, g) = sum g * F(x, w)`` they are the derivatives of ``T`` by its three arguments, so each one's
@@ -14,9 +14,19 @@ from typing import Any
 import torch
 
 from convkit.arrays.layers import Direction, Layer, Options, provided
+from convkit.arrays.namespace import Namespace
 from convkit.arrays.torch_memory import empty, format_of, laid_out, shared
 from convkit.errors import DTypeError
 
+
+class _Types(Namespace):
+    """The names of tensors' types."""
+
+    def dtype(self, array: Any) -> str:
+        return word(array.dtype)
+
+
+TYPES = _Types()
 Tensor = torch.Tensor
 Maybe = torch.Tensor | None
 
@@ -62,8 +72,8 @@ def forward(
 ) -> Tensor:  # fmt: skip
     """``activation(layer(x, w) + bias + add)``, on the memory of CPU tensors."""
     layer = layer_of(direction, x.shape, w.shape, x.dtype, w.dtype, options)
-    if bias is not None:
-        _check_bias(bias, layer.output_shape[1], layer.stored)
+    if activation or add is not None or bias is not None:
+        check_addends(bias, add, activation, layer.output_shape, layer.stored)
     layout = format_of(x, w)
     out = empty(x, layer.output_shape, layer.stored, layout) if layer.written else None
     result = layer.forward(
@@ -101,8 +111,9 @@ def _finished(layer: Layer, result: Any, out: Maybe, layout: torch.memory_format
     return done if layer.stored == layer.dtype else done.to(getattr(torch, layer.dtype))
 
 
-def _check_bias(bias: Tensor, channels: Any, compute: str) -> None:
-    provided().check_bias(bias.shape, word(bias.dtype), channels, compute)
+def check_addends(bias: Maybe, add: Maybe, activation: str, shape: Sequence[Any], compute: str) -> None:
+    """Raise unless addends and activation go with sums of this shape and type."""
+    provided().check_addends(TYPES, bias, add, activation, shape, compute)
 
 
 # ------------------------------------------------------------------------------------------------- shapes alone
@@ -112,8 +123,7 @@ def _described(
     direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, options: Options
 ) -> Tensor:  # fmt: skip
     shape, dtype = provided().result(direction, x.shape, w.shape, word(x.dtype), word(w.dtype), options)
-    if bias is not None:
-        _check_bias(bias, shape[1], dtype)
+    check_addends(bias, add, activation, shape, dtype)
     return empty(x, shape, dtype, format_of(x, w))
 
 
@@ -141,6 +151,11 @@ class Maps:
 
     def forward(self, direction: Direction, x: Tensor, w: Tensor, bias: Maybe, options: Options) -> Tensor:
         return OPERATORS[direction, "forward"](x, w, bias, *options)
+
+    def fused(
+        self, direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, options: Options
+    ) -> Tensor:  # fmt: skip
+        return OPERATORS[direction, "fused"](x, w, bias, add, activation, *options)
 
     def input_gradient(
         self, direction: Direction, g: Tensor, w: Tensor, shape: Sequence[int], options: Options

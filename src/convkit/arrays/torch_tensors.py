@@ -120,17 +120,17 @@ class TorchNamespace(Namespace):
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         return _BilinearMap.apply(operator, role, a, b)
 
-    def layer(
-        self, direction: Direction, x: Any, w: Any, bias: Any, out: Any, method: str, options: dict[str, Any]
+    def network(
+        self, direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+        options: dict[str, Any],
     ) -> Any:  # fmt: skip
         """``ck.conv`` and ``ck.conv_transpose`` on tensors."""
         if out is not None:
             raise OptionError("out-with-tensors")
-        bias = None if bias is None else self.array(bias, "bias")
         known = torch_layers.spelled_out(direction, w.ndim - 2, method, options)
-        return torch_layers.called(direction, x, w, bias, None, "", known)
+        return torch_layers.called(direction, x, w, bias, add, activation or "", known)
 
-    def layer_gradient(
+    def network_gradient(
         self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
     ) -> Any:  # fmt: skip
         """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""

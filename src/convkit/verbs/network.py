@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from convkit.arrays import NUMPY, Namespace, namespace_of
-from convkit.errors import DTypeError, ShapeError, by
+from convkit.errors import choose
+from convkit.spec.epilogue import ACTIVATIONS, Activation
 from convkit.spec.options import Direction
 from convkit.verbs import objects
-from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter)
+from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter of tensors)
+from convkit.verbs.addends import check_addends, check_gradient, check_types
 from convkit.verbs.calls import widened
-from convkit.verbs.dtypes import element_types
 from convkit.verbs.layout import shape_of
 from convkit.verbs.network_calls import NetworkCall, network_call
 
@@ -24,15 +23,21 @@ def _arrays(*named: tuple[str, Any]) -> tuple[Namespace, list[Any]]:
     return xp, arrays
 
 
-def _layer(direction: Direction, x: Any, w: Any, bias: Any, method: str, out: Any, options: dict[str, Any]) -> Any:
-    xp, (samples, weights) = _arrays(("x", x), ("w", w))
+def _layer(
+    direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+    options: dict[str, Any],
+) -> Any:  # fmt: skip
+    named = [("x", x), ("w", w), ("bias", bias), ("add", add)]
+    xp, arrays = _arrays(*((name, value) for name, value in named if value is not None))
+    given = iter(arrays)
+    samples, weights, bias, add = (None if value is None else next(given) for _, value in named)
+    end: Activation | None = None if activation is None else choose("activation", activation, ACTIVATIONS)
     if xp is not NUMPY:
-        return xp.layer(direction, samples, weights, bias, out, method, options)
+        return xp.network(direction, samples, weights, bias, add, end, method, out, options)
     if objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
-        if bias is not None:
-            _check_bias_shape(np.shape(bias), call)
-        return objects.layer(direction, samples, weights, bias, out, options)
+        check_addends(bias, add, call.output_shape())
+        return objects.layer(direction, samples, weights, bias, add, end, out, options)
     call = network_call(
         direction,
         tuple(samples.shape),
@@ -42,11 +47,9 @@ def _layer(direction: Direction, x: Any, w: Any, bias: Any, method: str, out: An
         method,
         options,
     )
-    if bias is not None:
-        bias = xp.array(bias, "bias")
-        _check_bias_shape(bias.shape, call)
-        _check_bias(xp.dtype(bias), call)
-    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, out)
+    check_addends(bias, add, call.output_shape())
+    check_types(xp, bias, add, end, call.types.compute)
+    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, add, end, out)
 
 
 def _of_objects(
@@ -54,21 +57,6 @@ def _of_objects(
 ) -> NetworkCall:
     """The shapes of a layer over objects, checked."""
     return network_call(direction, x_shape, w_shape, "int64", "int64", "auto", {**options, "dtype": None, "fill": 0})
-
-
-def _check_bias_shape(shape: Any, call: NetworkCall) -> None:
-    channels = call.output_shape()[1]
-    if tuple(shape) != (channels,):
-        raise ShapeError("bias", bias=by(shape), channels=channels)
-
-
-def _check_bias(dtype: str, call: NetworkCall) -> None:
-    """Raise unless the sums can take the bias: no fractions among integers, no complex numbers among reals."""
-    kind = element_types(dtype, dtype, None).compute
-    if kind.startswith("complex") and not call.types.compute.startswith("complex"):
-        raise DTypeError("complex-to-real", natural=dtype, dtype=call.types.compute)
-    if call.operator.problem.exact and kind not in ("int64", "uint64"):
-        raise DTypeError("bias", bias=dtype, compute=call.types.compute)
 
 
 def conv(
@@ -87,12 +75,14 @@ def conv(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    activation: str | None = None,
+    add: Any = None,
     out: Any = None,
 ) -> Any:
     """A network's convolution layer: channels are summed, the kernel is not flipped.
 
-    ``out[b, o, i] = bias[o] + sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of
-    o's group.
+    ``out[b, o, i] = activation(S + bias[o] + add[b, o, i])`` with the sum
+    ``S = sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of o's group.
 
     Parameters
     ----------
@@ -113,8 +103,13 @@ def conv(
         What the padding holds, as in ``ck.convolve``.
     operation : {"correlation", "convolution"}
         ``"convolution"`` flips the kernel along every spatial axis.
+    activation : {"relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid"}, optional
+        Taken of every output, in the type of the sums, before it is stored; of integers only ``relu`` and ``relu6``.
+    add : array_like, (batch, out, *space), optional
+        Added to the output before the activation: a residual connection.
     dtype, overflow, accuracy, method, out
-        As in ``ck.convolve``.
+        As in ``ck.convolve``. The accuracy is that of the sums, with bias and ``add`` among their terms; an activation
+        takes another rounding or two.
 
     Returns
     -------
@@ -143,7 +138,7 @@ def conv(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    return _layer("forward", x, w, bias, method, out, options)
+    return _layer("forward", x, w, bias, add, activation, method, out, options)
 
 
 def conv_transpose(
@@ -161,11 +156,14 @@ def conv_transpose(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    activation: str | None = None,
+    add: Any = None,
     out: Any = None,
 ) -> Any:
     """A transposed convolution: the exact adjoint of `conv` with the same options. Not a deconvolution.
 
-    ``out[b, o, q] = bias[o] + sum of x[b, c, i] * w[c, o, j]`` over all ``i*stride + j*dilation - pad = q``.
+    ``out[b, o, q] = activation(S + bias[o] + add[b, o, q])``, ``S`` the sum of ``x[b, c, i] * w[c, o, j]`` over all
+    ``i*stride + j*dilation - pad = q``.
 
     Parameters
     ----------
@@ -173,7 +171,7 @@ def conv_transpose(
         The input.
     w : array_like, (channel, out/groups, *kernel)
         The weights, as those of the `conv` that it is the adjoint of.
-    bias, stride, dilation, groups, operation, dtype, overflow, accuracy, method, out
+    bias, stride, dilation, groups, operation, dtype, overflow, accuracy, method, activation, add, out
         As in `conv`.
     padding : int or sequence
         Samples cut off before and after.
@@ -205,7 +203,7 @@ def conv_transpose(
         "operation": operation, "stride": stride, "padding": padding, "output_padding": output_padding,
         "dilation": dilation, "groups": groups, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    return _layer("transposed", x, w, bias, method, out, options)
+    return _layer("transposed", x, w, bias, add, activation, method, out, options)
 
 
 def conv_input_gradient(
@@ -261,12 +259,12 @@ def conv_input_gradient(
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
     shape = shape_of("input_shape", input_shape)
     if xp is not NUMPY:
-        return xp.layer_gradient("input", upstream, weights, shape, method, options)
+        return xp.network_gradient("input", upstream, weights, shape, method, options)
     if objects.wanted(dtype, upstream, weights):
-        _check_gradient(upstream.shape, _of_objects("forward", shape, weights.shape, options))
+        _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
         return objects.gradient("input", upstream, weights, shape, options)
     call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
-    _check_gradient(upstream.shape, call)
+    _check_gradient(call, upstream)
     return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
 
 
@@ -325,21 +323,14 @@ def conv_weight_gradient(
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
     shape = shape_of("weight_shape", weight_shape)
     if xp is not NUMPY:
-        return xp.layer_gradient("weights", upstream, samples, shape, method, options)
+        return xp.network_gradient("weights", upstream, samples, shape, method, options)
     if objects.wanted(dtype, upstream, samples):
-        _check_gradient(upstream.shape, _of_objects("forward", samples.shape, shape, options))
+        _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
         return objects.gradient("weights", upstream, samples, shape, options)
     call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
-    _check_gradient(upstream.shape, call)
+    _check_gradient(call, upstream)
     return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
 
 
-def _check_gradient(shape: Any, call: NetworkCall) -> None:
-    if tuple(shape) != call.output_shape():
-        raise ShapeError(
-            "gradient",
-            gradient=by(shape),
-            expected=by(call.output_shape()),
-            input=by(call.x_shape),
-            weights=by(call.w_shape),
-        )
+def _check_gradient(call: NetworkCall, gradient: Any) -> None:
+    check_gradient(gradient.shape, call.output_shape(), call.x_shape, call.w_shape)

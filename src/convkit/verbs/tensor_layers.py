@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convkit.arrays import NUMPY
+import numpy as np
+
+from convkit.arrays import NUMPY, Namespace
 from convkit.arrays.layers import Options, provide
-from convkit.errors import DTypeError, ShapeError, by
+from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array
+from convkit.planner.finishing import Operands
 from convkit.planner.plan import Prepared
 from convkit.spec.conv import ConvSpec
+from convkit.spec.epilogue import ACTIVATIONS, Activation, Epilogue
 from convkit.spec.options import Direction
-from convkit.verbs.bilinear import run
+from convkit.verbs.addends import check_addends, check_gradient, check_types
+from convkit.verbs.bilinear import Bilinear, run
 from convkit.verbs.calls import plain
 from convkit.verbs.dtypes import element_types, result_name
 from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
@@ -29,28 +34,37 @@ class TensorLayer:
         self.dtype, self.stored = dtype, call.types.result
         self.written = not call.operator.problem.exact and self.stored == call.types.compute
 
-    def prepare(self, w: Array) -> Prepared:
+    def prepare(self, w: Array, bias: bool, add: bool, activation: str) -> tuple[Bilinear, Prepared]:
+        """The weights made ready for an epilogue, with the operator that ends so."""
         laid = self.call.canonical_kernel(NUMPY, w)
-        return self.call.operator.plan(laid).prepare(laid)
+        operator = self.call.with_epilogue(Epilogue(bias, add, _activation(activation)))
+        return operator, operator.plan(laid).prepare(laid)
 
     def forward(
-        self, ready: Prepared | None, x: Array, w: Array, bias: Array | None, add: Any, activation: str, out: Any
-    ) -> Array:
+        self, ready: tuple[Bilinear, Prepared] | None, x: Array, w: Array, bias: Array | None, add: Array | None,
+        activation: str, out: Array | None,
+    ) -> Array:  # fmt: skip
+        """``activation(layer(x, w) + bias + add)``, written into ``out`` if there is one."""
         call = self.call
-        if not self.written:
-            return call.forward(NUMPY, x, w, bias, None)
+        if ready is None or out is None:
+            return call.forward(NUMPY, x, w, bias, add, _activation(activation), out)
+        operator, prepared = ready
         problem = call.operator.problem
-        ready = self.prepare(w) if ready is None else ready
-        target = call.canonical(out, problem.out_channels, call.counts)
-        run(call.operator.plan(), ready, call.canonical(x, problem.in_channels, call.x_shape[2:]), target)
+        kind, channels = call.types.compute, problem.out_channels
         if bias is not None:
-            out += bias.reshape((1, bias.shape[0], *[1] * call.spec.rank))
+            bias = np.ascontiguousarray(bias, kind).reshape((call.groups, channels))
+        if add is not None:
+            add = call.canonical(add.astype(kind, copy=False), channels, call.counts)
+        x = call.canonical(x, problem.in_channels, call.x_shape[2:])
+        run(operator.plan(), prepared, x, call.canonical(out, channels, call.counts), Operands(bias, add))
         return out
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
+        """Gradient of the input."""
         return self._given(self.call.input_gradient(NUMPY, g, w), out)
 
     def weight_gradient(self, g: Array, x: Array, out: Array | None) -> Array:
+        """Gradient of the weights."""
         return self._given(self.call.weight_gradient(NUMPY, g, x), out)
 
     def _given(self, gradient: Array, out: Array | None) -> Array:
@@ -99,34 +113,20 @@ class TensorLayers:
         types = element_types(x_dtype, w_dtype, options.dtype or None)
         return (x_shape[0], spec.groups * channels, *sizes), types.result
 
-    def check_bias(self, shape: Sequence[Any], dtype: str, channels: Any, compute: str) -> None:
-        """Raise unless a bias fits the layer.
-
-        Raises
-        ------
-        ShapeError
-            ``shape.bias``.
-        DTypeError
-            ``dtype.complex-to-real``, ``dtype.bias``.
-        """
-        if len(shape) != 1 or shape[0] != channels:
-            raise ShapeError("bias", bias=by(shape), channels=channels)
-        kind = element_types(dtype, dtype, None).compute
-        if kind.startswith("complex") and not compute.startswith("complex"):
-            raise DTypeError("complex-to-real", natural=dtype, dtype=compute)
-        if compute in ("int64", "uint64") and kind not in ("int64", "uint64"):
-            raise DTypeError("bias", bias=dtype, compute=compute)
+    def check_addends(
+        self, xp: Namespace, bias: Any, add: Any, activation: str, shape: Sequence[Any], compute: str
+    ) -> None:  # fmt: skip
+        """Raise unless addends and activation go with sums of this shape and type."""
+        check_addends(bias, add, shape)
+        check_types(xp, bias, add, _activation(activation), compute)
 
     def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:
-        """Raise unless a gradient has the shape of the layer's output.
+        """Raise unless a gradient has the shape of the layer's output."""
+        check_gradient(shape, expected, x, w)
 
-        Raises
-        ------
-        ShapeError
-            ``shape.gradient``.
-        """
-        if tuple(shape) != tuple(expected):
-            raise ShapeError("gradient", gradient=by(shape), expected=by(expected), input=by(x), weights=by(w))
+
+def _activation(word: str) -> Activation | None:
+    return choose("activation", word, ACTIVATIONS) if word else None  # type: ignore[return-value]
 
 
 _options: dict[Any, Options] = {}

@@ -295,4 +295,4 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
     stored = np.dtype(stored_type(problem)).itemsize if stored_type(problem) != "bfloat16" else 2
     moved = item_bytes(problem.input_dtype) * math.prod(problem.input_shape) + stored * outputs
     seconds = on_two_threads(0.75 * (seconds * halo + moved / STREAM), number * problem.batch)
-    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1e-5 + 2e-7 * number
+    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 2e-7 * number
