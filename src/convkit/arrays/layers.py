@@ -87,6 +87,23 @@ class Layer(Protocol):
         ...
 
 
+class PoolOptions(NamedTuple):
+    """How windows are laid: one number an axis, the padding before and after, axis by axis.
+
+    Attributes
+    ----------
+    size, stride, padding : tuple of int
+        The windows.
+    rounding : {"floor", "ceil"}
+        Whether a last window may hang over the end.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    rounding: str
+
+
 class Layers(Protocol):
     """Layers of all kinds, and pooling."""
 
@@ -116,6 +133,26 @@ class Layers(Protocol):
 
     def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:
         """Raise unless a gradient has the shape of the layer's output."""
+        ...
+
+    def pooled(self, shape: Sequence[Any], options: PoolOptions) -> tuple[Any, ...]:
+        """Shape of what pooling gives; sizes may be symbols."""
+        ...
+
+    def largest(self, x: Any, options: PoolOptions) -> Any:
+        """The largest value of each window."""
+        ...
+
+    def places(self, x: Any, options: PoolOptions) -> Any:
+        """Where it stands in the flattened space: the first of equals."""
+        ...
+
+    def mean(self, x: Any, options: PoolOptions) -> Any:
+        """The mean of each window."""
+        ...
+
+    def mean_gradient(self, g: Any, shape: tuple[int, ...], options: PoolOptions) -> Any:
+        """Gradient of the mean's input."""
         ...
 
 

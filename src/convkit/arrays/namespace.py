@@ -137,6 +137,10 @@ class Namespace:
         """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""
         raise NotImplementedError
 
+    def pool(self, kind: str, x: Any, options: Any) -> Any:
+        """Pooling, likewise."""
+        raise NotImplementedError
+
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""
         if result == "bfloat16":

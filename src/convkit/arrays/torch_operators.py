@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from convkit.arrays.layers import Direction, Layer, Options, provided
+from convkit.arrays.layers import Direction, Layer, Options, PoolOptions, provided
 from convkit.arrays.namespace import Namespace
 from convkit.arrays.torch_memory import empty, format_of, laid_out, shared
 from convkit.errors import DTypeError
@@ -226,7 +226,7 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:2])
-        ctx.options, ctx.count = options_of(inputs[own:]), len(inputs)
+        ctx.options, ctx.count = options_of(Options, inputs[own:]), len(inputs)
 
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         grads = differentiated(
@@ -239,7 +239,7 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
 
 def _called(direction: Direction, map_: Callable[..., Tensor], role: str, own: int) -> Callable[..., Tensor]:
     def call(*arguments: Any) -> Tensor:
-        tensors, options = arguments[:own], options_of(arguments[own:])
+        tensors, options = arguments[:own], options_of(Options, arguments[own:])
         if role == "forward":
             tensors = (*tensors, None, "")
         return map_(direction, *tensors, options)
@@ -247,9 +247,12 @@ def _called(direction: Direction, map_: Callable[..., Tensor], role: str, own: i
     return call
 
 
-def options_of(arguments: Sequence[Any]) -> Options:
+Kind = TypeVar("Kind", Options, PoolOptions)
+
+
+def options_of(kind: type[Kind], arguments: Sequence[Any]) -> Kind:
     """The options of an operator's arguments: lists become tuples again."""
-    return Options(*(tuple(one) if isinstance(one, (list, tuple)) else one for one in arguments))
+    return kind(*(tuple(one) if isinstance(one, (list, tuple)) else one for one in arguments))
 
 
 def _all() -> None:

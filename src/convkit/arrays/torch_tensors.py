@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from convkit.arrays import torch_layers
-from convkit.arrays.layers import Direction
+from convkit.arrays import torch_layers, torch_pools
+from convkit.arrays.layers import Direction, PoolOptions
 from convkit.arrays.namespace import Namespace, Operator
 from convkit.arrays.torch_memory import plain
 from convkit.arrays.torch_operators import like
@@ -136,6 +136,10 @@ class TorchNamespace(Namespace):
         """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""
         known = torch_layers.spelled_out("forward", g.ndim - 2, method, options)
         return torch_layers.gradient(of, g, other, shape, known)
+
+    def pool(self, kind: str, x: Any, options: PoolOptions) -> Any:
+        """``ck.pool`` on tensors."""
+        return torch_pools.called(kind, x, options)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         target = getattr(torch, result, None)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from convkit.arrays import NUMPY, Namespace, namespace_of
+from convkit.arrays import NUMPY, namespace_of
+from convkit.arrays.layers import PoolOptions
 from convkit.errors import DTypeError, OptionError, ShapeError, choose
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
@@ -18,7 +19,7 @@ from convkit.spec.options import POOL_KINDS, pad_pairs, per_axis, whole_number
 from convkit.spec.window import Window
 from convkit.verbs import objects
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import widened
+from convkit.verbs.calls import storage, widened
 from convkit.verbs.dtypes import element_types, finish
 
 
@@ -83,19 +84,69 @@ def pool(
             raise OptionError(
                 "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
             )
-    rounding = "ceil" if ceil else "floor"
-    windows = tuple(
-        Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
-        for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
-    )
+    options = PoolOptions(window_sizes, steps, tuple(pad for pair in pads for pad in pair), "ceil" if ceil else "floor")
+    windows = _windows(space, options)
     if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
         padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
         sizes.check_fit(padded, window_sizes, (1,) * rank)
-    if xp is NUMPY and array.dtype.kind == "O":
+    if kind == "max" and xp.dtype(array).startswith("complex"):
+        raise DTypeError("no-order", dtype=xp.dtype(array))
+    if xp is not NUMPY:
+        return xp.pool(kind, array, options)
+    if array.dtype.kind == "O":
         return objects.pool(array, window_sizes, kind, steps, pads, ceil)
-    if kind == "max":
-        return _maximum(xp, array, windows)
-    return _mean(xp, array, windows, pads)
+    return POOLS.largest(array, options) if kind == "max" else POOLS.mean(array, options)
+
+
+class Pools:
+    """Pooling of NumPy arrays, windows laid and checked; see `convkit.arrays.layers.Layers`."""
+
+    def pooled(self, shape: Sequence[Any], options: PoolOptions) -> tuple[Any, ...]:
+        """Shape of what pooling gives; sizes may be symbols."""
+        rank = len(options.size)
+        return (*shape[: len(shape) - rank], *(w.count for w in _windows(shape[len(shape) - rank :], options)))
+
+    def largest(self, x: Array, options: PoolOptions) -> Array:
+        """The largest value of each window."""
+        return _largest(x, _windows(_space(x.shape, options), options))[0]
+
+    def places(self, x: Array, options: PoolOptions) -> Array:
+        """Where it stands in the flattened space: the first of equals."""
+        at = _largest(x, _windows(_space(x.shape, options), options), where=True)[1]
+        return at.reshape(self.pooled(x.shape, options))
+
+    def mean(self, x: Array, options: PoolOptions) -> Array:
+        """The mean of each window."""
+        rank = len(options.size)
+        operator, kernel, counts, result = _averaging(x.shape, x.dtype.name, options)
+        problem = operator.problem
+        sums = operator.forward(widened(NUMPY, x).reshape((problem.batch, 1, 1, *x.shape[x.ndim - rank :])), kernel)
+        means = sums.reshape(self.pooled(x.shape, options)) / counts
+        return NUMPY.finish(means, result, lambda array: finish(array, result, "raise"))
+
+    def mean_gradient(self, g: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
+        """Gradient of the mean's input."""
+        rank = len(options.size)
+        operator, kernel, counts, result = _averaging(shape, g.dtype.name, options)
+        problem = operator.problem
+        parts = (g / counts).reshape((problem.batch, 1, 1, *g.shape[g.ndim - rank :]))
+        gradient = operator.input_gradient(parts, kernel).reshape(shape)
+        return NUMPY.finish(gradient, result, lambda array: finish(array, result, "raise"))
+
+
+POOLS = Pools()
+
+
+def _space(shape: tuple[int, ...], options: PoolOptions) -> tuple[int, ...]:
+    return shape[len(shape) - len(options.size) :]
+
+
+def _windows(space: Sequence[Any], options: PoolOptions) -> tuple[Window, ...]:
+    pads = zip(options.padding[::2], options.padding[1::2], strict=True)
+    return tuple(
+        Window(n, k, sizes.pooled_size(n, k, s, pad, options.rounding).value, -pad[0], s)
+        for n, k, s, pad in zip(space, options.size, options.stride, pads, strict=True)
+    )
 
 
 def _rank(size: Any, ndim: int) -> int:
@@ -107,19 +158,6 @@ def _rank(size: Any, ndim: int) -> int:
     if rank == 0 or rank > ndim:
         raise ShapeError("pool-rank", rank=rank, ndim=ndim)
     return rank
-
-
-def _maximum(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Any:
-    if xp.dtype(x).startswith("complex"):
-        raise DTypeError("no-order", dtype=xp.dtype(x))
-    if xp is NUMPY:
-        return _largest(x, windows)[0]
-    lead, space = x.shape[: x.ndim - len(windows)], x.shape[x.ndim - len(windows) :]
-    flat = x.reshape((*lead, math.prod(space)))
-    values = widened(xp, x).detach().resolve_neg().numpy()
-    return xp.take_last(flat, _largest(values, windows, where=True)[1]).reshape(
-        (*flat.shape[:-1], *(window.count for window in windows))
-    )
 
 
 def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tuple[Array, Array]:
@@ -154,25 +192,21 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     return best, at.reshape((*lead, math.prod(counts)))
 
 
-def _mean(xp: Namespace, x: Any, windows: tuple[Window, ...], pads: tuple[tuple[int, int], ...]) -> Any:
-    rank = len(windows)
-    lead, space = tuple(x.shape[: x.ndim - rank]), tuple(x.shape[x.ndim - rank :])
-    own = xp.dtype(x)
+def _averaging(shape: tuple[int, ...], own: str, options: PoolOptions) -> tuple[Bilinear, Array, Array, str]:
+    """The sum of each window as a convolution with a box, the samples in each window, and the type of means."""
+    rank = len(options.size)
+    windows = _windows(_space(shape, options), options)
     types = element_types(own, own, None)
     result = "float64" if types.compute in ("int64", "uint64") else types.result
     problem = Problem(
-        windows=windows, batch=math.prod(lead), input_dtype=types.compute, kernel_dtype=types.compute,
+        windows=windows, batch=math.prod(shape[: len(shape) - rank]), input_dtype=storage(own),
+        kernel_dtype=types.compute,
         compute_dtype=types.compute, accuracy="elementwise",
     )  # fmt: skip
-    counted = widened(xp, x).reshape((math.prod(lead), 1, 1, *space))
-    box = xp.array(np.ones((1,) * (3 + rank), types.compute), "box")
-    kernel = xp.expand(box, (1, 1, 1, *(window.kernel for window in windows)))
-    sums = xp.apply(Bilinear(problem), "forward", counted, kernel)
+    kernel = np.broadcast_to(np.ones((), types.compute), (1, 1, 1, *options.size))
     # The part of a window that hangs over the padded end is not counted.
     counts = np.ones((), np.int64)
-    for window, (_, after) in zip(windows, pads, strict=True):
+    for window, after in zip(windows, options.padding[1::2], strict=True):
         first = np.arange(window.count) * window.stride + window.start
         counts = counts[..., None] * (np.minimum(first + window.kernel, window.size + after) - first)
-    divisor = xp.array(counts.astype("float32" if types.compute == "float32" else "float64"), "count")
-    mean = sums.reshape((*lead, *(window.count for window in windows))) / divisor
-    return xp.finish(mean, result, lambda array: finish(array, result, "raise"))
+    return Bilinear(problem), kernel, counts.astype("float32" if types.compute == "float32" else "float64"), result

@@ -21,6 +21,7 @@ from convkit.verbs.bilinear import Bilinear, run
 from convkit.verbs.calls import plain
 from convkit.verbs.dtypes import element_types, result_name
 from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
+from convkit.verbs.pooling import Pools
 
 
 class TensorLayer:
@@ -74,7 +75,7 @@ class TensorLayer:
         return out
 
 
-class TensorLayers:
+class TensorLayers(Pools):
     """Layers of all kinds; see `convkit.arrays.layers.Layers`."""
 
     def options(self, direction: Direction, rank: int, method: str, given: dict[str, Any]) -> Options:
