@@ -30,7 +30,7 @@ TYPES = _Types()
 Tensor = torch.Tensor
 Maybe = torch.Tensor | None
 
-_KEPT = 4096
+MOST_KEPT = 4096
 _layers: dict[Any, Layer] = {}
 
 _PREFIX = {"forward": "conv", "transposed": "conv_transpose"}
@@ -52,7 +52,7 @@ def layer_of(
         known = provided().layer(direction, tuple(x_shape), tuple(w_shape), word(x), word(w), options)
         if not hasattr(torch, known.dtype):
             raise DTypeError("not-in-torch", dtype=known.dtype)
-        if len(_layers) >= _KEPT:
+        if len(_layers) >= MOST_KEPT:
             _layers.clear()
         _layers[key] = known
     return known
@@ -67,28 +67,24 @@ def word(dtype: torch.dtype) -> str:
 
 
 def forward(
-    direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, options: Options,
-    ready: Any = None,
+    layer: Layer, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, ready: Any = None
 ) -> Tensor:  # fmt: skip
     """``activation(layer(x, w) + bias + add)``, on the memory of CPU tensors."""
-    layer = layer_of(direction, x.shape, w.shape, x.dtype, w.dtype, options)
-    if activation or add is not None or bias is not None:
+    if activation or add is not None or (bias is not None and bias.shape != layer.output_shape[1:2]):
         check_addends(bias, add, activation, layer.output_shape, layer.stored)
     layout = format_of(x, w)
     out = empty(x, layer.output_shape, layer.stored, layout) if layer.written else None
     result = layer.forward(
-        ready, shared(x), shared(w), None if bias is None else shared(bias), None if add is None else shared(add),
-        activation, None if out is None else out.numpy(),
+        ready, shared(x), shared(w) if ready is None else None, None if bias is None else shared(bias),
+        None if add is None else shared(add), activation, None if out is None else out.numpy(),
     )  # fmt: skip
     return _finished(layer, result, out, layout)
 
 
-def input_gradient(
-    direction: Direction, g: Tensor, w: Tensor, shape: Sequence[int], options: Options
-) -> Tensor:  # fmt: skip
+def input_gradient(layer: Layer, g: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
     """``X(g, w)``, on the memory of CPU tensors."""
-    layer = layer_of(direction, tuple(shape), w.shape, g.dtype, w.dtype, options)
-    provided().check_gradient(g.shape, layer.output_shape, shape, w.shape)
+    if g.shape != layer.output_shape:
+        provided().check_gradient(g.shape, layer.output_shape, shape, w.shape)
     layout = format_of(g, w)
     out = empty(g, shape, layer.stored, layout) if layer.written else None
     result = layer.input_gradient(shared(g), shared(w), None if out is None else out.numpy())
@@ -96,11 +92,11 @@ def input_gradient(
 
 
 def weight_gradient(
-    direction: Direction, g: Tensor, x: Tensor, shape: Sequence[int], layout: torch.memory_format, options: Options
-) -> Tensor:
+    layer: Layer, g: Tensor, x: Tensor, shape: Sequence[int], layout: torch.memory_format
+) -> Tensor:  # fmt: skip
     """``K(g, x)``, on the memory of CPU tensors."""
-    layer = layer_of(direction, x.shape, tuple(shape), x.dtype, g.dtype, options)
-    provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
+    if g.shape != layer.output_shape:
+        provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
     out = empty(g, shape, layer.stored, layout) if layer.written else None
     result = layer.weight_gradient(shared(g), shared(x), None if out is None else out.numpy())
     return _finished(layer, result, out, layout)
@@ -114,6 +110,26 @@ def _finished(layer: Layer, result: Any, out: Maybe, layout: torch.memory_format
 def check_addends(bias: Maybe, add: Maybe, activation: str, shape: Sequence[Any], compute: str) -> None:
     """Raise unless addends and activation go with sums of this shape and type."""
     provided().check_addends(TYPES, bias, add, activation, shape, compute)
+
+
+def _forward(
+    direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, options: Options
+) -> Tensor:  # fmt: skip
+    layer = layer_of(direction, x.shape, w.shape, x.dtype, w.dtype, options)
+    check_addends(bias, add, activation, layer.output_shape, layer.stored)
+    return forward(layer, x, w, bias, add, activation)
+
+
+def _input_gradient(direction: Direction, g: Tensor, w: Tensor, shape: Sequence[int], options: Options) -> Tensor:
+    layer = layer_of(direction, tuple(shape), w.shape, g.dtype, w.dtype, options)
+    return input_gradient(layer, g, w, shape)
+
+
+def _weight_gradient(
+    direction: Direction, g: Tensor, x: Tensor, shape: Sequence[int], layout: torch.memory_format, options: Options
+) -> Tensor:
+    layer = layer_of(direction, x.shape, tuple(shape), x.dtype, g.dtype, options)
+    return weight_gradient(layer, g, x, shape, layout)
 
 
 # ------------------------------------------------------------------------------------------------- shapes alone
@@ -171,9 +187,9 @@ class Maps:
 
 def differentiated(
     role: str, maps: Maps, direction: Direction, tensors: Sequence[Tensor], gradient: Tensor, wanted: Sequence[bool],
-    options: Options,
+    bias: Any, options: Options,
 ) -> list[Maybe]:  # fmt: skip
-    """Derivatives of one map by its tensors, made of the other maps."""
+    """Derivatives of one map by its tensors, made of the other maps; ``bias`` is the type of a layer's bias."""
     a, b = tensors
     options, linear = _of_derivatives(options)
     first = second = third = None
@@ -181,14 +197,14 @@ def differentiated(
         first = wanted[0] and maps.input_gradient(direction, gradient, b.conj(), a.shape, linear)
         second = wanted[1] and maps.weight_gradient(direction, gradient, a.conj(), b.shape, format_of(b), options)
         if wanted[2]:
-            third = gradient.sum((0, *range(2, gradient.ndim)))
+            third = like(gradient.sum((0, *range(2, gradient.ndim))), bias)
     elif role == "input_gradient":
         first = wanted[0] and maps.forward(direction, gradient, b.conj(), None, linear)
         second = wanted[1] and maps.weight_gradient(direction, a.conj(), gradient, b.shape, format_of(b), linear)
     else:
         first = wanted[0] and maps.forward(direction, b.conj(), gradient, None, options)
         second = wanted[1] and maps.input_gradient(direction, a.conj(), gradient, b.shape, linear)
-    return [like(first, a) if wanted[0] else None, like(second, b) if wanted[1] else None, third]
+    return [like(first, a.dtype) if wanted[0] else None, like(second, b.dtype) if wanted[1] else None, third]
 
 
 @lru_cache(maxsize=1024)
@@ -198,11 +214,11 @@ def _of_derivatives(options: Options) -> tuple[Options, Options]:
     return natural, natural._replace(fill=0)
 
 
-def like(gradient: Any, of: Tensor) -> Tensor:
+def like(gradient: Any, dtype: torch.dtype) -> Tensor:
     """The gradient in the type of what it belongs to: real where that is real."""
-    if gradient.is_complex() and not of.is_complex():
+    if gradient.is_complex() and not dtype.is_complex:
         gradient = gradient.real
-    return gradient.to(of.dtype)
+    return gradient.to(dtype)
 
 
 # ------------------------------------------------------------------------------------------------- registration
@@ -227,10 +243,11 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:2])
         ctx.options, ctx.count = options_of(Options, inputs[own:]), len(inputs)
+        ctx.bias = inputs[2].dtype if role == "forward" and inputs[2] is not None else None
 
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         grads = differentiated(
-            role, Maps(), direction, ctx.saved_tensors, gradient, ctx.needs_input_grad, ctx.options
+            role, Maps(), direction, ctx.saved_tensors, gradient, ctx.needs_input_grad, ctx.bias, ctx.options
         )  # fmt: skip
         return (*grads, *[None] * (ctx.count - 3))
 
@@ -257,17 +274,17 @@ def options_of(kind: type[Kind], arguments: Sequence[Any]) -> Kind:
 
 def _all() -> None:
     for direction, prefix in _PREFIX.items():
-        _register(direction, "forward", prefix, "Tensor? bias", forward, _described)  # type: ignore[arg-type]
+        _register(direction, "forward", prefix, "Tensor? bias", _forward, _described)  # type: ignore[arg-type]
         _register(
-            direction, "fused", f"{prefix}_fused", "Tensor? bias, Tensor? add, str activation", forward, _described
+            direction, "fused", f"{prefix}_fused", "Tensor? bias, Tensor? add, str activation", _forward, _described
         )  # type: ignore[arg-type]  # fmt: skip
         _register(
-            direction, "input_gradient", f"{prefix}_input_gradient", "SymInt[] shape", input_gradient,
+            direction, "input_gradient", f"{prefix}_input_gradient", "SymInt[] shape", _input_gradient,
             _described_input_gradient,
         )  # type: ignore[arg-type]  # fmt: skip
         _register(
             direction, "weight_gradient", f"{prefix}_weight_gradient", "SymInt[] shape, MemoryFormat layout",
-            weight_gradient, _described_weight_gradient,
+            _weight_gradient, _described_weight_gradient,
         )  # type: ignore[arg-type]  # fmt: skip
 
 

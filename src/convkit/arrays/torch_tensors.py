@@ -52,7 +52,7 @@ class _BilinearMap(torch.autograd.Function):
             second = (linear, "input_gradient", a.conj(), gradient)
         wanted = ctx.needs_input_grad[2:]
         grads = [
-            like(_BilinearMap.apply(*one), of) if need else None
+            like(_BilinearMap.apply(*one), of.dtype) if need else None
             for one, of, need in zip((first, second), (a, b), wanted, strict=True)
         ]
         return (None, None, *grads)
@@ -127,15 +127,16 @@ class TorchNamespace(Namespace):
         """``ck.conv`` and ``ck.conv_transpose`` on tensors."""
         if out is not None:
             raise OptionError("out-with-tensors")
-        known = torch_layers.spelled_out(direction, w.ndim - 2, method, options)
-        return torch_layers.called(direction, x, w, bias, add, activation or "", known)
+        x, w = self.array(x, "x"), self.array(w, "w")
+        bias = None if bias is None else self.array(bias, "bias")
+        add = None if add is None else self.array(add, "add")
+        return torch_layers.CALLED(direction, x, w, bias, add, activation or "", method, options)
 
     def network_gradient(
         self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
     ) -> Any:  # fmt: skip
         """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""
-        known = torch_layers.spelled_out("forward", g.ndim - 2, method, options)
-        return torch_layers.gradient(of, g, other, shape, known)
+        return torch_layers.gradient(of, g, other, shape, method, tuple(options), tuple(options.values()))
 
     def pool(self, kind: str, x: Any, options: PoolOptions) -> Any:
         """``ck.pool`` on tensors."""

@@ -27,13 +27,12 @@ def _layer(
     direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
     options: dict[str, Any],
 ) -> Any:  # fmt: skip
-    named = [("x", x), ("w", w), ("bias", bias), ("add", add)]
-    xp, arrays = _arrays(*((name, value) for name, value in named if value is not None))
-    given = iter(arrays)
-    samples, weights, bias, add = (None if value is None else next(given) for _, value in named)
     end: Activation | None = None if activation is None else choose("activation", activation, ACTIVATIONS)
+    xp = namespace_of(x, w, bias, add)
     if xp is not NUMPY:
-        return xp.network(direction, samples, weights, bias, add, end, method, out, options)
+        return xp.network(direction, x, w, bias, add, end, method, out, options)
+    samples, weights = xp.array(x, "x"), xp.array(w, "w")
+    bias, add = (None if one is None else xp.array(one, name) for name, one in (("bias", bias), ("add", add)))
     if objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
         check_addends(bias, add, call.output_shape())
