@@ -12,12 +12,12 @@ from convkit.arrays.layers import Options, provide
 from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array
 from convkit.planner.finishing import Operands
-from convkit.planner.plan import Prepared
+from convkit.planner.plan import Plan, Prepared
 from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import ACTIVATIONS, Activation, Epilogue
 from convkit.spec.options import Direction
 from convkit.verbs.addends import check_addends, check_gradient, check_types
-from convkit.verbs.bilinear import Bilinear, run
+from convkit.verbs.bilinear import run
 from convkit.verbs.calls import plain
 from convkit.verbs.dtypes import element_types, result_name
 from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
@@ -35,21 +35,23 @@ class TensorLayer:
         self.dtype, self.stored = dtype, call.types.result
         self.written = not call.operator.problem.exact and self.stored == call.types.compute
 
-    def prepare(self, w: Array, bias: bool, add: bool, activation: str) -> tuple[Bilinear, Prepared]:
-        """The weights made ready for an epilogue, with the operator that ends so."""
-        laid = self.call.canonical_kernel(NUMPY, w)
-        operator = self.call.with_epilogue(Epilogue(bias, add, _activation(activation)))
-        return operator, operator.plan(laid).prepare(laid)
+    def prepare(self, w: Array, bias: bool, add: bool, activation: str) -> tuple[Plan, Prepared]:
+        """The weights made ready for an epilogue, with the plan of a layer that ends so.
+
+        Whatever the weights are: a network's change, and its layers are not to change their ways with them.
+        """
+        plan = self.call.with_epilogue(Epilogue(bias, add, _activation(activation))).plan()
+        return plan, plan.prepare(self.call.canonical_kernel(NUMPY, w))
 
     def forward(
-        self, ready: tuple[Bilinear, Prepared] | None, x: Array, w: Array, bias: Array | None, add: Array | None,
+        self, ready: tuple[Plan, Prepared] | None, x: Array, w: Array, bias: Array | None, add: Array | None,
         activation: str, out: Array | None,
     ) -> Array:  # fmt: skip
         """``activation(layer(x, w) + bias + add)``, written into ``out`` if there is one."""
         call = self.call
-        if ready is None or out is None:
-            return call.forward(NUMPY, x, w, bias, add, _activation(activation), out)
-        operator, prepared = ready
+        if out is None:
+            return call.forward(NUMPY, x, w, bias, add, _activation(activation), None)
+        plan, prepared = ready or self.prepare(w, bias is not None, add is not None, activation)
         problem = call.operator.problem
         kind, channels = call.types.compute, problem.out_channels
         if bias is not None:
@@ -57,7 +59,7 @@ class TensorLayer:
         if add is not None:
             add = call.canonical(add.astype(kind, copy=False), channels, call.counts)
         x = call.canonical(x, problem.in_channels, call.x_shape[2:])
-        run(operator.plan(), prepared, x, call.canonical(out, channels, call.counts), Operands(bias, add))
+        run(plan, prepared, x, call.canonical(out, channels, call.counts), Operands(bias, add))
         return out
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
