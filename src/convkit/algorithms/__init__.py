@@ -17,6 +17,7 @@ from convkit.algorithms import (
     polyphase,
     rows,
     separable,
+    sliding_box,
     swapped,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
@@ -38,5 +39,6 @@ __all__ = [
     "polyphase",
     "rows",
     "separable",
+    "sliding_box",
     "swapped",
 ]

@@ -32,7 +32,10 @@ _READABLE = {
     *REAL,
 }  # fmt: skip
 
-_STORABLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
+_STORABLE = {
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32",
+    "float64",
+}  # fmt: skip
 
 
 class Compiled:
@@ -91,10 +94,12 @@ class Compiled:
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
         result = problem.result_dtype
-        if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
+        if result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
+        if result == "bfloat16":  # made of float32 alone
+            return result if problem.compute_dtype == "float32" else problem.compute_dtype
         whole = np.dtype(result).kind in "iu"
-        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
+        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind not in "iub" else result
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[:, 0, 0]

@@ -144,7 +144,7 @@ class Namespace:
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""
         if result == "bfloat16":
-            return array.astype(_bfloat16())
+            return array.astype(_bfloat16(), copy=False)
         return finisher(array)
 
 
@@ -162,6 +162,16 @@ def _bfloat16() -> Any:
         return import_module("ml_dtypes").bfloat16
     except ImportError:
         raise DTypeError("no-bfloat16") from None
+
+
+def stored_name(dtype: str) -> str:
+    """The type in which the memory of arrays is read: bfloat16 as float32 where NumPy has no name for it."""
+    if dtype == "bfloat16":
+        try:
+            _bfloat16()
+        except DTypeError:
+            return "float32"
+    return dtype
 
 
 NUMPY = Namespace()

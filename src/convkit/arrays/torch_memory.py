@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+
+from convkit.errors import DTypeError
 
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Torch's names for channels as the last axis in memory, by the number of axes."""
@@ -41,6 +44,21 @@ def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.me
     return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device, memory_format=layout)
 
 
+def tensor_of(array: Any) -> torch.Tensor:
+    """A NumPy array as a tensor on the same memory.
+
+    Raises
+    ------
+    DTypeError
+        ``dtype.not-in-torch``.
+    """
+    if not hasattr(torch, array.dtype.name):
+        raise DTypeError("not-in-torch", dtype=array.dtype.name)
+    if array.dtype.name == "bfloat16":  # known to torch by its bits alone
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
 def laid_out(array: Any, layout: torch.memory_format) -> torch.Tensor:
     """A NumPy array as a tensor of some layout, without a copy where it has it."""
-    return torch.from_numpy(array).contiguous(memory_format=layout)
+    return tensor_of(array).contiguous(memory_format=layout)

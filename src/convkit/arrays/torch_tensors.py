@@ -11,7 +11,7 @@ import torch
 from convkit.arrays import torch_layers, torch_pools
 from convkit.arrays.layers import Direction, PoolOptions
 from convkit.arrays.namespace import Namespace, Operator
-from convkit.arrays.torch_memory import plain
+from convkit.arrays.torch_memory import plain, tensor_of
 from convkit.arrays.torch_operators import like
 from convkit.errors import DTypeError, OptionError
 
@@ -28,9 +28,7 @@ class _BilinearMap(torch.autograd.Function):
             result = operator.forward(first, second)
         else:
             result = getattr(operator, role)(first, second)
-        if not hasattr(torch, result.dtype.name):
-            raise DTypeError("not-in-torch", dtype=result.dtype.name)
-        return torch.from_numpy(np.ascontiguousarray(result))
+        return tensor_of(np.ascontiguousarray(result))
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[Any, ...]:

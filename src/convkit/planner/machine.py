@@ -22,8 +22,8 @@ from convkit.storage import cache_file, write_whole
 class Machine:
     """Rates of one machine, for float32 work on arrays that fit the second-level cache unless said otherwise.
 
-    The defaults are what `measure` found on two Zen 4 cores, the machine on which the constants of all costs were fitted;
-    they serve until it is asked for.
+    The defaults are what `measure` found on two Zen 4 cores, the machine on which the constants of all costs were
+    fitted; they serve until it is asked for.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
 
-FACTORED = ("separable", "low-rank", "box")
+FACTORED = ("separable", "low-rank", "box", "sliding-box")
 """Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6
@@ -84,6 +84,9 @@ class Bilinear:
         self, x: Array, k: Array, out: Array | None = None, bias: Array | None = None, add: Array | None = None
     ) -> Array:
         """``F(x, k)``, and what the problem's epilogue makes of it: ``bias`` (groups, out), ``add`` as the result."""
+        if x.dtype.name != self.problem.input_dtype:  # bfloat16 that was widened on the way
+            problem = self.problem.derive(input_dtype=x.dtype.name)
+            return replace(self, problem=problem).forward(x, k, out, bias, add)
         plan = self.plan(k)
         return run(plan, plan.prepare(k), x, out, Operands(bias, add))
 

@@ -17,7 +17,7 @@ from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import Activation, Epilogue
 from convkit.spec.options import Direction
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import check_out, plain, storage
+from convkit.verbs.calls import check_out, plain, widened_name
 from convkit.verbs.dtypes import ElementTypes, add_exactly, check_fill, element_types, finish, result_name
 
 _KEPT = 4096
@@ -214,7 +214,7 @@ def network_call(
     asked = result_name(options["dtype"])
     chosen = {**options, "dtype": asked}
     spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **chosen)  # type: ignore[arg-type]
-    stored = storage(x_dtype), storage(w_dtype)
+    stored = widened_name(x_dtype), widened_name(w_dtype)
     call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), stored, method)
     call.operator.plan()
     if len(_calls) >= _KEPT:

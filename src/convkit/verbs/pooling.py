@@ -19,7 +19,7 @@ from convkit.spec.options import POOL_KINDS, pad_pairs, per_axis, whole_number
 from convkit.spec.window import Window
 from convkit.verbs import objects
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import storage, widened
+from convkit.verbs.calls import widened, widened_name
 from convkit.verbs.dtypes import element_types, finish
 
 
@@ -199,7 +199,7 @@ def _averaging(shape: tuple[int, ...], own: str, options: PoolOptions) -> tuple[
     types = element_types(own, own, None)
     result = "float64" if types.compute in ("int64", "uint64") else types.result
     problem = Problem(
-        windows=windows, batch=math.prod(shape[: len(shape) - rank]), input_dtype=storage(own),
+        windows=windows, batch=math.prod(shape[: len(shape) - rank]), input_dtype=widened_name(own),
         kernel_dtype=types.compute,
         compute_dtype=types.compute, accuracy="elementwise",
     )  # fmt: skip
