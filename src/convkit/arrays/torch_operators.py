@@ -70,7 +70,8 @@ def forward(
     layer: Layer, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, ready: Any = None
 ) -> Tensor:  # fmt: skip
     """``activation(layer(x, w) + bias + add)``, on the memory of CPU tensors."""
-    if activation or add is not None or (bias is not None and bias.shape != layer.output_shape[1:2]):
+    alike = bias is None or (bias.dtype is x.dtype and bias.shape == layer.output_shape[1:2])
+    if activation or add is not None or not alike:
         check_addends(bias, add, activation, layer.output_shape, layer.stored)
     layout = format_of(x, w)
     out = empty(x, layer.output_shape, layer.stored, layout) if layer.written else None
