@@ -12,18 +12,33 @@ from convkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from convkit.nn import zoo
+    from convkit.nn.acceleration import Acceleration, accelerate
     from convkit.nn.evaluation import Evaluation, evaluate
-    from convkit.nn.layers import Conv1d, Conv2d, Conv3d
+    from convkit.nn.layers import (
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvNd,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+    )
     from convkit.nn.networks import digit_network
     from convkit.nn.reading import Reading, read_digits
     from convkit.nn.training import shifted, train
 
 _HOMES = {
+    "Acceleration": "acceleration",
     "Conv1d": "layers",
     "Conv2d": "layers",
     "Conv3d": "layers",
+    "ConvNd": "layers",
+    "ConvTranspose1d": "layers",
+    "ConvTranspose2d": "layers",
+    "ConvTranspose3d": "layers",
     "Evaluation": "evaluation",
     "Reading": "reading",
+    "accelerate": "acceleration",
     "digit_network": "networks",
     "evaluate": "evaluation",
     "read_digits": "reading",
@@ -31,11 +46,17 @@ _HOMES = {
     "train": "training",
 }
 __all__ = [
+    "Acceleration",
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvNd",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Evaluation",
     "Reading",
+    "accelerate",
     "digit_network",
     "evaluate",
     "read_digits",

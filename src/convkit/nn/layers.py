@@ -50,29 +50,29 @@ class Layer(_TorchConv):
         own = (f"{name}={getattr(self, name)!r}" for name in _OWN if getattr(self, name) != _OWN[name])
         return ", ".join([super().extra_repr(), *own])
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """What the verb is told besides the arrays and what becomes of the sums."""
         return {
             "stride": self.stride, "dilation": self.dilation, "groups": self.groups, "operation": self.operation,
-            "accuracy": self.accuracy, "method": self.method, "activation": self.activation,
+            "accuracy": self.accuracy, "method": self.method, **self._edges(),
         }  # fmt: skip
 
-    def _verb(self, x: Tensor, add: Tensor | None) -> Tensor:
-        padding: Any = self.padding
-        if not isinstance(padding, str) and not isinstance(padding[0], tuple):
-            padding = tuple([(pad, pad) for pad in padding])
-        return ck.conv(
-            x, self.weight, self.bias, padding=padding, add=add, fill=self.fill,
-            boundary=_BOUNDARIES[self.padding_mode] if self.boundary is None else self.boundary, **self._options(),
-        )  # fmt: skip
-
-    def _with_batch(self, x: Tensor, add: Tensor | None, *more: Any) -> Tensor:
-        """The layer with or without a batch axis, kept whole by tools that trace symbolically."""
+    def ended(self, x: Tensor, add: Tensor | None, activation: str | None, *more: Any) -> Tensor:
+        """``activation(layer(x) + add)``, with or without a batch axis; whole to tools that trace symbolically."""
         if isinstance(x, Proxy):
             given = (x, *more, *(() if add is None else (add,)))
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), given, {})  # type: ignore[return-value]
         if x.ndim != self.weight.ndim - 1:
-            return self._verb(x, add, *more)
-        return self._verb(x.unsqueeze(0), None if add is None else add.unsqueeze(0), *more).squeeze(0)
+            return self._verb(x, add, activation, *more)
+        return self._verb(x.unsqueeze(0), None if add is None else add.unsqueeze(0), activation, *more).squeeze(0)
+
+    def _edges(self) -> dict[str, Any]:
+        """What stands outside the input."""
+        raise NotImplementedError
+
+    def _verb(self, x: Tensor, add: Tensor | None, activation: str | None, *more: Any) -> Tensor:
+        """The verb on a batch."""
+        raise NotImplementedError
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**_OWN, **state})
@@ -83,7 +83,17 @@ class _Forward(Layer):
 
     def forward(self, input: Tensor, add: Tensor | None = None) -> Tensor:  # noqa: A002  (torch names it so)
         """``activation(sum_i correlate(input[b, i], weight[o, i]) + bias[o] + add)``; without a batch axis as well."""
-        return self._with_batch(input, add)
+        return self.ended(input, add, self.activation)
+
+    def _verb(self, x: Tensor, add: Tensor | None, activation: str | None) -> Tensor:
+        return ck.conv(x, self.weight, self.bias, add=add, activation=activation, **self.options())
+
+    def _edges(self) -> dict[str, Any]:
+        padding: Any = self.padding
+        if not isinstance(padding, str) and not isinstance(padding[0], tuple):
+            padding = tuple([(pad, pad) for pad in padding])
+        boundary = _BOUNDARIES[self.padding_mode] if self.boundary is None else self.boundary
+        return {"padding": padding, "boundary": boundary, "fill": self.fill}
 
     def _made(self, construct: Callable[..., None], arguments: tuple[Any, ...], given: dict[str, Any]) -> None:
         """Torch's own construction, but for a padding that torch refuses; arguments as torch has them."""
@@ -237,17 +247,22 @@ class _Transposed(Layer):
         self, input: Tensor, output_size: Sequence[int] | None = None, add: Tensor | None = None  # noqa: A002
     ) -> Tensor:  # fmt: skip
         """The exact adjoint of the convolution with the same options; without a batch axis as well."""
-        return self._with_batch(input, add, output_size)
+        return self.ended(input, add, self.activation, output_size)
 
-    def _verb(self, x: Tensor, add: Tensor | None, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self.output_padding
+    def _verb(
+        self, x: Tensor, add: Tensor | None, activation: str | None, output_size: Sequence[int] | None = None
+    ) -> Tensor:  # fmt: skip
+        options = self.options()
         if output_size is not None:
-            extra = self._output_padding(  # type: ignore[operator]
-                x, list(output_size), self.stride, self.padding, self.kernel_size, len(self.stride), self.dilation
+            options["output_padding"] = tuple(
+                self._output_padding(  # type: ignore[operator]
+                    x, list(output_size), self.stride, self.padding, self.kernel_size, len(self.stride), self.dilation
+                )
             )
-        return ck.conv_transpose(
-            x, self.weight, self.bias, padding=self.padding, output_padding=tuple(extra), add=add, **self._options()
-        )  # fmt: skip
+        return ck.conv_transpose(x, self.weight, self.bias, add=add, activation=activation, **options)
+
+    def _edges(self) -> dict[str, Any]:
+        return {"padding": self.padding, "output_padding": tuple(self.output_padding)}
 
     def _made(self, construct: Callable[..., None], arguments: tuple[Any, ...], given: dict[str, Any]) -> None:
         own = {name: given.pop(name) for name in ("operation", "accuracy", "method", "activation") if name in given}

@@ -40,8 +40,12 @@ class TensorLayer:
 
         Whatever the weights are: a network's change, and its layers are not to change their ways with them.
         """
-        plan = self.call.with_epilogue(Epilogue(bias, add, _activation(activation))).plan()
+        plan = self.plan(bias, add, activation)
         return plan, plan.prepare(self.call.canonical_kernel(NUMPY, w))
+
+    def plan(self, bias: bool, add: bool, activation: str) -> Plan:
+        """The plan of the layer with an epilogue."""
+        return self.call.with_epilogue(Epilogue(bias, add, _activation(activation))).plan()
 
     def forward(
         self, ready: tuple[Plan, Prepared] | None, x: Array, w: Array, bias: Array | None, add: Array | None,
@@ -163,4 +167,5 @@ def _pairs(sides: tuple[Any, ...]) -> tuple[tuple[Any, Any], ...]:
     return tuple(zip(sides[::2], sides[1::2], strict=True))
 
 
-provide(TensorLayers())
+LAYERS = TensorLayers()
+provide(LAYERS)
