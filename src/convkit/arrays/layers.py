@@ -135,6 +135,10 @@ class Layers(Protocol):
         """Raise unless a gradient has the shape of the layer's output."""
         ...
 
+    def lend(self, team: Any) -> None:
+        """Have the work done by threads of the tensors' library, see `convkit.codegen.pool.lend`."""
+        ...
+
     def pooled(self, shape: Sequence[Any], options: PoolOptions) -> tuple[Any, ...]:
         """Shape of what pooling gives; sizes may be symbols."""
         ...

@@ -12,6 +12,7 @@ from convkit.arrays import torch_operators as operators
 from convkit.arrays.layers import Direction, Layer, Options, provided
 from convkit.arrays.torch_memory import shared
 from convkit.arrays.torch_operators import Maps, Maybe, Tensor, differentiated, layer_of
+from convkit.arrays.torch_threads import team
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _C: Any = torch._C  # what torch does not offer by public names: whether anyone watches the dispatcher
@@ -222,6 +223,7 @@ class Called:
 
 
 CALLED = Called()
+provided().lend(team())
 
 
 @torch.compiler.allow_in_graph

@@ -9,6 +9,7 @@ import numpy as np
 
 from convkit.arrays import NUMPY, Namespace
 from convkit.arrays.layers import Options, provide
+from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array
 from convkit.planner.finishing import Operands
@@ -83,6 +84,10 @@ class TensorLayer:
 
 class TensorLayers(Pools):
     """Layers of all kinds; see `convkit.arrays.layers.Layers`."""
+
+    def lend(self, team: Any) -> None:
+        """Have the work done by threads of the tensors' library."""
+        pool.lend(team)
 
     def options(self, direction: Direction, rank: int, method: str, given: dict[str, Any]) -> Options:
         """The options of a verb, checked and spelled out."""
