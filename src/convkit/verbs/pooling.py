@@ -85,17 +85,31 @@ def pool(
                 "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
             )
     options = PoolOptions(window_sizes, steps, tuple(pad for pair in pads for pad in pair), "ceil" if ceil else "floor")
-    windows = _windows(space, options)
-    if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
-        padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-        sizes.check_fit(padded, window_sizes, (1,) * rank)
     if kind == "max" and xp.dtype(array).startswith("complex"):
         raise DTypeError("no-order", dtype=xp.dtype(array))
     if xp is not NUMPY:
         return xp.pool(kind, array, options)
+    check_windows(space, options)
     if array.dtype.kind == "O":
         return objects.pool(array, window_sizes, kind, steps, pads, ceil)
     return POOLS.largest(array, options) if kind == "max" else POOLS.mean(array, options)
+
+
+def check_windows(space: Sequence[Any], options: PoolOptions) -> tuple[Window, ...]:
+    """The windows, laid where they fit; sizes may be symbols.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.kernel-does-not-fit``.
+    """
+    windows = _windows(space, options)
+    hangs = options.rounding == "ceil" and not any(window.size == 0 or window.count == 0 for window in windows)
+    if not hangs:
+        pads = zip(options.padding[::2], options.padding[1::2], strict=True)
+        padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
+        sizes.check_fit(padded, options.size, (1,) * len(windows))
+    return windows
 
 
 class Pools:
@@ -104,11 +118,12 @@ class Pools:
     def pooled(self, shape: Sequence[Any], options: PoolOptions) -> tuple[Any, ...]:
         """Shape of what pooling gives; sizes may be symbols."""
         rank = len(options.size)
-        return (*shape[: len(shape) - rank], *(w.count for w in _windows(shape[len(shape) - rank :], options)))
+        windows = check_windows(shape[len(shape) - rank :], options)
+        return (*shape[: len(shape) - rank], *(window.count for window in windows))
 
     def largest(self, x: Array, options: PoolOptions) -> Array:
         """The largest value of each window."""
-        return _largest(x, _windows(_space(x.shape, options), options))[0]
+        return _largest(x, check_windows(_space(x.shape, options), options))[0]
 
     def places(self, x: Array, options: PoolOptions) -> Array:
         """Where it stands in the flattened space: the first of equals."""
@@ -195,7 +210,7 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
 def _averaging(shape: tuple[int, ...], own: str, options: PoolOptions) -> tuple[Bilinear, Array, Array, str]:
     """The sum of each window as a convolution with a box, the samples in each window, and the type of means."""
     rank = len(options.size)
-    windows = _windows(_space(shape, options), options)
+    windows = check_windows(_space(shape, options), options)
     types = element_types(own, own, None)
     result = "float64" if types.compute in ("int64", "uint64") else types.result
     problem = Problem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array
 from convkit.planner.finishing import Operands
 from convkit.planner.plan import Plan, Prepared
+from convkit.spec import sizes
 from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import ACTIVATIONS, Activation, Epilogue
 from convkit.spec.options import Direction
@@ -121,9 +122,8 @@ class TensorLayers(Pools):
             raise ShapeError("network-rank", input=by(x_shape), weights=by(w_shape))
         spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **_given(direction, options))
         _, channels = check_channels(spec, tuple(x_shape), tuple(w_shape))
-        sizes = spec.output_sizes(x_shape[2:], w_shape[2:])
         types = element_types(x_dtype, w_dtype, options.dtype or None)
-        return (x_shape[0], spec.groups * channels, *sizes), types.result
+        return (x_shape[0], spec.groups * channels, *_counts(spec, x_shape[2:], w_shape[2:])), types.result
 
     def check_addends(
         self, xp: Namespace, bias: Any, add: Any, activation: str, shape: Sequence[Any], compute: str
@@ -142,6 +142,21 @@ def _activation(word: str) -> Activation | None:
 
 
 _options: dict[Any, Options] = {}
+
+
+def _counts(spec: ConvSpec, space: Sequence[Any], kernel: Sequence[Any]) -> Iterator[Any]:
+    """Output sizes, by formulas that symbols can go through: of windows nothing else is asked."""
+    if spec.direction == "forward" and spec.padding == "same":
+        yield from (sizes.same_size(n, s).value for n, s in zip(space, spec.stride, strict=True))
+        return
+    pads: Any = spec.padding
+    axes = list(zip(space, kernel, spec.stride, spec.dilation, pads, strict=True))
+    if spec.direction == "transposed":
+        for axis, spare in zip(axes, spec.output_padding, strict=True):
+            yield sizes.transposed_size(*axis, spare).value
+        return
+    sizes.check_fit(tuple(n + sum(pad) for n, *_, pad in axes), tuple(kernel), spec.dilation)
+    yield from (sizes.padded_size(*axis).value for axis in axes)
 
 
 def _spelled_out(spec: ConvSpec, method: str) -> Options:
