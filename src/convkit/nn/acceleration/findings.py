@@ -195,8 +195,10 @@ def seen(model: nn.Module, example: Sequence[Tensor]) -> list[tuple[str, Layer, 
     handles: list[Any] = []
 
     def watch(name: str, layer: Layer, activation: str | None) -> Callable[..., None]:
-        def hook(_: nn.Module, given: tuple[Any, ...]) -> None:
-            add = given[1] if len(given) > 1 and isinstance(given[1], Tensor) else None
+        def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+            # What has another shape is added afterwards.
+            joined = isinstance(module, Joined) and given[1].shape == output.shape
+            add = given[1].detach().clone() if joined else None
             found.setdefault(name, (name, layer, given[0].detach().clone(), add, activation))
 
         return hook
@@ -204,9 +206,9 @@ def seen(model: nn.Module, example: Sequence[Tensor]) -> list[tuple[str, Layer, 
     inner = {id(one.layer) for one in model.modules() if isinstance(one, Joined)}
     for name, module in model.named_modules():
         if isinstance(module, Joined):
-            handles.append(module.register_forward_pre_hook(watch(name, module.layer, module.activation)))
+            handles.append(module.register_forward_hook(watch(name, module.layer, module.activation)))
         elif isinstance(module, Layer) and id(module) not in inner:
-            handles.append(module.register_forward_pre_hook(watch(name, module, module.activation)))
+            handles.append(module.register_forward_hook(watch(name, module, module.activation)))
     try:
         with torch.no_grad():
             model(*example)
