@@ -154,14 +154,11 @@ def test_functions():
     assert folded(acceleration) == {"functional_conv2d": ("batch norm", "relu"), "functional_conv_transpose2d": ()}
 
 
-@pytest.mark.parametrize("name", ["lenet5", "small-cnn", "unet"])
+@pytest.mark.parametrize("name", ["lenet5", "unet"])
 def test_networks_of_the_zoo(name):
-    names = {known.replace("_", "-"): known for known in zoo.MODELS}
-    known = names[name]
-    model = settled(zoo.plain_torch(zoo.build(known)))
-    at = zoo.MODELS[known].standard
-    size = (64, 64) if known == "unet" else at.size
-    agree(model, torch.randn(2, at.channels, *size))
+    model = settled(zoo.plain_torch(zoo.build(name)))
+    at = zoo.MODELS[name].standard
+    agree(model, torch.randn(2, at.channels, *((64, 48) if name == "unet" else at.size)))
 
 
 class Reads(nn.Module):
@@ -216,16 +213,11 @@ def test_a_model_that_cannot_be_traced():
 
 
 def test_functions_really_run_on_convkit(monkeypatch):
-    model = settled(Depends())
-    fast = ck.nn.accelerate(model)
-    monkeypatch.setattr(functional, "conv1d", None)  # the model's own module still finds torch's by name
+    fast = ck.nn.accelerate(settled(Depends()))
     calls = []
     conv = ck.conv
     monkeypatch.setattr(ck, "conv", lambda *given, **named: calls.append(1) or conv(*given, **named))
-    with torch.no_grad():
-        monkeypatch.undo()
-        monkeypatch.setattr(ck, "conv", lambda *given, **named: calls.append(1) or conv(*given, **named))
-        fast(torch.randn(1, 2, 12))
+    fast(torch.randn(1, 2, 12))
     assert len(calls) == 5
 
 
