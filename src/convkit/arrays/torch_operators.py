@@ -33,7 +33,7 @@ Maybe = torch.Tensor | None
 MOST_KEPT = 4096
 _layers: dict[Any, Layer] = {}
 
-_PREFIX = {"forward": "conv", "transposed": "conv_transpose"}
+_PREFIX: dict[Direction, str] = {"forward": "conv", "transposed": "conv_transpose"}
 _OPTIONS = (
     "int[] stride, int[] padding, int[] output_padding, int[] dilation, int groups, str[] boundary, Scalar fill, "
     "str operation, str dtype, str overflow, str accuracy, str method"
@@ -270,23 +270,24 @@ Kind = TypeVar("Kind", Options, PoolOptions)
 
 def options_of(kind: type[Kind], arguments: Sequence[Any]) -> Kind:
     """The options of an operator's arguments: lists become tuples again."""
-    return kind(*(tuple(one) if isinstance(one, (list, tuple)) else one for one in arguments))
+    spelled: list[Any] = [tuple(one) if isinstance(one, (list, tuple)) else one for one in arguments]
+    return kind(*spelled)
 
 
 def _all() -> None:
     for direction, prefix in _PREFIX.items():
-        _register(direction, "forward", prefix, "Tensor? bias", _forward, _described)  # type: ignore[arg-type]
+        _register(direction, "forward", prefix, "Tensor? bias", _forward, _described)
         _register(
             direction, "fused", f"{prefix}_fused", "Tensor? bias, Tensor? add, str activation", _forward, _described
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
         _register(
             direction, "input_gradient", f"{prefix}_input_gradient", "SymInt[] shape", _input_gradient,
             _described_input_gradient,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
         _register(
             direction, "weight_gradient", f"{prefix}_weight_gradient", "SymInt[] shape, MemoryFormat layout",
             _weight_gradient, _described_weight_gradient,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
 
 _all()

@@ -7,7 +7,7 @@ from typing import Any
 
 from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import choose
-from convkit.spec.epilogue import ACTIVATIONS, Activation
+from convkit.spec.epilogue import ACTIVATIONS
 from convkit.spec.options import Direction
 from convkit.verbs import objects
 from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter of tensors)
@@ -27,7 +27,7 @@ def _layer(
     direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
     options: dict[str, Any],
 ) -> Any:  # fmt: skip
-    end: Activation | None = None if activation is None else choose("activation", activation, ACTIVATIONS)
+    end: Any = None if activation is None else choose("activation", activation, ACTIVATIONS)
     xp = namespace_of(x, w, bias, add)
     if xp is not NUMPY:
         return xp.network(direction, x, w, bias, add, end, method, out, options)

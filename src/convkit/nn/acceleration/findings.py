@@ -224,8 +224,8 @@ def _layer(layer: Layer, x: Tensor) -> TensorLayer:
     given = {"dtype": None, "overflow": "raise", **layer.options()}
     method = given.pop("method")
     options = LAYERS.options(direction, x.ndim - 2, method, given)
-    names = (str(tensor.dtype).removeprefix("torch.") for tensor in (x, layer.weight))
-    return LAYERS.layer(direction, tuple(x.shape), tuple(layer.weight.shape), *names, options)
+    stored, weights = (str(tensor.dtype).removeprefix("torch.") for tensor in (x, layer.weight))
+    return LAYERS.layer(direction, tuple(x.shape), tuple(layer.weight.shape), stored, weights, options)
 
 
 def plan_of(layer: Layer, x: Tensor, add: Tensor | None = None, activation: str | None = None) -> Any:

@@ -64,7 +64,8 @@ class OnConvkit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Torch's hook: called in place of every function."""
-        return FUNCTIONS.get(func, func)(*args, **(kwargs or {}))
+        ours: Callable[..., Any] = FUNCTIONS.get(func, func)
+        return ours(*args, **(kwargs or {}))
 
 
 def _forward(self: nn.Module, *arguments: Any, **named: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.fx import Node
+from torch.fx.proxy import TraceError
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from convkit.nn.acceleration import functional
@@ -100,7 +101,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     """
     hooked = [name for name, module in model.named_modules() if _hooked(module) and next(module.children(), None)]
     if hooked:
-        raise fx.proxy.TraceError(f"hooks of {', '.join(hooked) or 'the model'}")
+        raise TraceError(f"hooks of {', '.join(hooked) or 'the model'}")
     return fx.GraphModule(model, Tracer().trace(model), type(model).__name__)
 
 
@@ -112,7 +113,7 @@ def fuse(graph_module: fx.GraphModule) -> dict[str, tuple[str, ...]]:
     """Rewrite the graph in place; returns what each layer took over."""
     graph = graph_module.graph
     found: dict[str, tuple[str, ...]] = {}
-    modules = dict(graph_module.named_modules())
+    modules: dict[str, nn.Module] = dict(graph_module.named_modules())
     for node in list(graph.nodes):
         layer = _layer(graph_module, modules, node)
         if layer is None:
@@ -147,13 +148,13 @@ def _layer(root: fx.GraphModule, modules: dict[str, nn.Module], node: Node) -> L
     transposed = functional.FUNCTIONS[node.target] is functional.conv_transpose
     if transposed:
         names = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
-    given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
     tensors = {name: _constant(root, given.get(name)) for name in ("weight", "bias")}
     weight = tensors["weight"]
     options = {name: value for name, value in given.items() if name not in ("input", "weight", "bias")}
     if weight is None or (given.get("bias") is not None and tensors["bias"] is None) or _holds_nodes(options):
         return None
-    rank, groups = weight.ndim - 2, options.get("groups", 1)
+    rank, groups = weight.ndim - 2, int(options.get("groups", 1))
     channels = (weight.shape[0], weight.shape[1] * groups)
     kind = (_TRANSPOSED if transposed else _FORWARD).get(rank)
     if kind is None:

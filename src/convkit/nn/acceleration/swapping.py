@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -51,9 +52,9 @@ def fold_sequences(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return folded
 
 
-def can_fold(layer: Layer, norm: object) -> bool:
+def can_fold(layer: Layer, norm: Any) -> bool:
     """Whether a module is a batch norm with statistics of its own, which can be folded into the layer before it."""
-    if not isinstance(norm, NORMS) or type(norm) not in NORMS or norm.running_mean is None or norm.training:
+    if type(norm) not in NORMS or norm.running_mean is None or norm.training:
         return False
     same = norm.num_features == layer.out_channels
     return same and layer.activation is None and not (layer.transposed and layer.groups > 1)
