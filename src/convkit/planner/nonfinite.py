@@ -19,7 +19,7 @@ from convkit.planner.problem import Problem
 Planner = Callable[..., Any]
 """``convkit.planner.plan.plan_for``."""
 
-SPREADING = frozenset({"fft", "overlap-save", "sliding-box"})
+SPREADING = frozenset({"fft", "overlap-save", "sliding-box", "recursive"})
 """Algorithms whose results mix samples of different windows."""
 
 SAFE = "direct"
@@ -84,7 +84,7 @@ def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Plan
         return
     counting = problem.derive(
         input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense",
-        rank=0, uniform=(),
+        rank=0, uniform=(), smooth=(),
     )  # fmt: skip
     counter = plan_for(counting)
 

@@ -113,7 +113,7 @@ class Plan:
         plan = self
         if not nonfinite.tame(self.problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
-            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=()), nonfinite.SAFE)
+            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
 
     def alone(self, prepared: Prepared) -> Alone | None:

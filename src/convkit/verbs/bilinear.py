@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from convkit.planner.algorithm import Array
+from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
@@ -26,7 +27,7 @@ from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
 
-FACTORED = ("separable", "low-rank", "box", "sliding-box")
+FACTORED = ("separable", "low-rank", "box", "sliding-box", "recursive")
 """Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6
@@ -64,6 +65,8 @@ class Bilinear:
         if kernel is not None and self.worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank, uniform=uniform_axes(kernel[0, 0, 0]))
+            if isinstance(problem.accuracy, float) and self.worth_a_fit:
+                problem = problem.derive(smooth=smoothness_of(kernel[0, 0, 0], problem.accuracy))
         return plan_for(problem, self.method)
 
     @cached_property
@@ -78,7 +81,24 @@ class Bilinear:
             return False
         axes = tuple(range(len(problem.windows)))
         factored = plan_for(problem.derive(structure="separable", rank=1, uniform=axes))
-        return factored.seconds + WORTH_A_LOOK < plan_for(problem).seconds
+        seconds = factored.seconds
+        if isinstance(problem.accuracy, float):
+            seconds = min(seconds, self._smooth.seconds)
+        return seconds + WORTH_A_LOOK < plan_for(problem).seconds
+
+    @cached_property
+    def worth_a_fit(self) -> bool:
+        """Whether a sum of few oscillations, if the kernel is one, would be the cheapest way."""
+        if self.method not in ("auto", "measure"):
+            return self.method == "recursive"
+        return self.worth_a_look and self._smooth.choice == "recursive"
+
+    @cached_property
+    def _smooth(self) -> Plan:
+        """The plan of a kernel like a Gaussian."""
+        rank = len(self.problem.windows)
+        known = self.problem.derive(structure="separable" if rank > 1 else "dense", rank=int(rank > 1))
+        return plan_for(known.derive(smooth=(TYPICAL,) * rank))
 
     def forward(
         self, x: Array, k: Array, out: Array | None = None, bias: Array | None = None, add: Array | None = None
