@@ -64,7 +64,7 @@ class OnConvkit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Torch's hook: called in place of every function."""
-        ours: Callable[..., Any] = FUNCTIONS.get(func, func)
+        ours: Any = FUNCTIONS.get(func) or func
         return ours(*args, **(kwargs or {}))
 
 
