@@ -212,3 +212,14 @@ def test_wrong_layers():
         nn.Conv1d(1, 1, 3, boundary="mirror")
     with pytest.raises(TypeError):
         nn.ConvTranspose1d(1, 1, 3, boundary="edge")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_about_networks_runs(language):
+    import doctest
+    from pathlib import Path
+
+    page = Path(__file__).parents[2] / "docs" / language / "networks.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted > 10
+    assert result.failed == 0

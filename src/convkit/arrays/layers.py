@@ -79,10 +79,10 @@ class Layer(Protocol):
         ...
 
     def input_gradient(self, g: Any, w: Any, out: Any) -> Any:
-        """Gradient of the input."""
+        """Gradient of the input; a new array if ``out`` is None."""
         ...
 
-    def weight_gradient(self, g: Any, x: Any, out: Any) -> Any:
+    def weight_gradient(self, g: Any, x: Any) -> Any:
         """Gradient of the weights."""
         ...
 

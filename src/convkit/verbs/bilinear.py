@@ -110,8 +110,11 @@ class Bilinear:
         plan = self.plan(k)
         return run(plan, plan.prepare(k), x, out, Operands(bias, add))
 
-    def input_gradient(self, g: Array, k: Array) -> Array:
-        """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``."""
+    def input_gradient(self, g: Array, k: Array, out: Array | None = None) -> Array:
+        """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``.
+
+        Written into ``out`` if it can be.
+        """
         problem = self.problem
         adjoint = problem.derive(
             windows=tuple(window.input_adjoint() for window in problem.windows),
@@ -122,7 +125,7 @@ class Bilinear:
         plan = plan_for(adjoint, self._method_of_adjoint())
         ready = plan.prepare(flipped)
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
-            return _spread(plan, ready, g, problem.windows)
+            return _spread(plan, ready, g, problem.windows, out)
         return fold(run(plan, ready, g), problem.windows)
 
     def kernel_gradient(self, g: Array, x: Array) -> Array:
@@ -154,13 +157,17 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
     return out
 
 
-def _spread(plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...]) -> Array:
+def _spread(plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...], out: Array | None) -> Array:
     """A gradient where it stands among the samples, zeros elsewhere: no position was taken from another."""
     touched = [window.extension for window in windows]
     if all(count == window.size for (_, count), window in zip(touched, windows, strict=True)):
-        return run(plan, prepared, g)
-    sizes = (window.size for window in windows)
-    result = np.zeros((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+        return run(plan, prepared, g, out)
+    if out is not None and out.dtype == prepared.plan.stored:
+        out[...] = 0
+        result = out
+    else:
+        sizes = (window.size for window in windows)
+        result = np.zeros((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result
 
