@@ -82,8 +82,8 @@ class Layer(Protocol):
         """Gradient of the input; a new array if ``out`` is None."""
         ...
 
-    def weight_gradient(self, g: Any, x: Any) -> Any:
-        """Gradient of the weights."""
+    def weight_gradient(self, g: Any, x: Any, out: Any) -> Any:
+        """Gradient of the weights, likewise."""
         ...
 
 

@@ -87,9 +87,7 @@ def input_gradient(layer: Layer, g: Tensor, w: Tensor, shape: Sequence[int]) -> 
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, shape, w.shape)
     layout = format_of(g, w)
-    # A new array is as good where it has the layout.
-    apart = layer.written and layout is not torch.contiguous_format
-    out = empty(g, shape, layer.stored, layout) if apart else None
+    out = empty(g, shape, layer.stored, layout) if layer.written else None
     result = layer.input_gradient(shared(g), shared(w), None if out is None else out.numpy())
     return _finished(layer, result, out, layout)
 
@@ -100,7 +98,9 @@ def weight_gradient(
     """``K(g, x)``, on the memory of CPU tensors."""
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
-    return _finished(layer, layer.weight_gradient(shared(g), shared(x)), None, layout)
+    out = empty(g, shape, layer.stored, layout) if layer.written else None
+    result = layer.weight_gradient(shared(g), shared(x), None if out is None else out.numpy())
+    return _finished(layer, result, out, layout)
 
 
 def _finished(layer: Layer, result: Any, out: Maybe, layout: torch.memory_format) -> Tensor:

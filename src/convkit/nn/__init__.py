@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     )
     from convkit.nn.networks import digit_network
     from convkit.nn.reading import Reading, read_digits
+    from convkit.nn.segments import SHAPES, Segmentation, learn_segments
+    from convkit.nn.starts import Start, compare_starts
     from convkit.nn.training import shifted, train
 
 _HOMES = {
@@ -39,13 +41,19 @@ _HOMES = {
     "Evaluation": "evaluation",
     "Reading": "reading",
     "accelerate": "acceleration",
+    "SHAPES": "segments",
+    "Segmentation": "segments",
+    "Start": "starts",
+    "compare_starts": "starts",
     "digit_network": "networks",
     "evaluate": "evaluation",
+    "learn_segments": "segments",
     "read_digits": "reading",
     "shifted": "training",
     "train": "training",
 }
 __all__ = [
+    "SHAPES",
     "Acceleration",
     "Conv1d",
     "Conv2d",
@@ -56,9 +64,13 @@ __all__ = [
     "ConvTranspose3d",
     "Evaluation",
     "Reading",
+    "Segmentation",
+    "Start",
     "accelerate",
+    "compare_starts",
     "digit_network",
     "evaluate",
+    "learn_segments",
     "read_digits",
     "shifted",
     "train",

@@ -108,12 +108,13 @@ class Bilinear:
             problem = self.problem.derive(input_dtype=x.dtype.name)
             return replace(self, problem=problem).forward(x, k, out, bias, add)
         plan = self.plan(k)
-        return run(plan, plan.prepare(k), x, out, Operands(bias, add))
+        operands = Operands(None if bias is None else np.ascontiguousarray(bias), add)
+        return run(plan, plan.prepare(k), x, out, operands)
 
     def input_gradient(self, g: Array, k: Array, out: Array | None = None) -> Array:
         """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``.
 
-        Written into ``out`` if it can be.
+        ``out``, here and below, has the type of the sums.
         """
         problem = self.problem
         adjoint = problem.derive(
@@ -126,9 +127,13 @@ class Bilinear:
         ready = plan.prepare(flipped)
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
             return _spread(plan, ready, g, problem.windows, out)
-        return fold(run(plan, ready, g), problem.windows)
+        folded = fold(run(plan, ready, g), problem.windows)
+        if out is None:
+            return folded
+        out[...] = folded
+        return out
 
-    def kernel_gradient(self, g: Array, x: Array) -> Array:
+    def kernel_gradient(self, g: Array, x: Array, out: Array | None = None) -> Array:
         """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
         problem = self.problem
         adjoint = problem.derive(
@@ -138,8 +143,11 @@ class Bilinear:
         )  # fmt: skip
         plan = plan_for(adjoint, self._method_of_adjoint())
         kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
-        gradient = run(plan, plan.prepare(kernel), x.swapaxes(0, 2))
-        return np.moveaxis(gradient, 0, 2)  # (in, groups, out, ...) -> (groups, out, in, ...)
+        ready = plan.prepare(kernel)
+        if out is None:
+            out = np.empty(problem.kernel_shape, ready.plan.stored)
+        run(plan, ready, x.swapaxes(0, 2), np.moveaxis(out, 2, 0))  # (groups, out, in, ...) -> (in, groups, out, ...)
+        return out
 
     def _method_of_adjoint(self) -> str:
         return "measure" if self.method == "measure" else "auto"
@@ -157,17 +165,17 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
     return out
 
 
-def _spread(plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...], out: Array | None) -> Array:
+def _spread(
+    plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...], result: Array | None
+) -> Array:  # fmt: skip
     """A gradient where it stands among the samples, zeros elsewhere: no position was taken from another."""
     touched = [window.extension for window in windows]
     if all(count == window.size for (_, count), window in zip(touched, windows, strict=True)):
-        return run(plan, prepared, g, out)
-    if out is not None and out.dtype == prepared.plan.stored:
-        out[...] = 0
-        result = out
-    else:
+        return run(plan, prepared, g, result)
+    if result is None:
         sizes = (window.size for window in windows)
-        result = np.zeros((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+        result = np.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+    result[...] = 0
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result
 

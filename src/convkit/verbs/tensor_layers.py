@@ -70,19 +70,11 @@ class TensorLayer:
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
         """Gradient of the input, written into ``out`` if there is one."""
-        call = self.call
-        if out is None:
-            return call.input_gradient(NUMPY, g, w)
-        problem, kernel = call.operator.problem, call.canonical_kernel(NUMPY, w)
-        target = call.canonical(out, problem.in_channels, call.x_shape[2:])
-        done = call.operator.input_gradient(call.canonical(g, problem.out_channels, call.counts), kernel, target)
-        if done is not target:
-            target[...] = done
-        return out
+        return self.call.input_gradient(NUMPY, g, w, out)
 
-    def weight_gradient(self, g: Array, x: Array) -> Array:
-        """Gradient of the weights."""
-        return self.call.weight_gradient(NUMPY, g, x)
+    def weight_gradient(self, g: Array, x: Array, out: Array | None) -> Array:
+        """Gradient of the weights, likewise."""
+        return self.call.weight_gradient(NUMPY, g, x, out)
 
 
 class TensorLayers(Pools):
