@@ -125,6 +125,8 @@ def test_operators_are_what_torch_asks_of_them():
         opcheck(ops.conv_fused.default, (*plain, "relu", *SPELLED))
         pools = ((3, 2), (2, 1), (1, 1, 0, 0), "floor")
         opcheck(ops.max_pool.default, (x, *pools))
+        opcheck(ops.max_pool_selected.default, (x.detach(), x, *pools))
+        opcheck(ops.max_pool_gradient.default, (x.detach(), ops.max_pool(x, *pools).detach().requires_grad_(), *pools))
         opcheck(ops.mean_pool.default, (x, *pools))
         opcheck(ops.mean_pool_gradient.default, (ops.mean_pool(x, *pools).detach().requires_grad_(), x.shape, *pools))
     w = torch.randn(3, 2, 2, 3, dtype=torch.float64, requires_grad=True)

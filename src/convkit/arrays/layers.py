@@ -147,8 +147,12 @@ class Layers(Protocol):
         """The largest value of each window."""
         ...
 
-    def places(self, x: Any, options: PoolOptions) -> Any:
-        """Where it stands in the flattened space: the first of equals."""
+    def selected(self, x: Any, values: Any, options: PoolOptions) -> Any:
+        """For each window the number of ``values`` where the largest of ``x`` stands, the first of equals."""
+        ...
+
+    def selected_gradient(self, x: Any, g: Any, options: PoolOptions) -> Any:
+        """The adjoint: ``g`` added up where the largest of ``x`` stand."""
         ...
 
     def mean(self, x: Any, options: PoolOptions) -> Any:

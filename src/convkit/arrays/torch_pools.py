@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,9 @@ from convkit.arrays.torch_operators import LIBRARY, options_of
 Tensor = torch.Tensor
 _OPTIONS = "int[] size, int[] stride, int[] padding, str rounding"
 
-LIBRARY.define(f"max_pool(Tensor x, {_OPTIONS}) -> (Tensor, Tensor)")
+LIBRARY.define(f"max_pool(Tensor x, {_OPTIONS}) -> Tensor")
+LIBRARY.define(f"max_pool_selected(Tensor x, Tensor values, {_OPTIONS}) -> Tensor")
+LIBRARY.define(f"max_pool_gradient(Tensor x, Tensor g, {_OPTIONS}) -> Tensor")
 LIBRARY.define(f"mean_pool(Tensor x, {_OPTIONS}) -> Tensor")
 LIBRARY.define(f"mean_pool_gradient(Tensor g, SymInt[] shape, {_OPTIONS}) -> Tensor")
 
@@ -27,23 +28,36 @@ def _options(arguments: Sequence[Any]) -> PoolOptions:
 
 def largest(x: Tensor, options: PoolOptions) -> Tensor:
     """The largest value of each window."""
-    return laid_out(provided().largest(shared(x), options), format_of(x)).to(x.dtype)
+    return _stored(provided().largest(shared(x), options), x)
 
 
 def mean(x: Tensor, options: PoolOptions) -> Tensor:
     """The mean of each window."""
-    result = laid_out(provided().mean(shared(x), options), format_of(x))
-    return result.to(x.dtype) if x.dtype is torch.bfloat16 else result
+    result = provided().mean(shared(x), options)
+    return _stored(result, x) if x.dtype is torch.bfloat16 else laid_out(result, format_of(x))
+
+
+def _stored(result: Any, like: Tensor) -> Tensor:
+    """In the layout and the type of another tensor."""
+    return laid_out(result, format_of(like)).to(like.dtype)
 
 
 # ------------------------------------------------------------------------------------------------- on memory
 
 
 @torch.library.impl("convkit::max_pool", "CPU", lib=LIBRARY)
-def _max_pool(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    places = torch.from_numpy(provided().places(shared(x), _options(arguments)))
-    flat, at = _flat(x, places, len(arguments[0]))
-    return flat.gather(-1, at).reshape(places.shape).contiguous(memory_format=format_of(x)), places
+def _max_pool(x: Tensor, *arguments: Any) -> Tensor:
+    return largest(x, _options(arguments))
+
+
+@torch.library.impl("convkit::max_pool_selected", "CPU", lib=LIBRARY)
+def _max_pool_selected(x: Tensor, values: Tensor, *arguments: Any) -> Tensor:
+    return _stored(provided().selected(shared(x), shared(values), _options(arguments)), values)
+
+
+@torch.library.impl("convkit::max_pool_gradient", "CPU", lib=LIBRARY)
+def _max_pool_gradient(x: Tensor, g: Tensor, *arguments: Any) -> Tensor:
+    return _stored(provided().selected_gradient(shared(x), shared(g), _options(arguments)), g)
 
 
 @torch.library.impl("convkit::mean_pool", "CPU", lib=LIBRARY)
@@ -57,22 +71,23 @@ def _mean_pool_gradient(g: Tensor, shape: Sequence[int], *arguments: Any) -> Ten
     return laid_out(result, format_of(g)).to(g.dtype)
 
 
-def _flat(x: Tensor, places: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Samples and places with the pooled axes as one."""
-    lead = x.shape[: x.ndim - rank]
-    return x.reshape((*lead, math.prod(x.shape[x.ndim - rank :]))), places.reshape(
-        (*lead, math.prod(places.shape[x.ndim - rank :]))
-    )
-
-
 # ------------------------------------------------------------------------------------------------- shapes alone
 
 
 @torch.library.register_fake("convkit::max_pool", lib=LIBRARY)
-def _described_max_pool(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+def _described_max_pool(x: Tensor, *arguments: Any) -> Tensor:
     shape = provided().pooled(x.shape, _options(arguments))
-    places = torch.empty(shape, dtype=torch.int64, device=x.device)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=format_of(x)), places
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=format_of(x))
+
+
+@torch.library.register_fake("convkit::max_pool_selected", lib=LIBRARY)
+def _described_max_pool_selected(x: Tensor, values: Tensor, *arguments: Any) -> Tensor:
+    return _described_max_pool(values, *arguments)
+
+
+@torch.library.register_fake("convkit::max_pool_gradient", lib=LIBRARY)
+def _described_max_pool_gradient(x: Tensor, g: Tensor, *arguments: Any) -> Tensor:
+    return torch.empty(x.shape, dtype=g.dtype, device=g.device, memory_format=format_of(g))
 
 
 @torch.library.register_fake("convkit::mean_pool", lib=LIBRARY)
@@ -91,19 +106,29 @@ def _described_mean_pool_gradient(g: Tensor, shape: Sequence[Any], *arguments: A
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.inputs, ctx.shape = inputs[1:], inputs[0].shape
-    if isinstance(output, tuple):
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
+    tensors = sum(isinstance(one, Tensor) for one in inputs)
+    ctx.inputs, ctx.shape = inputs[tensors:], inputs[0].shape
 
 
-def _max_pool_backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Any, ...]:
-    (places,) = ctx.saved_tensors
-    rank = len(ctx.inputs[0])
-    parts, at = _flat(gradient, places, rank)
-    lead = ctx.shape[: len(ctx.shape) - rank]
-    sums = gradient.new_zeros((*lead, math.prod(ctx.shape[len(lead) :]))).scatter_add(-1, at, parts)
-    return (sums.reshape(ctx.shape), *[None] * len(ctx.inputs))
+def _setup_max(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _setup(ctx, inputs, output)
+    ctx.save_for_backward(inputs[0])
+
+
+def _max_pool_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    (x,) = ctx.saved_tensors
+    grad = torch.ops.convkit.max_pool_gradient(x.detach(), gradient, *ctx.inputs)
+    return (grad, *[None] * len(ctx.inputs))
+
+
+def _max_pool_selected_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    return (None, *_max_pool_backward(ctx, gradient))
+
+
+def _max_pool_gradient_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    (x,) = ctx.saved_tensors
+    grad = torch.ops.convkit.max_pool_selected(x.detach(), gradient, *ctx.inputs)
+    return (None, grad, *[None] * len(ctx.inputs))
 
 
 def _mean_pool_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
@@ -114,11 +139,15 @@ def _mean_pool_gradient_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     return (torch.ops.convkit.mean_pool(gradient, *ctx.inputs[1:]), *[None] * len(ctx.inputs))
 
 
-torch.library.register_autograd("convkit::max_pool", _max_pool_backward, setup_context=_setup, lib=LIBRARY)
-torch.library.register_autograd("convkit::mean_pool", _mean_pool_backward, setup_context=_setup, lib=LIBRARY)
-torch.library.register_autograd(
-    "convkit::mean_pool_gradient", _mean_pool_gradient_backward, setup_context=_setup, lib=LIBRARY
-)  # fmt: skip
+for name, backward in (
+    ("max_pool", _max_pool_backward),
+    ("max_pool_selected", _max_pool_selected_backward),
+    ("max_pool_gradient", _max_pool_gradient_backward),
+    ("mean_pool", _mean_pool_backward),
+    ("mean_pool_gradient", _mean_pool_gradient_backward),
+):
+    setup = _setup_max if name.startswith("max") else _setup
+    torch.library.register_autograd(f"convkit::{name}", backward, setup_context=setup, lib=LIBRARY)
 
 
 @torch.compiler.allow_in_graph
@@ -127,4 +156,4 @@ def called(kind: str, x: Tensor, options: Any) -> Tensor:
     options = PoolOptions(*options)
     if unwatched(x) and not (torch.is_grad_enabled() and x.requires_grad):
         return largest(x, options) if kind == "max" else mean(x, options)
-    return torch.ops.convkit.max_pool(x, *options)[0] if kind == "max" else torch.ops.convkit.mean_pool(x, *options)
+    return torch.ops.convkit.max_pool(x, *options) if kind == "max" else torch.ops.convkit.mean_pool(x, *options)

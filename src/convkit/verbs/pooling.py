@@ -125,10 +125,21 @@ class Pools:
         """The largest value of each window."""
         return _largest(x, check_windows(_space(x.shape, options), options))[0]
 
-    def places(self, x: Array, options: PoolOptions) -> Array:
-        """Where it stands in the flattened space: the first of equals."""
-        at = _largest(x, _windows(_space(x.shape, options), options), where=True)[1]
-        return at.reshape(self.pooled(x.shape, options))
+    def selected(self, x: Array, values: Array, options: PoolOptions) -> Array:
+        """For each window the number of ``values`` where the largest of ``x`` stands, the first of equals."""
+        shape, at = self.pooled(x.shape, options), self._places(x, options)
+        return np.take_along_axis(values.reshape((*at.shape[:-1], -1)), at, -1).reshape(shape)
+
+    def selected_gradient(self, x: Array, g: Array, options: PoolOptions) -> Array:
+        """The adjoint: ``g`` added up where the largest of ``x`` stand."""
+        at = self._places(x, options)
+        planes, pixels = math.prod(at.shape[:-1]), math.prod(_space(x.shape, options))
+        flat = np.zeros(planes * pixels, g.dtype)
+        np.add.at(flat, (at.reshape(planes, -1) + np.arange(planes)[:, None] * pixels).ravel(), g.ravel())
+        return flat.reshape(x.shape)
+
+    def _places(self, x: Array, options: PoolOptions) -> Array:
+        return _largest(x, check_windows(_space(x.shape, options), options), where=True)[1]
 
     def mean(self, x: Array, options: PoolOptions) -> Array:
         """The mean of each window."""
