@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -13,6 +13,7 @@ import convkit as ck
 from convkit.errors import ShapeError
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(0, 2), st.sampled_from(["max", "mean"]))
 def test_ceil_as_in_torch(size: int, window: int, stride: int, pad: int, kind: str) -> None:
     pad = min(pad, window // 2)

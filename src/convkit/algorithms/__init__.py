@@ -2,8 +2,10 @@
 
 from convkit.algorithms import (
     box,
+    channelwise_gradient,
     compiled,
     compiled_integer,
+    depthwise,
     depthwise_gradient,
     direct,
     dot,
@@ -22,11 +24,14 @@ from convkit.algorithms import (
     swapped,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
+from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled
 
 __all__ = [
     "box",
+    "channelwise_gradient",
     "compiled",
     "compiled_integer",
+    "depthwise",
     "depthwise_gradient",
     "direct",
     "dot",
