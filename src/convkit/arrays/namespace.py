@@ -25,13 +25,6 @@ class Operator(Protocol):
     def kernel_gradient(self, g: Any, x: Any, out: Any = None) -> Any: ...
 
 
-class Linear(Protocol):
-    """A map that is linear in its second argument, and its adjoint."""
-
-    def down(self, x: Any, values: Any) -> Any: ...
-    def up(self, x: Any, gradient: Any) -> Any: ...
-
-
 class Namespace:
     """NumPy's operations; `convkit.arrays.torch_tensors` overrides what differs."""
 
@@ -121,10 +114,6 @@ class Namespace:
         """Elements of the last axis by index, one set of indices for each row."""
         return np.take_along_axis(array, indices, -1)
 
-    def linear(self, maps: Linear, x: Any, values: Any) -> Any:
-        """``maps.down(x, values)``, differentiable by ``values``."""
-        return maps.down(x, values)
-
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         """One of the operator's three bilinear maps."""
         return getattr(operator, role)(a, b, out)
@@ -132,6 +121,23 @@ class Namespace:
     def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
         """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""
         return operator.forward(x, k, out, bias, add)
+
+    def network(
+        self, direction: Any, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """A network's layer by operators of the library's own; NumPy has none."""
+        raise NotImplementedError
+
+    def network_gradient(
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""
+        raise NotImplementedError
+
+    def pool(self, kind: str, x: Any, options: Any) -> Any:
+        """Pooling, likewise."""
+        raise NotImplementedError
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from convkit.arrays import NUMPY, Namespace, namespace_of
+from convkit.arrays import NUMPY, namespace_of
+from convkit.arrays.layers import PoolOptions
 from convkit.errors import DTypeError, OptionError, ShapeError, choose
 from convkit.planner import pooling
 from convkit.planner.algorithm import Array
@@ -84,16 +85,35 @@ def pool(
         return spread_pooling.pool(x, size, kind, stride, padding, dilation, ceil)
     xp = namespace_of(x)
     array = xp.array(x, "x")
-    shape = tuple(array.shape)
+    if kind == "max" and xp.dtype(array).startswith("complex"):
+        raise DTypeError("no-order", dtype=xp.dtype(array))
+    if xp is not NUMPY:
+        return xp.pool(kind, array, _options_of(array.ndim, size, stride, padding, ceil))
     try:
-        geometry = _geometry_of(shape, size, stride, padding, ceil)
+        options = _kept_options(array.ndim, size, stride, padding, ceil)
     except TypeError:  # options given as lists or arrays
-        geometry = _geometry_of(shape, plain(size), plain(stride), plain(padding), ceil)
-    if xp is NUMPY and array.dtype.kind == "O":
+        options = _kept_options(array.ndim, plain(size), plain(stride), plain(padding), ceil)
+    if array.dtype.kind == "O":
+        geometry = _geometry_of(array.shape, options)
         return objects.pool(array, geometry.sizes, kind, geometry.strides, geometry.pads, ceil)
-    if kind == "max":
-        return _maximum(xp, array, geometry)
-    return _mean(xp, array, geometry)
+    return POOLS.largest(array, options) if kind == "max" else POOLS.mean(array, options)
+
+
+def _options_of(ndim: int, size: Any, stride: Any, padding: Any, ceil: bool) -> PoolOptions:
+    """A call's options, spelled out for every axis."""
+    rank = _rank(size, ndim)
+    window_sizes = per_axis("size", size, rank, 1)
+    steps = window_sizes if stride is None else per_axis("stride", stride, rank, 1)
+    pads = pad_pairs(padding, rank)
+    for axis, (before, after) in enumerate(pads):
+        if max(before, after) >= window_sizes[axis]:
+            here = window_sizes[axis]
+            raise OptionError("pool-padding", padding=max(before, after), size=here, axis=axis, largest=here - 1)
+    spelled = tuple(pad for pair in pads for pad in pair)
+    return PoolOptions(window_sizes, steps, spelled, "ceil" if ceil else "floor")
+
+
+_kept_options = lru_cache(maxsize=1024, typed=True)(_options_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +141,76 @@ class _Geometry:
         return tuple(window.size + after for window, (_, after) in zip(self.windows, self.pads, strict=True))
 
 
-@lru_cache(maxsize=1024, typed=True)
-def _geometry_of(shape: tuple[int, ...], size: Any, stride: Any, padding: Any, ceil: bool) -> _Geometry:
-    rank = _rank(size, len(shape))
-    window_sizes = per_axis("size", size, rank, 1)
-    steps = window_sizes if stride is None else per_axis("stride", stride, rank, 1)
-    pads = pad_pairs(padding, rank)
-    space = shape[len(shape) - rank :]
-    for axis, (before, after) in enumerate(pads):
-        if max(before, after) >= window_sizes[axis]:
-            size_here = window_sizes[axis]
-            raise OptionError(
-                "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
-            )
-    rounding = "ceil" if ceil else "floor"
+@lru_cache(maxsize=1024)
+def _geometry_of(shape: tuple[int, ...], options: PoolOptions) -> _Geometry:
+    """The windows, laid where they fit.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.kernel-does-not-fit``.
+    """
+    space = shape[len(shape) - len(options.size) :]
+    pads = tuple(zip(options.padding[::2], options.padding[1::2], strict=True))
+    return _Geometry(check_windows(space, options), options.size, options.stride, pads)
+
+
+def check_windows(space: Sequence[Any], options: PoolOptions) -> tuple[Window, ...]:
+    """The windows, laid where they fit; sizes may be symbols.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.kernel-does-not-fit``.
+    """
+    pads = tuple(zip(options.padding[::2], options.padding[1::2], strict=True))
     windows = tuple(
-        Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
-        for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
+        Window(n, k, sizes.pooled_size(n, k, s, pad, options.rounding).value, -pad[0], s)
+        for n, k, s, pad in zip(space, options.size, options.stride, pads, strict=True)
     )
-    if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
+    hangs = options.rounding == "ceil" and not any(window.size == 0 or window.count == 0 for window in windows)
+    if not hangs:
         padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-        sizes.check_fit(padded, window_sizes, (1,) * rank)
-    return _Geometry(windows, tuple(window_sizes), tuple(steps), tuple(pads))
+        sizes.check_fit(padded, options.size, (1,) * len(windows))
+    return windows
+
+
+class Pools:
+    """Pooling of NumPy arrays; see `convkit.arrays.layers.Layers`."""
+
+    def pooled(self, shape: Sequence[Any], options: PoolOptions) -> tuple[Any, ...]:
+        """Shape of what pooling gives; sizes may be symbols."""
+        lead = len(shape) - len(options.size)
+        return (*shape[:lead], *(window.count for window in check_windows(shape[lead:], options)))
+
+    def largest(self, x: Array, options: PoolOptions) -> Array:
+        """The largest value of each window."""
+        values = widened(NUMPY, x)
+        found = self.selected(values, values, options)
+        return found if found.dtype == x.dtype else found.astype(x.dtype)
+
+    def selected(self, x: Array, values: Array, options: PoolOptions) -> Array:
+        """For each window the number of ``values`` where the largest of ``x`` stands, the first of equals."""
+        return _Selection(_geometry_of(x.shape, options).windows).down(x, values)
+
+    def selected_gradient(self, x: Array, g: Array, options: PoolOptions) -> Array:
+        """The adjoint: ``g`` added up where the largest of ``x`` stand."""
+        return _Selection(_geometry_of(x.shape, options).windows).up(x, g)
+
+    def mean(self, x: Array, options: PoolOptions) -> Array:
+        """The mean of each window."""
+        compute, result = _mean_types(x)
+        means = _Mean(_geometry_of(x.shape, options), compute).down(widened(NUMPY, x))
+        return NUMPY.finish(means, result, lambda array: finish(array, result, "raise"))
+
+    def mean_gradient(self, g: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
+        """Gradient of the mean's input."""
+        compute, result = _mean_types(g)
+        gradient = _Mean(_geometry_of(shape, options), compute).up(widened(NUMPY, g))
+        return NUMPY.finish(gradient, result, lambda array: finish(array, result, "raise"))
+
+
+POOLS = Pools()
 
 
 def _rank(size: Any, ndim: int) -> int:
@@ -154,15 +222,6 @@ def _rank(size: Any, ndim: int) -> int:
     if rank == 0 or rank > ndim:
         raise ShapeError("pool-rank", rank=rank, ndim=ndim)
     return rank
-
-
-def _maximum(xp: Namespace, x: Any, geometry: _Geometry) -> Any:
-    if xp.dtype(x).startswith("complex"):
-        raise DTypeError("no-order", dtype=xp.dtype(x))
-    own = xp.dtype(x)
-    values = widened(xp, x)
-    largest = xp.linear(_Selection(geometry.windows), values, values)
-    return xp.cast(largest, own) if xp.dtype(largest) != own else largest
 
 
 class _Selection:
@@ -227,13 +286,11 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     return best, at.reshape((*lead, math.prod(counts)))
 
 
-def _mean(xp: Namespace, x: Any, geometry: _Geometry) -> Any:
-    own = xp.dtype(x)
+def _mean_types(x: Array) -> tuple[str, str]:
+    """Types in which means are formed and stored."""
+    own = NUMPY.dtype(x)
     types = element_types(own, own, None)
-    result = "float64" if types.compute in ("int64", "uint64") else types.result
-    values = widened(xp, x)
-    mean = xp.linear(_Mean(geometry, types.compute), values, values)
-    return xp.finish(mean, result, lambda array: finish(array, result, "raise"))
+    return types.compute, "float64" if types.compute in ("int64", "uint64") else types.result
 
 
 class _Mean:
@@ -242,8 +299,8 @@ class _Mean:
     def __init__(self, geometry: _Geometry, compute: str) -> None:
         self.windows, self.ends, self.compute = geometry.windows, geometry.ends, compute
 
-    def down(self, x: Array, values: Array) -> Array:
-        """The means; ``x`` is of no account."""
+    def down(self, values: Array) -> Array:
+        """The means."""
         found = pooling.pool("mean", values, self.windows, self.ends)
         if found is not None:
             return found
@@ -253,7 +310,7 @@ class _Mean:
         sums = operator.forward(values.reshape((*outer, 1, *space)), box)
         return sums.reshape((*lead, *(window.count for window in self.windows))) / self._counts()
 
-    def up(self, x: Array, gradient: Array) -> Array:
+    def up(self, gradient: Array) -> Array:
         """The adjoint: each number's share of the means that it is in."""
         rank = len(self.windows)
         lead, counts = gradient.shape[: gradient.ndim - rank], gradient.shape[gradient.ndim - rank :]
