@@ -100,7 +100,7 @@ def test_means() -> None:
         outcome("vgg16", "training", ours=2.0, first=10.0, last=6.0),
     ]
     found = {one.name: one.mean for one in summaries(outcomes)}
-    assert found == {"resnet18": pytest.approx(4.0), "training": 3.0, "training-channels-first": 5.0}
+    assert found == pytest.approx({"resnet18": 4.0, "training": 3.0, "training-channels-first": 5.0})
     assert all(math.isfinite(mean) for mean in found.values())
     assert len(report.network_lines(outcomes)) == 3
     assert report.network_table(outcomes).row_count == 3
