@@ -71,8 +71,12 @@ def _class_names(tree: Tree, labels: int) -> tuple[tuple[str, ...], tuple[Note, 
             listed = tuple(line for line in lines if line)
             if len(set(listed)) == len(listed) == (10 if labels == 1 else 100):
                 return listed, ()
-            raise DataError("class-list", path=tree.place(name), count=len(set(listed)), wanted=10 if labels == 1 else 100)
-    return (_CLASSES if labels == 1 else tuple(f"class {i}" for i in range(100))), (Note("no-class-names", {"file": wanted}),)
+            raise DataError(
+                "class-list", path=tree.place(name), count=len(set(listed)), wanted=10 if labels == 1 else 100
+            )
+    return (_CLASSES if labels == 1 else tuple(f"class {i}" for i in range(100))), (
+        Note("no-class-names", {"file": wanted}),
+    )
 
 
 def _records(tree: Tree, name: str, labels: int, classes: int) -> np.ndarray:  # type: ignore[type-arg]

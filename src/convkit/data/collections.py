@@ -73,6 +73,24 @@ def open_collection(
     return whole if wanted is None else _only(whole, wanted)
 
 
+def class_names(place: str | os.PathLike[str], limit: int = LIMIT) -> tuple[str, ...]:
+    """The classes of a data set, without decoding a picture where folders name them.
+
+    Raises
+    ------
+    FileError, DataError
+        As `open_collection`.
+    """
+    if os.fspath(place) == "digits":
+        return _digits().classes
+    tree = plant(Path(place), limit)
+    if idx.found(tree):
+        return idx.read_idx(tree).classes
+    if cifar.found(tree):
+        return cifar.read_cifar(tree).classes
+    return image_folder.class_names(tree)
+
+
 def _recognised(tree: Tree, frame: Frame, wanted: Sequence[str] | None, limit: int) -> Collection:
     if idx.found(tree):
         return idx.read_idx(tree)

@@ -81,7 +81,7 @@ def decoded(content: bytes, path: str, frame: Frame) -> NDArray[np.uint8]:
             plain = upright.convert("L" if channels == 1 else "RGB")
             if frame.size is not None:
                 plain = fitted(plain, frame.size)
-            pixels = np.asarray(plain, np.uint8)
+            pixels = np.array(plain, np.uint8)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         if isinstance(error, (DataError, FileError)):
             raise
@@ -147,7 +147,8 @@ def _opened(content: bytes, path: str) -> Any:
     try:
         return module.Image.open(io.BytesIO(content))
     except (OSError, ValueError, SyntaxError, module.Image.DecompressionBombError) as error:
-        if content[:6] and isinstance(error, module.UnidentifiedImageError):
+        whole = not content.startswith((b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF"))  # a picture, cut in its first lines
+        if whole and isinstance(error, module.UnidentifiedImageError):
             start = repr(content[:6])[1:]
             raise FileError("wrong-format", path=path, format=_suffix(path), start=start) from error
         raise FileError("broken", path=path, format=_suffix(path), reason=first_line(error)) from error

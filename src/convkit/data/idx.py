@@ -88,7 +88,11 @@ def read_idx(tree: Tree) -> Collection:
         shapes[part] = (images.shape[1], images.shape[2], images.shape[3])
     if len(set(shapes.values())) > 1:
         (one, size), (other, wrong), *_ = shapes.items()
-        facts = {"path": tree.place(files[other]["images"]), "others": "x".join(map(str, size[:2])), "count": len(parts[one])}
+        facts = {
+            "path": tree.place(files[other]["images"]),
+            "others": "x".join(map(str, size[:2])),
+            "count": len(parts[one]),
+        }
         raise DataError("sizes-differ", size="x".join(map(str, wrong[:2])), **facts)
     title = known.pop() if len(known) == 1 else ""
     notes = () if title else (Note("not-published", {"path": str(tree.path)}),)
@@ -118,7 +122,9 @@ def _files(tree: Tree) -> dict[str, dict[str, str]]:
             raise DataError("which-files", path=str(tree.path), one=twin, other=name)
         stems.add(match["stem"])
     if len(stems) > 1:
-        one, other, *_ = (next(n for n in tree.files if (m := _NAME.fullmatch(n)) and m["stem"] == s) for s in sorted(stems))
+        one, other, *_ = (
+            next(n for n in tree.files if (m := _NAME.fullmatch(n)) and m["stem"] == s) for s in sorted(stems)
+        )
         raise DataError("which-files", path=str(tree.path), one=one, other=other)
     return files
 

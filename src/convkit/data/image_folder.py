@@ -82,6 +82,12 @@ def read_folder(tree: Tree, frame: Frame, only: Sequence[str] | None, limit: int
     )
 
 
+def class_names(tree: Tree) -> tuple[str, ...]:
+    """The names of the class folders."""
+    pictures, _ = _sorted_by_part(tree, _root(tree))
+    return tuple(_classes(tree, pictures))
+
+
 def _root(tree: Tree) -> str:
     """The folders that everything lies in, such as the one that an archive was made from."""
     names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
@@ -91,8 +97,11 @@ def _root(tree: Tree) -> str:
         depth < len(first) - 1
         and all(name.split("/")[: depth + 1] == first[: depth + 1] for name in names)
         and first[depth].lower() not in PARTS
-        and not any("/" not in folder.removeprefix("/".join([*first[:depth], ""])) and folder != "/".join(first[: depth + 1])
-                    for folder in tree.folders if folder.startswith("/".join([*first[:depth], ""])))
+        and not any(
+            "/" not in folder.removeprefix("/".join([*first[:depth], ""])) and folder != "/".join(first[: depth + 1])
+            for folder in tree.folders
+            if folder.startswith("/".join([*first[:depth], ""]))
+        )
     ):
         depth += 1
     return "/".join([*first[:depth], ""]) if depth else ""
@@ -119,9 +128,7 @@ def _sorted_by_part(tree: Tree, root: str) -> tuple[dict[str, dict[str, list[str
     return pictures, ignored
 
 
-def _refuse_empty(
-    tree: Tree, root: str, pictures: dict[str, dict[str, list[str]]], only: Sequence[str] | None
-) -> None:
+def _refuse_empty(tree: Tree, root: str, pictures: dict[str, dict[str, list[str]]], only: Sequence[str] | None) -> None:
     """A class that has a folder and no picture is a mistake, not a class."""
     for folder in sorted(tree.folders):
         if not folder.startswith(root):
@@ -157,7 +164,9 @@ def _pictures(
         for i, name in enumerate(chosen):
             pixels = decoded(tree.read(name), tree.place(name), frame)
             if pixels.shape != shape:  # a photograph that its own header turns by a quarter
-                agree([shape, shape, (pixels.shape[0], pixels.shape[1], pixels.shape[2])], [name, name, tree.place(name)])
+                agree(
+                    [shape, shape, (pixels.shape[0], pixels.shape[1], pixels.shape[2])], [name, name, tree.place(name)]
+                )
             images[i] = pixels
         return images
 

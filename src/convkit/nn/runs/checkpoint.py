@@ -61,7 +61,9 @@ def write(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     """
     path = folder / f"step-{step:08d}.safetensors"
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
-    header = {"format": _FORMAT, "facts": json.dumps(checkpoint.facts), "checksum": _checksum(tensors)}
+    # One entry: safetensors writes several in any order, and equal checkpoints should be equal files.
+    about = {"format": _FORMAT, "checksum": _checksum(tensors), "facts": checkpoint.facts}
+    header = {"convkit": json.dumps(about)}
     with saving(path, folder):
         with written_whole(path) as temporary:
             save_file(tensors, temporary, metadata=header)
@@ -100,13 +102,13 @@ def read(path: Path) -> Checkpoint:
     others = [str(one) for one in checkpoints(path.parent) if one != path]
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("convkit", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
         if header.get("format") != _FORMAT:
             raise ValueError(f"format {header.get('format')!r}")
         if header.get("checksum") != (found := _checksum(tensors)):
             raise ValueError(f"crc32 {found} != {header.get('checksum')}")
-        facts = json.loads(header["facts"])
+        facts = header["facts"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         other = others[-1] if others else "-"
         raise RunError("damaged-checkpoint", path=str(path), reason=first_line(error), other=other) from error

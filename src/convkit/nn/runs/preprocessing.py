@@ -27,7 +27,8 @@ _BATCH = 1024
 
 def pixels(images: NDArray[np.uint8]) -> Tensor:
     """Bytes (pictures, rows, columns, channels) as float32 in 0..1, (pictures, channels, rows, columns)."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+    return torch.from_numpy(planes if planes.flags.writeable else planes.copy()).div_(255)
 
 
 class Preprocessing(nn.Module):
@@ -80,7 +81,9 @@ class Preprocessing(nn.Module):
             self.mean.copy_(mean[None])
         elif self.kind == "normalise":
             channel = mean.mean(dim=(1, 2), keepdim=True)
-            squares = sum(((images - channel) ** 2).mean(dim=(2, 3), keepdim=True).sum(dim=0) for images in _doubles(part))
+            squares = sum(
+                ((images - channel) ** 2).mean(dim=(2, 3), keepdim=True).sum(dim=0) for images in _doubles(part)
+            )
             deviation = (torch.as_tensor(squares) / count).sqrt()
             self.mean.copy_(channel[None])
             # A channel that is the same everywhere is left as it is.
@@ -118,4 +121,4 @@ class Preprocessing(nn.Module):
 def _doubles(part: Pictures) -> Iterator[Tensor]:
     for start in range(0, len(part), _BATCH):
         chosen = np.arange(start, min(start + _BATCH, len(part)))
-        yield torch.from_numpy(part.take(chosen)).permute(0, 3, 1, 2).double() / 255
+        yield pixels(part.take(chosen)).double()

@@ -37,6 +37,11 @@ class Ranks:
         distributed.all_reduce(whole)
         return whole.tolist()
 
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        if self.world > 1:
+            distributed.barrier()
+
     def same(self, network: nn.Module) -> None:
         """Give every process the running statistics of the first."""
         if self.world > 1:

@@ -29,9 +29,6 @@ from convkit.nn.runs.recipe import Recipe
 
 Ending = Literal["finished", "stopped-early", "time-limit", "interrupted"]
 
-SAVE_EVERY = 60.0
-"""Seconds between checkpoints inside an epoch; every epoch ends with one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -61,12 +58,15 @@ class Watch:
         Asked after every step; True saves and stops.
     limit : float
         Seconds of this sitting after which training saves and stops.
+    save_every : float
+        Seconds between checkpoints inside an epoch; every epoch ends with one.
     """
 
     step: Callable[[Moment], None] = lambda moment: None
     epoch: Callable[[Epoch], None] = lambda row: None
     stop: Callable[[], bool] = lambda: False
     limit: float = math.inf
+    save_every: float = 60.0
     began: float = field(default_factory=time.monotonic)
 
 
@@ -179,7 +179,9 @@ class Training:
         fetched = _ahead(self.learned, [self.ranks.share(torch.from_numpy(one)).numpy() for one in order[here.step :]])
         for step, (chosen, images) in enumerate(fetched, start=here.step):
             since = time.monotonic()
-            loss, correct = self._step(epoch, step, images, torch.from_numpy(self.learned.labels[chosen]), numbers[chosen])
+            loss, correct = self._step(
+                epoch, step, images, torch.from_numpy(self.learned.labels[chosen]), numbers[chosen]
+            )
             stop = float(self.ranks.writes and watch.stop())
             late = float(self.ranks.writes and time.monotonic() - watch.began > watch.limit)
             loss, correct, stop, late = self.ranks.total([loss, correct, stop, late])
@@ -196,7 +198,7 @@ class Training:
             if here.step < self.steps:
                 if stop or late:
                     return "interrupted" if stop else "time-limit"
-                if now - self._saved > SAVE_EVERY:
+                if now - self._saved > watch.save_every:
                     self.save()
             elif stop or late:
                 self._close_epoch(watch)
@@ -226,7 +228,14 @@ class Training:
     def _moment(self, loss: float, speed: float) -> Moment:
         here = self.history
         return Moment(
-            here.epoch + 1, self.recipe.epochs, here.step, self.steps, loss, here.correct / here.seen, self._rate(), speed
+            here.epoch + 1,
+            self.recipe.epochs,
+            here.step,
+            self.steps,
+            loss,
+            here.correct / here.seen,
+            self._rate(),
+            speed,
         )
 
     def _close_epoch(self, watch: Watch) -> None:
