@@ -1,4 +1,4 @@
-"""Sliding sums of integers: their values around the edges of vectors, their registers, and what passes touch."""
+"""Sliding sums: their values around the edges of vectors, their registers, and what passes touch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import convkit as ck
 from convkit.codegen import library, pool, sliding
 from convkit.codegen.program import join
 from convkit.codegen.step import KERNEL, OUT, X
@@ -46,7 +47,7 @@ def test_down_the_columns(source: str, target: str) -> None:
 @pytest.mark.parametrize("stored", ["float32", "uint8", "int16"])
 @pytest.mark.parametrize("rows", [1, 3, 4, 5, 9])
 def test_along_the_rows(rows: int, stored: str) -> None:
-    kernel = sliding.sliding_row_for(library.this_machine(), "float32", stored)
+    kernel = sliding.sliding_row_for(library.this_machine(), "int32", "float32", stored)
     scale = np.array([0.37], "float32")
     for columns in EDGES:
         for size in (1, 2, 16, 45):
@@ -66,6 +67,75 @@ def test_along_the_rows(rows: int, stored: str) -> None:
             assert (out[:, -1] == 77).all()
 
 
+def test_float32_slides_in_float64() -> None:
+    """Samples of all sizes: what passes leaves no more behind than float64 rounds of the largest."""
+    down = sliding.sliding_for(library.this_machine(), "float32", "float64")
+    along = sliding.sliding_row_for(library.this_machine(), "float64", "float32", "float32")
+    scale, rng = np.array([0.37], "float32"), np.random.default_rng(5)
+    for columns in EDGES:
+        for rows, size in ((1, 1), (1, 7), (9, 2), (20, 13), (3, 100)):
+            x = (rng.standard_normal((rows + size - 1, columns + size - 1)) * 10.0 ** rng.integers(-6, 4)).astype(
+                "float32"
+            )
+            sums, out = np.full((rows, x.shape[1] + 1), -7.0), np.full((rows, columns + 1), -7, "float32")
+            steps = sliding.ARGUMENTS.steps(
+                library.address_of(down), 1, out=(OUT, 0), x=(X, 0), rows=rows, columns=x.shape[1], size=size,
+                out_row=sums.strides[0], x_row=x.strides[0],
+            )  # fmt: skip
+            run(steps, sums, x)
+            exact = np.lib.stride_tricks.sliding_window_view(x.astype(float), size, 0).sum(-1)
+            assert np.abs(sums[:, :-1] - exact).max() <= 1e-13 * np.abs(x).max() * len(x)
+            steps = sliding.ROW_ARGUMENTS.steps(
+                library.address_of(along), 1, out=(OUT, 0), x=(X, 0), scale=(KERNEL, 0), rows=rows, columns=columns,
+                size=size, out_row=out.strides[0], x_row=sums.strides[0],
+            )  # fmt: skip
+            run(steps, out, sums, scale)
+            exact = scale[0] * np.lib.stride_tricks.sliding_window_view(exact, size, 1).sum(-1)
+            assert np.abs(out[:, :-1] - exact).max() <= 2**-23 * np.abs(exact).max() + 1e-12 * np.abs(x).max() * size
+            assert (sums[:, -1] == -7).all()
+            assert (out[:, -1] == -7).all()
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (299, 310), (150, 7), (130, 300)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_touches_its_windows_alone(row: int, column: int, value: float) -> None:
+    x = np.random.default_rng(6).standard_normal((300, 311)).astype("float32")
+    x[row, column] = value
+    kernel = np.full((10, 13), 0.25, "float32")
+    ours = ck.correlate(x, kernel, "same", method="sliding-box")
+    truth = ck.correlate(x.astype(float), kernel.astype(float), "same", method="direct")
+    finite = np.isfinite(truth)
+    assert (~finite).sum() > 0
+    assert np.array_equal(ours[~finite], truth[~finite], equal_nan=True)
+    assert np.abs(ours[finite] - truth[finite]).max() < 1e-4
+
+
+def test_threads_and_batches_change_no_bit() -> None:
+    x = np.random.default_rng(7).standard_normal((3, 700, 1100)).astype("float32")
+    kernel = np.full((31, 17), 1 / 527, "float32")
+
+    def smoothed(samples: np.ndarray, threads: int) -> np.ndarray:
+        ck.set_num_threads(threads)
+        return ck.convolve(samples, kernel, "same", axes=(-2, -1), boundary="reflect", method="sliding-box")
+
+    before = ck.num_threads()
+    try:
+        one, three, alone = smoothed(x, 1), smoothed(x, 3), smoothed(x[1:2], 2)
+    finally:
+        ck.set_num_threads(before)
+    assert np.array_equal(one, three)
+    assert np.array_equal(one[1:2], alone)
+
+
+def test_outputs_bounded_one_by_one_do_not_slide() -> None:
+    plan = ck.Convolver(np.ones((60, 60), "float32"), accuracy="elementwise").plan((900, 900), "float32")
+    assert plan.choice != "sliding-box"
+    with pytest.raises(ck.ConvError, match="sliding-box"):
+        ck.convolve(
+            np.ones((90, 90), "float32"), np.ones((9, 9), "float32"), method="sliding-box", accuracy="elementwise"
+        )
+
+
 def test_only_exact_sums_slide() -> None:
     assert sliding.exact("uint8", "float32", 255 * 256)
     assert not sliding.exact("uint8", "float32", 1 << 16)
@@ -82,7 +152,9 @@ def test_nothing_is_put_on_the_stack(isa: str) -> None:
         for sums in ("float32", "float64", "int32"):
             assert written(sliding.sliding_for(target, source, sums), isa)[1] == []
     for stored in ("float32", "uint8"):
-        assert written(sliding.sliding_row_for(target, "float32", stored), isa)[1] == []
+        assert written(sliding.sliding_row_for(target, "int32", "float32", stored), isa)[1] == []
+    assert written(sliding.sliding_for(target, "float32", "float64"), isa)[1] == []
+    assert written(sliding.sliding_row_for(target, "float64", "float32", "float32"), isa)[1] == []
 
 
 @pytest.mark.parametrize("way", [[], ["reach-out"]])

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import box, compiled, compiled_integer, implicit_gemm, rows
+from convkit.algorithms import box, compiled, compiled_integer, implicit_gemm, rows, sliding_box
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -23,9 +23,10 @@ NAMES = [algorithm.name for algorithm in registry.algorithms()]
 FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and pair[0] != "float16")
 REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
 TYPES = {"exact-integer": DTYPES, "compiled-exact": DTYPES, "rows": REAL, "box": REAL}
+TYPES["sliding-box"] = (("float32", "float32"),)
 GRADIENTS = {"kernel-gradient", "depthwise-gradient"}
 NETWORK_ONLY = {"polyphase", "implicit-gemm", *GRADIENTS}
-FACTORED = {"separable": 1, "low-rank": 2, "box": 1}
+FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +37,12 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(box, "LEAST", 2)
+    monkeypatch.setattr(sliding_box, "LEAST", 2)
 
 
 def test_the_algorithms_are_all_here() -> None:
     expected = {"compiled", "direct", "separable", "low-rank", "gemm", "fft", "overlap-save", "exact-integer"}
-    expected |= {"rows", "box"}
+    expected |= {"rows", "box", "sliding-box"}
     assert expected <= set(NAMES)
 
 
@@ -107,6 +109,8 @@ def test_forced_within_its_bound(name: str) -> None:
             if name == "box":  # constant along the rows, the columns, or both
                 axis = seed % 3
                 case.k[...] = case.k.take([0], axis) if axis < 2 else case.k[0, 0]
+            if name == "sliding-box":
+                case.k[...] = case.k[0, 0]
         if name == "dot":
             case.options = {name: value for name, value in case.options.items() if name == "axes"}
         if name == "swapped":

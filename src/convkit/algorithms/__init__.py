@@ -17,8 +17,10 @@ from convkit.algorithms import (
     polyphase,
     rows,
     separable,
+    sliding_box,
     swapped,
 )
+from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
 
 __all__ = [
     "box",
@@ -37,5 +39,6 @@ __all__ = [
     "polyphase",
     "rows",
     "separable",
+    "sliding_box",
     "swapped",
 ]

@@ -32,7 +32,10 @@ _READABLE = {
     *REAL,
 }  # fmt: skip
 
-_STORABLE = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
+_STORABLE = {
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32",
+    "float64",
+}  # fmt: skip
 
 
 class Compiled:
@@ -74,7 +77,7 @@ class Compiled:
         count = sum(1 for _ in tiles(problem))
         seconds = on_two_threads(seconds * width(problem.compute_dtype), count)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth / 3) + 9e-6 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -91,10 +94,12 @@ class Compiled:
     def stores(self, problem: Problem) -> str:
         """The result's type, unless a NaN would have to become an integer, which is not for a kernel to refuse."""
         result = problem.result_dtype
-        if not result or result not in _STORABLE or problem.compute_dtype.startswith("c"):
+        if result not in _STORABLE or problem.compute_dtype.startswith("c"):
             return problem.compute_dtype
+        if result == "bfloat16":  # made of float32 alone
+            return result if problem.compute_dtype == "float32" else problem.compute_dtype
         whole = np.dtype(result).kind in "iu"
-        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind == "f" else result
+        return problem.compute_dtype if whole and np.dtype(problem.input_dtype).kind not in "iub" else result
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
         plain = kernel[:, 0, 0]

@@ -56,7 +56,7 @@ class Direct:
         steps = cuts * min(problem.terms, max(1, problem.outputs) * problem.in_channels)
         # Tiles of several axes are walked row by row.
         rows = 1.7 if len(problem.windows) == 1 else 3.0
-        seconds = rows * work * width(problem.compute_dtype) / machine.elementwise + (15 + 3.5 * steps) * machine.call
+        seconds = rows * work * width(problem.compute_dtype) / machine.elementwise + (40 + 14 * steps) * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         lengths = tile_lengths(problem.windows, _per_tile(problem, size))
         sums = 2 * problem.groups * problem.out_channels * math.prod(lengths)

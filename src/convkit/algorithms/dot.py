@@ -40,9 +40,9 @@ class Dot:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
-        seconds = problem.batch * 2 * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
+        seconds = 9 * problem.batch * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
         if problem.compute_dtype != problem.input_dtype or problem.compute_dtype.startswith("c"):
-            seconds += 6 * machine.call
+            seconds += 12 * machine.call
         if problem.taps > UNROLLED:
             seconds += EACH * problem.batch * problem.outputs
         size = np.dtype(problem.compute_dtype).itemsize

@@ -78,12 +78,12 @@ class ExactInteger:
         return None if problem.exact else Reason("not-integer", dtype=problem.compute_dtype)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
-        # Values are not known yet: the figures are those of numbers whose sums float64 holds. Larger ones take another
-        # eight bytes for each sample and output of every digit.
-        inner = _products(problem)
-        cost = inner.algorithm.cost(inner.problem, machine)
+        # Values are not known yet: the figures are those of numbers whose sums float64 holds, and transforms tell
+        # apart. Larger ones take another eight bytes for each sample and output of every digit.
+        ways = [_products(problem), plan_for(_float_problem(problem).derive(accuracy="norm"))]
+        cost = min((way.algorithm.cost(way.problem, machine) for way in ways), key=lambda cost: cost.seconds)
         result = 8 * math.prod(problem.output_shape)
-        seconds = cost.seconds + 3 * result / machine.bandwidth + 20 * machine.call
+        seconds = cost.seconds + 5 * result / machine.bandwidth + 120 * machine.call
         return Cost(cost.flops, cost.bytes + 2 * result, seconds, cost.workspace + 16 * CHUNK)
 
     def bound(self, problem: Problem) -> ErrorBound:

@@ -56,7 +56,7 @@ class ImplicitGemm:
         columns, samples = _tile_sizes(problem, size)
         chunks = problem.groups * -(-problem.outputs // max(1, columns)) * -(-problem.batch // max(1, samples))
         seconds = (
-            (gathered + 2 * written) * slow / (1.1 * machine.elementwise) + work / rate + 33 * chunks * machine.call
+            (gathered + 2 * written) * slow / (1.1 * machine.elementwise) + work / rate + 85 * chunks * machine.call
         )
         moved = size * (math.prod(problem.input_shape) + written + 2 * gathered)
         block = math.prod(window.span for window in problem.windows) * problem.in_channels

@@ -29,7 +29,7 @@ LARGER = (4, 8, 16, 32, 64, 128, 256, 512)
 KINDS = 3
 """Sizes of partitions, at most."""
 
-STEP_CALLS, LINE_CALLS = 60, 14
+STEP_CALLS, LINE_CALLS = 240, 60
 """NumPy calls of one block, and of each size of partitions in it, beside transforms and products."""
 
 

@@ -63,7 +63,7 @@ class Separable:
         per_tile = TILE_BYTES // size
         cuts = max(1, problem.outputs * problem.batch // per_tile)
         steps = cuts * problem.rank * sum(window.kernel for window in problem.windows)
-        seconds = work * width(problem.compute_dtype) / machine.elementwise * 2.2 + 3.5 * steps * machine.call
+        seconds = work * width(problem.compute_dtype) / machine.elementwise * 2.2 + 14 * steps * machine.call
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         lengths = tile_lengths(problem.windows, _per_tile(problem, size))
         block = block_size(problem.windows, lengths)

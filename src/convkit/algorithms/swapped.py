@@ -37,7 +37,7 @@ class Swapped:
         other = _other(problem)
         cost = other.algorithm.cost(other.problem, machine)
         return Cost(
-            cost.flops, cost.bytes, cost.seconds + 4 * machine.call, cost.workspace + _item(problem) * problem.taps
+            cost.flops, cost.bytes, cost.seconds + 20 * machine.call, cost.workspace + _item(problem) * problem.taps
         )
 
     def bound(self, problem: Problem) -> ErrorBound:

@@ -18,7 +18,9 @@ class Operator(Protocol):
 
     @property
     def linear(self) -> Any: ...
-    def forward(self, x: Any, k: Any, out: Any = None) -> Any: ...
+    @property
+    def plain(self) -> Any: ...
+    def forward(self, x: Any, k: Any, out: Any = None, bias: Any = None, add: Any = None) -> Any: ...
     def input_gradient(self, g: Any, k: Any) -> Any: ...
     def kernel_gradient(self, g: Any, x: Any) -> Any: ...
 
@@ -118,10 +120,14 @@ class Namespace:
             return operator.forward(a, b, out)
         return operator.input_gradient(a, b) if role == "input_gradient" else operator.kernel_gradient(a, b)
 
+    def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
+        """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""
+        return operator.forward(x, k, out, bias, add)
+
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""
         if result == "bfloat16":
-            return array.astype(_bfloat16())
+            return array.astype(_bfloat16(), copy=False)
         return finisher(array)
 
 
@@ -139,6 +145,16 @@ def _bfloat16() -> Any:
         return import_module("ml_dtypes").bfloat16
     except ImportError:
         raise DTypeError("no-bfloat16") from None
+
+
+def stored_name(dtype: str) -> str:
+    """The type in which the memory of arrays is read: bfloat16 as float32 where NumPy has no name for it."""
+    if dtype == "bfloat16":
+        try:
+            _bfloat16()
+        except DTypeError:
+            return "float32"
+    return dtype
 
 
 NUMPY = Namespace()

@@ -24,9 +24,7 @@ class _BilinearMap(torch.autograd.Function):
             result = operator.forward(first, second)
         else:
             result = getattr(operator, role)(first, second)
-        if not hasattr(torch, result.dtype.name):
-            raise DTypeError("not-in-torch", dtype=result.dtype.name)
-        return torch.from_numpy(np.ascontiguousarray(result))
+        return _tensor(result)
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[Any, ...]:
@@ -57,6 +55,16 @@ class _BilinearMap(torch.autograd.Function):
 def plain(tensor: torch.Tensor) -> Any:
     """A NumPy view of a tensor; a pending conjugate or sign is carried out first."""
     return tensor.detach().resolve_conj().resolve_neg().numpy()
+
+
+def _tensor(result: Any) -> torch.Tensor:
+    """A result as a tensor on the same memory."""
+    if not hasattr(torch, result.dtype.name):
+        raise DTypeError("not-in-torch", dtype=result.dtype.name)
+    result = np.ascontiguousarray(result)
+    if result.dtype.name == "bfloat16":  # known to torch by its bits alone
+        return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(result)
 
 
 def _like(gradient: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
@@ -127,6 +135,19 @@ class TorchNamespace(Namespace):
 
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         return _BilinearMap.apply(operator, role, a, b)
+
+    def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
+        addends = [tensor for tensor in (bias, add) if tensor is not None]
+        if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in (x, k, *addends)):
+            first, second = (None if tensor is None else plain(tensor) for tensor in (bias, add))
+            return _tensor(operator.forward(plain(x), plain(k), None, first, second))
+        # Step by step, each of which has its gradient; the sums are new, so that addends may be added where they stand.
+        sums = _BilinearMap.apply(operator.plain, "forward", x, k)
+        if bias is not None:
+            sums = sums.add_(bias[(..., *((None,) * (sums.ndim - 3)))])
+        if add is not None:
+            sums = sums.add_(add)
+        return sums if activation is None else getattr(torch.nn.functional, activation)(sums)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         target = getattr(torch, result, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from convkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from convkit.nn import zoo
     from convkit.nn.evaluation import Evaluation, evaluate
     from convkit.nn.layers import Conv1d, Conv2d, Conv3d
     from convkit.nn.networks import digit_network
@@ -40,16 +41,19 @@ __all__ = [
     "read_digits",
     "shifted",
     "train",
+    "zoo",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("torch") from error
+    if name == "zoo":
+        return import_module(f"{__name__}.zoo")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

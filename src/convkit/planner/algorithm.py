@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit.catalogue import say
+from convkit.planner.finishing import Operands
 from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
 
@@ -94,9 +95,10 @@ class ErrorBound:
 class Algorithm(Protocol):
     """One way of doing a convolution: it answers five questions.
 
-    Four more it may answer: ``quick(problem, order)``, the bare arithmetic of a tiny problem; ``alone(problem,
-    prepared)``, the run for one array whose axes are all convolved, all else worked out; ``describe(problem)``, the
-    name of the schedule its loops follow; ``kernels(problem)``, the compiled kernels that they are.
+    Five more it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see `Finishing`);
+    ``quick(problem, order)``, the bare arithmetic of a tiny problem; ``alone(problem, prepared)``, the run for one
+    array whose axes are all convolved, all else worked out; ``describe(problem)``, the name of the schedule its loops
+    follow; ``kernels(problem)``, the compiled kernels that they are.
 
     Attributes
     ----------
@@ -132,6 +134,28 @@ class Algorithm(Protocol):
         algorithm has a method ``stores(problem) -> str`` that names another: the type in which results are stored, into
         which it then brings its sums itself, rounded once, saturated or checked as ``problem.overflow`` says.
         ``"finite"`` says that every output is, so that nobody need look again.
+        """
+        ...
+
+
+class Finishing(Algorithm, Protocol):
+    """An algorithm that does the epilogue of some problems itself, in the registers that it stores from.
+
+    Where it says so, it is given the problem with its epilogue and the operands with it. Otherwise it never sees
+    an epilogue: it is given `Problem.plain`, and the plan finishes the sums in place.
+    """
+
+    def finishes(self, problem: Problem) -> bool:
+        """Whether it does ``problem.epilogue``."""
+        ...
+
+    def run(
+        self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = ...
+    ) -> Literal["finite"] | None:
+        """As `Algorithm.run`; ``out`` becomes ``activation(sums + bias + add)``, in this order.
+
+        One that may spread infinite numbers over other outputs looks at its sums before their epilogue, and says
+        ``"finite"`` or is done again by another.
         """
         ...
 

@@ -19,7 +19,7 @@ from convkit.planner.problem import Problem
 Planner = Callable[..., Any]
 """``convkit.planner.plan.plan_for``."""
 
-SPREADING = frozenset({"fft", "overlap-save"})
+SPREADING = frozenset({"fft", "overlap-save", "sliding-box"})
 """Algorithms whose results mix samples of different windows."""
 
 SAFE = "direct"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
-from convkit.planner.algorithm import Algorithm, Alone, Array, Cost, ErrorBound, Reason
+from convkit.planner.algorithm import Algorithm, Alone, Array, Cost, ErrorBound, Finishing, Reason, unit_roundoff
+from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
@@ -42,15 +44,18 @@ class Plan:
         What is computed.
     algorithm : Algorithm
         How.
+    given : Problem
+        What the algorithm is given: without the epilogue, if it leaves that to the plan.
     """
 
-    __slots__ = ("algorithm", "measured", "method", "problem", "why")
+    __slots__ = ("algorithm", "given", "measured", "method", "problem", "why")
 
     def __init__(
         self, problem: Problem, algorithm: Algorithm, why: Reason, method: str, measured: dict[str, float]
     ) -> None:
         self.problem = problem
         self.algorithm = algorithm
+        self.given = _given(algorithm, problem)
         self.method = method
         self.measured = measured
         self.why = why
@@ -62,24 +67,33 @@ class Plan:
 
     @property
     def error_bound(self) -> ErrorBound:
-        """How wrong the result can be."""
-        return self.algorithm.bound(self.problem)
+        """How wrong the result can be; with an epilogue, what the activation is taken of."""
+        return self._with_addends(self.algorithm.bound(self.given))
+
+    def _with_addends(self, bound: ErrorBound) -> ErrorBound:
+        """The bound where a bias or another array counts among the terms: each is added with one rounding."""
+        epilogue = self.problem.epilogue
+        if epilogue is None or not epilogue.addends or bound.kind == "exact":
+            return bound
+        return replace(
+            bound, factor=(1 + bound.factor) * (1 + unit_roundoff(self.problem.compute_dtype)) ** epilogue.addends - 1
+        )
 
     @property
     def workspace(self) -> int:
         """Bytes allocated beyond input and output, at most."""
-        return self.algorithm.cost(self.problem, machine.current()).workspace
+        return self.algorithm.cost(self.given, machine.current()).workspace
 
     @property
     def seconds(self) -> float:
         """Predicted time."""
-        return self.algorithm.cost(self.problem, machine.current()).seconds
+        return self.algorithm.cost(self.given, machine.current()).seconds
 
     @property
     def stored(self) -> str:
         """The type that `run` writes: the result's, if the algorithm stores it at once, otherwise the sums'."""
         stores = getattr(self.algorithm, "stores", None)
-        return self.problem.compute_dtype if stores is None else stores(self.problem)
+        return self.problem.compute_dtype if stores is None else stores(self.given)
 
     def report(self) -> PlanReport:
         """Every algorithm with its cost and bound, or the sentence that says why it was left out."""
@@ -92,7 +106,7 @@ class Plan:
         (``correlation``) or reversed (``convolution``). It gives None for arrays that need more care.
         """
         offered = getattr(self.algorithm, "quick", None)
-        return None if offered is None else offered(self.problem, order)
+        return None if offered is None else offered(self.given, order)
 
     def prepare(self, kernel: Array) -> Prepared:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
@@ -100,7 +114,7 @@ class Plan:
         if not nonfinite.tame(self.problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=()), nonfinite.SAFE)
-        return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
+        return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
 
     def alone(self, prepared: Prepared) -> Alone | None:
         """`run` for one sample with the convolved axes alone, all else worked out, where the algorithm offers it.
@@ -110,31 +124,53 @@ class Plan:
         """
         plan = prepared.plan
         offered = getattr(plan.algorithm, "alone", None)
-        return None if offered is None else offered(plan.problem, prepared.inner)
+        return None if offered is None else offered(plan.given, prepared.inner)
 
-    def run(self, prepared: Prepared, x: Array, out: Array) -> None:
-        """Write the result for ``x`` into ``out``; NaN and Inf touch only the outputs whose window holds them."""
-        plan = prepared.plan
+    def run(self, prepared: Prepared, x: Array, out: Array, operands: Operands = NOTHING) -> None:
+        """Write the result for ``x`` into ``out``; NaN and Inf touch only the outputs whose window holds them.
+
+        ``operands`` are those of the problem's epilogue.
+        """
+        plan, problem = prepared.plan, prepared.plan.problem
         if out.size == 0:
             return
-        if prepared.kernel.size == 0:  # a sum over no channels
-            out[...] = 0
-            return
+        epilogue = problem.epilogue
         # Infinite and overflowing sums are results like others; nothing is warned of that the result does not show.
         with np.errstate(over="ignore", invalid="ignore"):
-            seen = plan.algorithm.run(plan.problem, prepared.inner, x, out)
-            spread = plan.algorithm.name in nonfinite.SPREADING and seen != "finite"
-            if spread and not nonfinite.all_finite(out):
-                nonfinite.repair(plan.problem, prepared.kernel, x, out, plan_for)
+            if prepared.kernel.size == 0:  # a sum over no channels
+                out[...] = 0
+            elif epilogue is not None and plan.given is problem:
+                finishing = cast("Finishing", plan.algorithm)
+                seen = finishing.run(problem, prepared.inner, x, out, operands)
+                if plan.algorithm.name not in nonfinite.SPREADING or seen == "finite":
+                    return
+                # What an activation has made of infinite sums does not tell where they were.
+                nonfinite.repair(problem.plain, prepared.kernel, x, out, plan_for)
+            else:
+                seen = plan.algorithm.run(plan.given, prepared.inner, x, out)
+                spread = plan.algorithm.name in nonfinite.SPREADING and seen != "finite"
+                if spread and not nonfinite.all_finite(out):
+                    nonfinite.repair(plan.given, prepared.kernel, x, out, plan_for)
+            if epilogue is not None:
+                finish_in_place(epilogue, out, operands)
 
     def __repr__(self) -> str:
         return f"Plan({self.choice}: {self.problem})"
 
 
+def _given(algorithm: Algorithm, problem: Problem) -> Problem:
+    """The problem as the algorithm is given it: epilogues are for those that say so."""
+    if problem.epilogue is None:
+        return problem
+    finishes: Callable[[Problem], bool] | None = getattr(algorithm, "finishes", None)
+    return problem if finishes is not None and finishes(problem) else problem.plain
+
+
 def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
     rows: list[Row] = []
-    model = machine.current()
+    model, whole = machine.current(), problem
     for algorithm in registry.algorithms():
+        problem = _given(algorithm, whole)
         why_not = algorithm.applies(problem)
         if why_not is not None:
             rows.append(Row(algorithm.name, why_not))
@@ -143,6 +179,8 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
         if not bound.meets(problem.accuracy):
             why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
         cost = _with_conversion(problem, algorithm, algorithm.cost(problem, model))
+        if problem is not whole:
+            cost = replace(cost, seconds=cost.seconds + _finishing(whole, model))
         describe: Callable[[Problem], str | None] | None = getattr(algorithm, "describe", None)
         schedule = None if describe is None else describe(problem)
         rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name), schedule))
@@ -160,6 +198,17 @@ def _with_conversion(problem: Problem, algorithm: Algorithm, cost: Cost) -> Cost
         return cost
     outputs = problem.batch * problem.groups * problem.out_channels * problem.outputs
     return replace(cost, seconds=cost.seconds + CONVERSION.get(problem.result_dtype, 1.5e-9) * outputs)
+
+
+def _finishing(problem: Problem, model: machine.Machine) -> float:
+    """Seconds of an epilogue that is done afterwards: sums are read and written again."""
+    outputs = math.prod(problem.output_shape)
+    moved = (
+        np.dtype(problem.compute_dtype).itemsize
+        * outputs
+        * (2 + (problem.epilogue is not None and problem.epilogue.add))
+    )
+    return moved / model.bandwidth + model.call
 
 
 def plan_for(problem: Problem, method: str = "auto") -> Plan:
@@ -200,9 +249,10 @@ def _choose(problem: Problem, method: str) -> Plan:
         return Plan(problem, one.algorithm, one.why, method, {})
     if method not in ("auto", "measure"):
         algorithm = registry.algorithm(method)
-        why_not = algorithm.applies(problem)
-        if why_not is None and not algorithm.bound(problem).meets(problem.accuracy):
-            why_not = Reason("accuracy", accuracy=problem.accuracy, bound=algorithm.bound(problem))
+        given = _given(algorithm, problem)
+        why_not = algorithm.applies(given)
+        if why_not is None and not algorithm.bound(given).meets(problem.accuracy):
+            why_not = Reason("accuracy", accuracy=problem.accuracy, bound=algorithm.bound(given))
         if why_not is not None:
             raise AccuracyError("method-does-not-apply", method=method, why=why_not, others=_usable(problem))
         return Plan(problem, algorithm, Reason("asked"), method, {})
@@ -210,11 +260,12 @@ def _choose(problem: Problem, method: str) -> Plan:
     if not candidates:
         raise _not_accurate_enough(problem)
     candidates.sort(key=lambda row: row.cost.seconds if row.cost else 0.0)
-    timings = wisdom.recall(problem)
+    sums = problem.plain  # an epilogue takes every algorithm about as long
+    timings = wisdom.recall(sums)
     names = {row.algorithm for row in candidates}
     if method == "measure" and not timings:
-        timings = _measure(problem, [row.algorithm for row in candidates[:MEASURED_CANDIDATES]])
-        wisdom.remember(problem, timings)
+        timings = _measure(sums, [row.algorithm for row in candidates[:MEASURED_CANDIDATES]])
+        wisdom.remember(sums, timings)
     timings = {name: seconds for name, seconds in timings.items() if name in names}
     if timings:
         best = min(timings, key=lambda name: timings[name])

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from convkit.spec.conv import Accuracy
+from convkit.spec.epilogue import Epilogue
 from convkit.spec.options import Overflow
 from convkit.spec.window import Window
 
@@ -38,6 +39,8 @@ class Problem:
         The axes along which the kernel is known to be constant.
     batch_of : {"samples", "channels"}
         Samples must not change each other's bits; the channels of a weight gradient may be computed together.
+    epilogue : Epilogue, optional
+        What becomes of the sums before they are stored.
     """
 
     windows: tuple[Window, ...]
@@ -57,6 +60,7 @@ class Problem:
     uniform: tuple[int, ...] = ()
     batch_of: Literal["samples", "channels"] = "samples"
     device: str = "cpu"
+    epilogue: Epilogue | None = None
 
     def __hash__(self) -> int:
         return self._hash
@@ -65,7 +69,7 @@ class Problem:
     def _hash(self) -> int:
         return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
                      self.kernel_dtype, self.compute_dtype, self.result_dtype, self.fill, self.accuracy, self.overflow,
-                     self.structure, self.rank, self.uniform, self.batch_of, self.device))  # fmt: skip
+                     self.structure, self.rank, self.uniform, self.batch_of, self.device, self.epilogue))  # fmt: skip
 
     @cached_property
     def taps(self) -> int:
@@ -116,6 +120,11 @@ class Problem:
     def upsampled(self) -> bool:
         """Whether zeros stand between the input's samples along some axis."""
         return any(window.up > 1 for window in self.windows)
+
+    @cached_property
+    def plain(self) -> Problem:
+        """The sums alone, in their own type, for an algorithm that leaves the epilogue to others."""
+        return self if self.epilogue is None else self.derive(epilogue=None, result_dtype="")
 
     @property
     def exact(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from convkit.planner.algorithm import Array
+from convkit.planner.finishing import NOTHING, Operands
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
 from convkit.planner.structure import structure_of, uniform_axes
@@ -25,7 +26,7 @@ from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
 
-FACTORED = ("separable", "low-rank", "box")
+FACTORED = ("separable", "low-rank", "box", "sliding-box")
 """Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6
@@ -46,6 +47,11 @@ class Bilinear:
 
     problem: Problem
     method: str = "auto"
+
+    @property
+    def plain(self) -> Bilinear:
+        """The operator without its epilogue."""
+        return replace(self, problem=self.problem.plain) if self.problem.epilogue else self
 
     @property
     def linear(self) -> Bilinear:
@@ -74,10 +80,15 @@ class Bilinear:
         factored = plan_for(problem.derive(structure="separable", rank=1, uniform=axes))
         return factored.seconds + WORTH_A_LOOK < plan_for(problem).seconds
 
-    def forward(self, x: Array, k: Array, out: Array | None = None) -> Array:
-        """``F(x, k)``."""
+    def forward(
+        self, x: Array, k: Array, out: Array | None = None, bias: Array | None = None, add: Array | None = None
+    ) -> Array:
+        """``F(x, k)``, and what the problem's epilogue makes of it: ``bias`` (groups, out), ``add`` as the result."""
+        if x.dtype.name != self.problem.input_dtype:  # bfloat16 that was widened on the way
+            problem = self.problem.derive(input_dtype=x.dtype.name)
+            return replace(self, problem=problem).forward(x, k, out, bias, add)
         plan = self.plan(k)
-        return run(plan, plan.prepare(k), x, out)
+        return run(plan, plan.prepare(k), x, out, Operands(bias, add))
 
     def input_gradient(self, g: Array, k: Array) -> Array:
         """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``."""
@@ -85,7 +96,7 @@ class Bilinear:
         adjoint = problem.derive(
             windows=tuple(window.input_adjoint() for window in problem.windows),
             in_channels=problem.out_channels, out_channels=problem.in_channels,
-            input_dtype=g.dtype.name, kernel_dtype=k.dtype.name, result_dtype="", fill=0,
+            input_dtype=g.dtype.name, kernel_dtype=k.dtype.name, result_dtype="", fill=0, epilogue=None,
         )  # fmt: skip
         flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
         plan = plan_for(adjoint, self._method_of_adjoint())
@@ -100,7 +111,7 @@ class Bilinear:
         adjoint = problem.derive(
             windows=tuple(window.kernel_adjoint() for window in problem.windows),
             batch=problem.in_channels, batch_of="channels", in_channels=problem.batch,
-            input_dtype=x.dtype.name, kernel_dtype=g.dtype.name, result_dtype="",
+            input_dtype=x.dtype.name, kernel_dtype=g.dtype.name, result_dtype="", epilogue=None,
         )  # fmt: skip
         plan = plan_for(adjoint, self._method_of_adjoint())
         kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
@@ -111,7 +122,7 @@ class Bilinear:
         return "measure" if self.method == "measure" else "auto"
 
 
-def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> Array:
+def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, operands: Operands = NOTHING) -> Array:
     """Run a plan into ``out`` if it can be written directly, otherwise into a new array."""
     problem = plan.problem
     shape, stored = (x.shape[0], *problem.output_shape[1:]), prepared.plan.stored
@@ -119,7 +130,7 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None) -> A
         out = np.empty(shape, stored)
     if x.shape[0] != problem.batch:
         plan, prepared = _for_batch(plan, prepared, x.shape[0])
-    plan.run(prepared, x, out)
+    plan.run(prepared, x, out, operands)
     return out
 
 

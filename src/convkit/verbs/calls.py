@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
-from convkit.arrays import NUMPY, Namespace
+from convkit.arrays import NUMPY, Namespace, stored_name
 from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Alone, Array
 from convkit.planner.plan import Plan, Prepared, Quick
@@ -64,9 +64,9 @@ class ArrayCall:
         fill = check_fill(spec.fill, types.compute)
         problem = Problem(
             windows=spec.windows(layout.sizes, layout.kernel), batch=layout.batch, groups=layout.groups,
-            input_dtype=storage(x_dtype), kernel_dtype=storage(k_dtype), compute_dtype=types.compute, fill=fill,
-            result_dtype=types.result if types.result != types.compute else "",
-            accuracy=spec.accuracy, overflow=spec.overflow,
+            input_dtype=stored_name(x_dtype), kernel_dtype=widened_name(k_dtype), compute_dtype=types.compute,
+            result_dtype=types.result if types.compute != types.result == stored_name(types.result) else "",
+            fill=fill, accuracy=spec.accuracy, overflow=spec.overflow,
         )  # fmt: skip
         self.operator = Bilinear(problem, method)
         self.dtypes = x_dtype, k_dtype, types.result
@@ -158,7 +158,6 @@ class ArrayCall:
 
         ``out`` is written directly where its type and its place in memory allow it.
         """
-        x = widened(NUMPY, x)
         stored = prepared.plan.stored
         direct = out is not None and writable and out.dtype == stored and not np.may_share_memory(out, x)
         sums = out if direct and out is not None else np.empty(self.output_shape(), stored)
@@ -206,13 +205,13 @@ def _into(layout: Layout, plan: Plan, prepared: Prepared, x: Array, out: Array) 
         moved[...] = done.reshape(moved.shape)
 
 
-def storage(dtype: str) -> str:
-    """The type in which arrays are taken, see `widened`."""
+def widened_name(dtype: str) -> str:
+    """The type in which `widened` gives an array."""
     return "float32" if dtype == "bfloat16" else dtype
 
 
 def widened(xp: Namespace, array: Any) -> Any:
-    """bfloat16, which NumPy's arithmetic does not know, as float32."""
+    """bfloat16, whose arithmetic NumPy does not know without help, as float32."""
     return xp.cast(array, "float32") if xp.dtype(array) == "bfloat16" else array
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from convkit.arrays import NUMPY, Namespace, namespace_of
-from convkit.errors import DTypeError, ShapeError, by
+from convkit.errors import DTypeError, ShapeError, by, choose
+from convkit.spec.epilogue import ACTIVATIONS, WHOLE, Activation
 from convkit.spec.options import Direction
 from convkit.verbs import objects
 from convkit.verbs.calls import widened
@@ -23,13 +22,19 @@ def _arrays(*named: tuple[str, Any]) -> tuple[Namespace, list[Any]]:
     return xp, arrays
 
 
-def _layer(direction: Direction, x: Any, w: Any, bias: Any, method: str, out: Any, options: dict[str, Any]) -> Any:
-    xp, (samples, weights) = _arrays(("x", x), ("w", w))
+def _layer(
+    direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+    options: dict[str, Any],
+) -> Any:  # fmt: skip
+    named = [("x", x), ("w", w), ("bias", bias), ("add", add)]
+    xp, arrays = _arrays(*((name, value) for name, value in named if value is not None))
+    given = iter(arrays)
+    samples, weights, bias, add = (None if value is None else next(given) for _, value in named)
+    end: Activation | None = None if activation is None else choose("activation", activation, ACTIVATIONS)
     if xp is NUMPY and objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
-        if bias is not None:
-            _check_bias_shape(np.shape(bias), call)
-        return objects.layer(direction, samples, weights, bias, out, options)
+        _check_addends(xp, call, bias, add)
+        return objects.layer(direction, samples, weights, bias, add, end, out, options)
     call = network_call(
         direction,
         tuple(samples.shape),
@@ -39,11 +44,13 @@ def _layer(direction: Direction, x: Any, w: Any, bias: Any, method: str, out: An
         method,
         options,
     )
-    if bias is not None:
-        bias = xp.array(bias, "bias")
-        _check_bias_shape(bias.shape, call)
-        _check_bias(xp.dtype(bias), call)
-    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, out)
+    _check_addends(xp, call, bias, add)
+    for name, addend in (("bias", bias), ("add", add)):
+        if addend is not None:
+            _check_type(name, xp.dtype(addend), call)
+    if end is not None:
+        _check_activation(end, call.types.compute)
+    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, add, end, out)
 
 
 def _of_objects(
@@ -53,19 +60,28 @@ def _of_objects(
     return network_call(direction, x_shape, w_shape, "int64", "int64", "auto", {**options, "dtype": None, "fill": 0})
 
 
-def _check_bias_shape(shape: Any, call: NetworkCall) -> None:
-    channels = call.output_shape()[1]
-    if tuple(shape) != (channels,):
-        raise ShapeError("bias", bias=by(shape), channels=channels)
+def _check_addends(xp: Namespace, call: NetworkCall, bias: Any, add: Any) -> None:
+    """Raise unless what is added to the sums has their shape."""
+    shape = call.output_shape()
+    if bias is not None and tuple(bias.shape) != (shape[1],):
+        raise ShapeError("bias", bias=by(bias.shape), channels=shape[1])
+    if add is not None and tuple(add.shape) != shape:
+        raise ShapeError("add", add=by(add.shape), result=by(shape))
 
 
-def _check_bias(dtype: str, call: NetworkCall) -> None:
-    """Raise unless the sums can take the bias: no fractions among integers, no complex numbers among reals."""
+def _check_type(name: str, dtype: str, call: NetworkCall) -> None:
+    """Raise unless the sums can take the addend: no fractions among integers, no complex numbers among reals."""
     kind = element_types(dtype, dtype, None).compute
     if kind.startswith("complex") and not call.types.compute.startswith("complex"):
         raise DTypeError("complex-to-real", natural=dtype, dtype=call.types.compute)
     if call.operator.problem.exact and kind not in ("int64", "uint64"):
-        raise DTypeError("bias", bias=dtype, compute=call.types.compute)
+        raise DTypeError("bias", name=name, bias=dtype, compute=call.types.compute)
+
+
+def _check_activation(activation: str, compute: str) -> None:
+    """Raise unless numbers of this type have the activation: real ones, and whole ones only where it keeps them so."""
+    if compute.startswith(("complex", "clong")) or (compute in ("int64", "uint64") and activation not in WHOLE):
+        raise DTypeError("activation", activation=activation, compute=compute, whole=" | ".join(WHOLE))
 
 
 def conv(
@@ -84,12 +100,14 @@ def conv(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    activation: str | None = None,
+    add: Any = None,
     out: Any = None,
 ) -> Any:
     """A network's convolution layer: channels are summed, the kernel is not flipped.
 
-    ``out[b, o, i] = bias[o] + sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of
-    o's group.
+    ``out[b, o, i] = activation(S + bias[o] + add[b, o, i])`` with the sum
+    ``S = sum_c sum_j v[b, c, i*stride - pad + j*dilation] * w[o, c, j]``, c over the channels of o's group.
 
     Parameters
     ----------
@@ -110,8 +128,13 @@ def conv(
         What the padding holds, as in ``ck.convolve``.
     operation : {"correlation", "convolution"}
         ``"convolution"`` flips the kernel along every spatial axis.
+    activation : {"relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid"}, optional
+        Taken of every output, in the type of the sums, before it is stored; of integers only ``relu`` and ``relu6``.
+    add : array_like, (batch, out, *space), optional
+        Added to the output before the activation: a residual connection.
     dtype, overflow, accuracy, method, out
-        As in ``ck.convolve``.
+        As in ``ck.convolve``. The accuracy is that of the sums, with bias and ``add`` among their terms; an activation
+        takes another rounding or two.
 
     Returns
     -------
@@ -140,7 +163,7 @@ def conv(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    return _layer("forward", x, w, bias, method, out, options)
+    return _layer("forward", x, w, bias, add, activation, method, out, options)
 
 
 def conv_transpose(
@@ -158,11 +181,14 @@ def conv_transpose(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    activation: str | None = None,
+    add: Any = None,
     out: Any = None,
 ) -> Any:
     """A transposed convolution: the exact adjoint of `conv` with the same options. Not a deconvolution.
 
-    ``out[b, o, q] = bias[o] + sum of x[b, c, i] * w[c, o, j]`` over all ``i*stride + j*dilation - pad = q``.
+    ``out[b, o, q] = activation(S + bias[o] + add[b, o, q])``, ``S`` the sum of ``x[b, c, i] * w[c, o, j]`` over all
+    ``i*stride + j*dilation - pad = q``.
 
     Parameters
     ----------
@@ -170,7 +196,7 @@ def conv_transpose(
         The input.
     w : array_like, (channel, out/groups, *kernel)
         The weights, as those of the `conv` that it is the adjoint of.
-    bias, stride, dilation, groups, operation, dtype, overflow, accuracy, method, out
+    bias, stride, dilation, groups, operation, dtype, overflow, accuracy, method, activation, add, out
         As in `conv`.
     padding : int or sequence
         Samples cut off before and after.
@@ -202,7 +228,7 @@ def conv_transpose(
         "operation": operation, "stride": stride, "padding": padding, "output_padding": output_padding,
         "dilation": dilation, "groups": groups, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    return _layer("transposed", x, w, bias, method, out, options)
+    return _layer("transposed", x, w, bias, add, activation, method, out, options)
 
 
 def conv_input_gradient(

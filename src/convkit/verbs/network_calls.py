@@ -11,11 +11,13 @@ from convkit import algorithms as _algorithms  # noqa: F401  (registers the algo
 from convkit.arrays import NUMPY, Namespace
 from convkit.errors import OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
+from convkit.planner.finishing import activate
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
+from convkit.spec.epilogue import Activation, Epilogue
 from convkit.spec.options import Direction
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import check_out, plain, storage
+from convkit.verbs.calls import check_out, plain, widened_name
 from convkit.verbs.dtypes import ElementTypes, add_exactly, check_fill, element_types, finish, result_name
 
 _KEPT = 4096
@@ -24,7 +26,7 @@ _KEPT = 4096
 class NetworkCall:
     """``conv`` or ``conv_transpose`` for one set of shapes, types and options."""
 
-    __slots__ = ("groups", "operator", "spec", "types", "w_shape", "x_shape")
+    __slots__ = ("_ends", "groups", "operator", "spec", "types", "w_shape", "x_shape")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class NetworkCall:
             overflow=spec.overflow,
         )  # fmt: skip
         self.operator = Bilinear(problem, method)
+        self._ends: dict[Epilogue, Bilinear] = {}
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -69,26 +72,57 @@ class NetworkCall:
             laid = w.reshape((self.groups, problem.out_channels, problem.in_channels, *self.w_shape[2:]))
         return xp.flip(laid, self.spec.rank) if self.spec.flips else laid
 
-    def forward(self, xp: Namespace, x: Any, w: Any, bias: Any, out: Any) -> Any:
+    def forward(
+        self, xp: Namespace, x: Any, w: Any, bias: Any, add: Any, activation: Activation | None, out: Any
+    ) -> Any:  # fmt: skip
         """The layer's output."""
         problem = self.operator.problem
-        sums = xp.apply(
-            self.operator,
-            "forward",
-            self.canonical(x, problem.in_channels, self.x_shape[2:]),
-            self.canonical_kernel(xp, w),
-        )
-        sums = sums.reshape(self.output_shape())
-        if bias is None:
-            return _finished(xp, sums, self.types.result, self.spec, out)
-        column = bias.reshape((1, bias.shape[0], *([1] * self.spec.rank)))
-        if not problem.exact:
-            return _finished(xp, sums + xp.cast(column, xp.dtype(sums)), self.types.result, self.spec, out)
-        whole = np.asarray(column)
-        return _finished(xp, sums, self.types.result, self.spec, out, lambda exact: self._with_bias(exact, whole))
+        x, w = self.canonical(x, problem.in_channels, self.x_shape[2:]), self.canonical_kernel(xp, w)
+        epilogue = Epilogue(bias is not None, add is not None, activation)
+        if problem.exact:
+            sums = xp.apply(self.operator, "forward", x, w).reshape(self.output_shape())
+            addends = [np.asarray(addend) for addend in (_column(bias, self.spec.rank), add) if addend is not None]
+            return _finished(
+                xp, sums, self.types.result, self.spec, out, lambda exact: self._ended(exact, addends, activation)
+            )
+        if epilogue.empty and xp is not NUMPY:
+            sums = xp.apply(self.operator, "forward", x, w)
+            return _finished(xp, sums.reshape(self.output_shape()), self.types.result, self.spec, out)
+        channels, kind = problem.out_channels, self.types.compute
+        target = self._target(out, x, w, bias, add) if xp is NUMPY else None
+        sums = xp.layer(
+            self.with_epilogue(epilogue), x, w,
+            None if bias is None else xp.cast(bias, kind).reshape((self.groups, channels)),
+            None if add is None else self.canonical(xp.cast(add, kind), channels, self.counts),
+            activation, None if target is None else self.canonical(target, channels, self.counts),
+        )  # fmt: skip
+        if target is not None:
+            return target
+        return _finished(xp, sums.reshape(self.output_shape()), self.types.result, self.spec, out)
 
-    def _with_bias(self, sums: Array, bias: Array) -> Array:
-        return add_exactly(sums, bias, self.spec.overflow)
+    def with_epilogue(self, epilogue: Epilogue) -> Bilinear:
+        """The operator that ends so."""
+        if epilogue.empty:
+            return self.operator
+        known = self._ends.get(epilogue)
+        if known is None:
+            problem = self.operator.problem.derive(epilogue=epilogue)
+            known = self._ends[epilogue] = Bilinear(problem, self.operator.method)
+        return known
+
+    def _target(self, out: Any, *used: Any) -> Array | None:
+        """``out``, if sums can be stored there at once: in their type, where nothing lies that is still to be read."""
+        if out is None:
+            return None
+        check_out(out, self.output_shape(), self.types.result)
+        shared = any(array is not None and np.may_share_memory(out, array) for array in used)
+        return None if shared or self.types.compute != self.types.result else out
+
+    def _ended(self, sums: Array, addends: list[Array], activation: Activation | None) -> Array:
+        """Integers with theirs added, one after another, and the activation taken."""
+        for addend in addends:
+            sums = add_exactly(sums, addend, self.spec.overflow)
+        return sums if activation is None else activate(activation, sums)
 
     def input_gradient(self, xp: Namespace, g: Any, w: Any) -> Any:
         """Gradient of the input."""
@@ -113,6 +147,11 @@ class NetworkCall:
         if self.spec.direction == "transposed":
             gradient = xp.move(gradient, (1,), (2,))
         return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, None)
+
+
+def _column(bias: Any, rank: int) -> Any:
+    """One number for each channel, as it goes with (batch, channel, *space)."""
+    return None if bias is None else bias.reshape((1, bias.shape[0], *([1] * rank)))
 
 
 def _finished(
@@ -175,7 +214,7 @@ def network_call(
     asked = result_name(options["dtype"])
     chosen = {**options, "dtype": asked}
     spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **chosen)  # type: ignore[arg-type]
-    stored = storage(x_dtype), storage(w_dtype)
+    stored = widened_name(x_dtype), widened_name(w_dtype)
     call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), stored, method)
     call.operator.plan()
     if len(_calls) >= _KEPT:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from convkit.arrays import NUMPY
 from convkit.errors import ConvError, DTypeError, OptionError, ShapeError, by, choose
 from convkit.planner.algorithm import Array
+from convkit.planner.finishing import activate
+from convkit.spec.epilogue import WHOLE, Activation
 from convkit.spec.options import OVERFLOWS, Direction
 from convkit.verbs.calls import check_out, plain
 from convkit.verbs.dtypes import as_dtype
@@ -60,17 +61,30 @@ def adjoint(y: Array, k: Array, shape: tuple[int, ...], operation: str, mode: st
     )  # fmt: skip
 
 
-def layer(direction: Direction, x: Any, w: Any, bias: Any, out: Any, options: dict[str, Any]) -> Array:
+def layer(
+    direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Activation | None, out: Any,
+    options: dict[str, Any],
+) -> Array:  # fmt: skip
     """``ck.conv`` or ``ck.conv_transpose`` by the definition."""
     from convkit.oracle import adapters
 
     chosen = _network(options)
     chosen["arithmetic"] = _arithmetic(x, w)
-    added = None if bias is None else _own(NUMPY.array(bias, "bias"))
-    return computed(
+    added, kind = None if bias is None else _own(bias), options["dtype"]
+    ends = add is not None or activation is not None
+    sums = computed(
         lambda **kept: adapters.oracle_conv(_own(x), _own(w), added, direction=direction, **kept, **chosen),
-        options["dtype"], options["overflow"], out,
+        None if ends else kind, options["overflow"], None if ends else out,
     )  # fmt: skip
+    return _ended(sums, add, activation, kind, options["overflow"], out) if ends else sums
+
+
+def _ended(sums: Array, add: Any, activation: Activation | None, dtype: Any, overflow: str, out: Any) -> Array:
+    """A layer's epilogue, in the numbers' own arithmetic; ``dtype`` and ``out`` as everywhere."""
+    if activation is not None and activation not in WHOLE:
+        raise DTypeError("activation", activation=activation, compute="object", whole=" | ".join(WHOLE))
+    total = sums if add is None else sums + _own(add).astype(object)
+    return _stored(total if activation is None else activate(activation, total), dtype, overflow, out)
 
 
 def gradient(role: str, g: Any, other: Any, shape: tuple[int, ...], options: dict[str, Any]) -> Array:
@@ -81,13 +95,18 @@ def gradient(role: str, g: Any, other: Any, shape: tuple[int, ...], options: dic
     chosen = _network(options)
     arithmetic = _arithmetic(g, other)
     exact = computed(lambda **_: verb(_own(g), _own(other), shape, arithmetic=arithmetic, **chosen), None, "raise")
-    if options["dtype"] is None:
-        return exact
-    one = np.ones((1,) * exact.ndim, object)  # a product with one stores the sums as the type asked for
+    return _stored(exact, options["dtype"], options["overflow"])
+
+
+def _stored(exact: Array, dtype: Any, overflow: str, out: Any = None) -> Array:
+    """Exact numbers as the type asked for."""
+    if dtype is None:
+        return computed(lambda **_: exact, None, overflow, out)
+    one = np.ones((1,) * exact.ndim, object)  # a product with one stores the sums so
     return convolve(
-        "convolution", exact, one, "full", None, options["dtype"], None, None, None,
+        "convolution", exact, one, "full", None, dtype, None, None, out,
         {"boundary": "zero", "fill": 0, "stride": 1, "dilation": 1, "anchor": None, "nan": "propagate",
-         "overflow": options["overflow"]},
+         "overflow": overflow},
     )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from itertools import product
 import numpy as np
 
 from convkit import codegen, threads
+from convkit.algorithms.support.packing import item_bytes
 from convkit.codegen.fourier import Fourier, good_lengths, lanes_of, radices
 from convkit.planner.algorithm import Cost, ErrorBound, Reason, unit_roundoff
-from convkit.planner.machine import DEFAULT, Machine, on_two_threads
+from convkit.planner.machine import Machine, on_two_threads
 from convkit.planner.problem import Problem
 
 REAL = {"float32": "float32", "float64": "float64", "complex64": "float32", "complex128": "float64"}
@@ -137,25 +138,32 @@ def _point_seconds(lengths: Sequence[int], item: int, unit: int) -> float:
     return 1e-9 * nanoseconds * item / 4
 
 
-SHARED_CACHE = 1 << 22
-"""Bytes from which samples and results no longer come from a cache, roughly."""
+FITTED = 1.0e11
+"""The rate of compiled loops for which the nanoseconds above hold."""
+
+OWN_CACHES, SHARED_CACHE = 1 << 22, 1 << 24
+"""Bytes from which samples and results come from the cache that cores share, and from memory, roughly."""
 
 
 def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
     """The cost of all blocks, and of the kernel's own transform."""
     points, images = math.prod(blocks.lengths), problem.batch * problem.groups
     flops = images * blocks.tasks * (10.0 * math.log2(points) + 6) * points
-    scale = DEFAULT.fused / machine.fused
+    scale = FITTED / machine.fused
     seconds = images * blocks.seconds * scale
     seconds = on_two_threads(0.62 * seconds, blocks.tasks)
-    size = np.dtype(problem.compute_dtype).itemsize
-    moved = float(size * (math.prod(problem.input_shape) + math.prod(problem.output_shape)))
+    moved = float(
+        item_bytes(problem.input_dtype) * math.prod(problem.input_shape)
+        + item_bytes(problem.result_dtype or problem.compute_dtype) * math.prod(problem.output_shape)
+    )
     fourier = fourier_of(problem, blocks)
-    kernel = problem.groups * (0.6 * blocks.seconds / blocks.tasks * scale + 2e-6)
+    kernel = problem.groups * (0.3 * blocks.seconds / blocks.tasks * scale + 1e-6)
     held = scratch_of(fourier) * threads.num_threads() + 2 * problem.groups * fourier.spectrum_size * fourier.item_bytes
-    # Tiles come from memory in bursts, between which it rests: the larger of both times would be too short.
-    memory = moved / machine.bandwidth * (1.9 if moved > SHARED_CACHE else 1.0)
-    return Cost(flops, moved, math.hypot(seconds, memory) + kernel + 1.1e-5, held)
+    # Tiles come from memory in bursts, between which it rests, and short rows keep it from reading ahead.
+    waits = 1.1
+    if len(blocks.lengths) > 1:
+        waits = (2.1 if moved > SHARED_CACHE else 1.4) * min(1.0, moved / OWN_CACHES)
+    return Cost(flops, moved, seconds + waits * moved / machine.bandwidth + kernel + 1.15e-5, held)
 
 
 def bound_of(problem: Problem, blocks: Blocks) -> ErrorBound:

@@ -184,7 +184,7 @@ class _Tile:
         neighbours = self.out_strides[-1] == item_bytes(self.out_dtype) or self.counts[-1] == 1
         # A row of taps stores any type, as sliding sums do; other running sums and sums of terms store their own.
         slid = self.raw and slides_along(self.problem, self.passes)
-        any_type = (self.passes.terms == 1 and self.passes.ways[-1] == "taps") or slid
+        any_type = (self.passes.terms == 1 and self.passes.ways[-1] != "box") or slid
         stored_here = neighbours and (any_type or self.out_dtype == self.dtype)
         if self.passes.terms == 1:
             self.term(begin, 0, None if stored_here else 1)
@@ -233,12 +233,17 @@ class _Tile:
             elif way == "taps":
                 assert after is not None
                 self.columns(axis, here, after, weights)
+            elif way == "slide" and not last:
+                after = self.wide
+                self.slide(here, after, "float64")
+            elif way == "slide":
+                self.slide_along(here, after, "float64")
             elif way == "box" and axis == 0 and self.raw and slides_down(self.problem, self.passes):
                 assert after is not None
-                self.slide(here, after)
                 slid = slides_along(self.problem, self.passes)
+                self.slide(here, after, "int32" if slid else self.dtype)
             elif way == "box" and slid:
-                self.slide_along(here, after)
+                self.slide_along(here, after, "int32")
             elif way == "box":
                 self.box(axis, here, [plane for plane in spare if plane != after], after)
             if way != "none" and after is not None:
@@ -277,9 +282,14 @@ class _Tile:
                     )
                 )  # fmt: skip
 
-    def slide(self, here: _Here, out: _Here) -> None:
-        """A running sum of integers along the first of two axes, converted on the way."""
-        left = "int32" if slides_along(self.problem, self.passes) else self.dtype
+    @property
+    def wide(self) -> _Here:
+        """Beyond the plane of samples, one of sums that take eight bytes."""
+        plane = replace(self.planes[1], item=8)
+        return _Here(SCRATCH, plane.place, plane.strides)
+
+    def slide(self, here: _Here, out: _Here, left: str) -> None:
+        """A sliding sum along the first of two axes, left as numbers of type ``left``."""
         kernel = sliding.sliding_for(this_machine(), self.problem.input_dtype, left)
         self.done.append(
             sliding.ARGUMENTS.steps(
@@ -288,9 +298,10 @@ class _Tile:
             )
         )  # fmt: skip
 
-    def slide_along(self, here: _Here, out: _Here | None) -> None:
-        """The same along the second axis, into ``out`` or the result."""
-        kernel = sliding.sliding_row_for(this_machine(), self.dtype, self.dtype if out is not None else self.out_dtype)
+    def slide_along(self, here: _Here, out: _Here | None, sums: str) -> None:
+        """The same along the second axis of sums of type ``sums``, into ``out`` or the result."""
+        stored = self.dtype if out is not None else self.out_dtype
+        kernel = sliding.sliding_row_for(this_machine(), sums, self.dtype, stored)
         for rows, target, source in self.targets(out, here):
             self.done.append(
                 sliding.ROW_ARGUMENTS.steps(

@@ -24,9 +24,12 @@ from convkit.planner.problem import Problem
 BLOCK = 1 << 16
 """Samples of a packed tile with its halo, about: it and the sums of two passes stay in the second-level cache."""
 
-ALONG = {"taps": 64, "box": 8}
+ALONG = {"taps": 64, "box": 8, "slide": 16}
 """Tiles are so many times longer along the last axis, compared with the kernel: rows are read as they lie. Running sums
 are formed of the halo as well, so that tiles should be high."""
+
+ROOM = {"taps": BLOCK, "box": 2 * BLOCK, "slide": 8 * BLOCK}
+"""Samples of a tile with its halo; of sums that slide only a few rows are in use at a time."""
 
 LINE = 64
 SMALL_IMAGE = 1 << 14
@@ -44,7 +47,7 @@ READABLE = {
 UNSURE = {"float16", "bfloat16", "float32", "float64"}
 """Types that may hold a NaN."""
 
-Way = Literal["taps", "box", "none"]
+Way = Literal["taps", "box", "slide", "none"]
 Box = tuple[Range, ...]
 
 
@@ -55,8 +58,9 @@ class Passes:
     Attributes
     ----------
     ways : tuple of str
-        ``"taps"``: a multiply-add for each element of the factor; ``"box"``: a running sum; ``"none"``: nothing, where
-        the kernel has one element and leaves none out. The last axis is never ``"none"``.
+        ``"taps"``: a multiply-add for each element of the factor; ``"box"``: a running sum; ``"slide"``: one in float64
+        that slides, along both axes of an image; ``"none"``: nothing, where the kernel has one element and leaves none
+        out. The last axis is never ``"none"``.
     terms : int
         How many outer products are summed; boxes have one.
     """
@@ -81,6 +85,11 @@ class Passes:
             else:
                 ways.append("box" if axis in uniform else "taps")
         return cls(tuple(ways), terms)
+
+    @property
+    def main(self) -> str:
+        """What decides how tiles are cut."""
+        return next((way for way in self.ways if way in ("box", "slide")), "taps")
 
     def weights(self, problem: Problem, factors: Sequence[Sequence[Array]]) -> Array:
         """The factors of every term in the order in which they are read, and the scale after them."""
@@ -109,7 +118,9 @@ def stored_type(problem: Problem) -> str:
     result = problem.result_dtype
     if result not in READABLE - {"bool"}:
         return problem.compute_dtype
-    whole = np.dtype(result).kind in "iu" if result != "bfloat16" else False
+    if result == "bfloat16":  # made of float32 alone
+        return result if problem.compute_dtype == "float32" else problem.compute_dtype
+    whole = np.dtype(result).kind in "iu"
     return problem.compute_dtype if whole and problem.input_dtype in UNSURE else result
 
 
@@ -136,6 +147,8 @@ def read_in_place(problem: Problem, passes: Passes) -> str:
         return ""
     if problem.input_dtype == problem.compute_dtype:
         return problem.compute_dtype
+    if passes.main == "slide":
+        return problem.input_dtype
     converted = f"{problem.input_dtype}_{problem.compute_dtype}"
     if slides_down(problem, passes):
         return converted
@@ -183,7 +196,11 @@ def kernels_of(problem: Problem, passes: Passes) -> tuple[Kernel, ...]:
             left = "int32" if slides_along(problem, passes) else dtype
             found.append(sliding.sliding_for(host, problem.input_dtype, left))
         elif axis == 1 and slides_along(problem, passes):
-            found.append(sliding.sliding_row_for(host, dtype, stored_type(problem)))
+            found.append(sliding.sliding_row_for(host, "int32", dtype, stored_type(problem)))
+        elif way == "slide" and axis < last:
+            found.append(sliding.sliding_for(host, problem.input_dtype, "float64"))
+        elif way == "slide":
+            found.append(sliding.sliding_row_for(host, "float64", dtype, stored_type(problem)))
         elif way == "box":
             cut = boxes.passes_for(window.kernel)
             ends = ["sum"] * (len(cut) - 1) + ["scale" if axis == last and passes.scaled else "sum"]
@@ -208,9 +225,9 @@ class Plane(Packed):
 def lengths(problem: Problem, passes: Passes, sizes: Sequence[int], packed: bool) -> list[int]:
     """Outputs of one tile along each axis: cut where the halo costs least, until the tile fits the cache."""
     windows, found = problem.windows, list(sizes)
-    summed = "box" in passes.ways
-    room = (BLOCK if packed and not summed else 2 * BLOCK) * 4 // np.dtype(problem.compute_dtype).itemsize
-    favour = [1] * (len(windows) - 1) + [ALONG["box" if summed else "taps"]]
+    room = ROOM[passes.main] * (1 if packed or passes.main != "taps" else 2)
+    room = room * 4 // np.dtype(problem.compute_dtype).itemsize
+    favour = [1] * (len(windows) - 1) + [ALONG[passes.main]]
 
     def span(axis: int) -> int:
         return (found[axis] - 1) * windows[axis].stride + windows[axis].reach
@@ -261,7 +278,8 @@ def tiles(problem: Problem, passes: Passes) -> Iterator[tuple[Box, bool]]:
 
 def scratch(problem: Problem, passes: Passes) -> int:
     """Bytes of scratch memory that one thread needs at most."""
-    return (6 if passes.terms > 1 else 3) * max(plane_of(problem, tile).bytes for tile, _ in tiles(problem, passes))
+    planes = 6 if passes.terms > 1 else 4 if passes.main == "slide" else 3
+    return planes * max(plane_of(problem, tile).bytes for tile, _ in tiles(problem, passes))
 
 
 def plane_of(problem: Problem, tile: Box, number: int = 0) -> Plane:
@@ -284,6 +302,9 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
         elif way == "box":
             work += boxes.additions(window.kernel)
             vectors += (6, 11)[axis] if axis < 2 and slid[axis] else 7.5 * (window.kernel.bit_length() - 1)
+        elif way == "slide":
+            work += 4
+            vectors += (28, 44)[axis]
     if problem.input_dtype != problem.compute_dtype and not read_in_place(problem, passes):
         vectors += 5
     seconds = passes.terms * outputs * vectors * 2 / machine.fused * size / 4
@@ -295,4 +316,4 @@ def seconds_of(problem: Problem, passes: Passes, machine: Machine) -> tuple[floa
     stored = np.dtype(stored_type(problem)).itemsize if stored_type(problem) != "bfloat16" else 2
     moved = item_bytes(problem.input_dtype) * math.prod(problem.input_shape) + stored * outputs
     seconds = on_two_threads(0.75 * (seconds * halo + moved / STREAM), number * problem.batch)
-    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1e-5 + 2e-7 * number
+    return passes.terms * work * outputs, max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 2e-7 * number

@@ -16,7 +16,7 @@ from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roun
 from convkit.planner.machine import Machine, width
 from convkit.planner.problem import Problem
 
-BLOCK_CALLS = 30
+BLOCK_CALLS = 120
 """NumPy calls that one block takes beside its transforms."""
 
 FLOATS = ("float32", "float64", "complex64", "complex128")

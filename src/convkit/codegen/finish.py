@@ -1,0 +1,69 @@
+"""A layer's epilogue on sums that lie in memory: for algorithms that do not do it as they store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.epilogue import Ending, ended
+from convkit.codegen.numbers import Element
+from convkit.codegen.step import SIGNATURE, Arguments
+from convkit.codegen.target import Target
+
+ARGUMENTS = Arguments.of("sums add bias", "planes sums_plane add_plane bias_plane rows sums_row add_row columns")
+"""Strides are in bytes, of any sign. ``bias``: the first plane's number (``plane``), or the first column's
+(``column``); ``bias_plane``: bytes to the next plane's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """``sums[p, r, i] = activation(sums[p, r, i] + bias[p] + add[p, r, i])``, or with ``bias[i]``.
+
+    ::
+
+        for plane: for row: vector by vector
+
+    Attributes
+    ----------
+    number : {"float32", "float64"}
+        The type of all numbers.
+    ending : Ending
+        What is done; its bias is of a ``"plane"`` or of a ``"column"``.
+    """
+
+    number: str
+    ending: Ending
+
+    @property
+    def name(self) -> str:
+        """``finish_<number>_<ending>``."""
+        return f"finish_{self.number}_{self.ending.name}"
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR."""
+        w, element = Writer(), Element(self.number)
+        lanes = target.vector_bytes // element.bytes
+        kind = Vector(lanes, element.stored)
+        a = ARGUMENTS.read(w)
+        planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("sums", "add", "bias")})
+        bias = w.splat(kind, planes["bias"]) if self.ending.bias == "plane" else None
+        rows = w.loop("row", a["rows"], {name: ("ptr", planes[name]) for name in ("sums", "add")})
+
+        def some(at: str, mask: str | None) -> None:
+            place = w.element(rows["sums"], at, element.stored)
+            add = w.load(kind, w.element(rows["add"], at, element.stored), mask) if self.ending.add else None
+            each = bias
+            if self.ending.bias == "column":
+                each = w.load(kind, w.element(planes["bias"], at, element.stored), mask)
+            w.store(kind, ended(w, kind, self.ending, w.load(kind, place, mask), each, add), place, mask)
+
+        loop = w.loop("whole", w.subtract(a["columns"], lanes - 1), step=lanes)
+        some(loop.index, None)
+        loop.close()
+        rest = w.subtract(a["columns"], loop.index)
+        mask = w.lanes_below(Vector(lanes, "i32"), rest)
+        w.when(w.value(f"icmp sgt i64 {rest}, 0"), lambda: some(loop.index, mask))
+        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in ("sums", "add")})
+        planes.close({name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("sums", "add", "bias")})
+        w.line("ret void")
+        return w.function(self.name, SIGNATURE)
