@@ -60,11 +60,10 @@ class Augmentation:
         kinds = {"shift": int, "rotate": float, "zoom": float, "erase": int, "flip": str}
         for part in [] if text == "none" else text.split(","):
             name, _, value = part.strip().partition("=")
+            kind = kinds[choose("augment", name, kinds)]
             try:
-                values[choose("augment", name, kinds)] = kinds[name](value)
-            except ValueError as error:
-                if isinstance(error, OptionError):
-                    raise
+                values[name] = kind(value)
+            except ValueError:
                 raise OptionError("augment", name=name, value=value or '""', most=64) from None
         return cls(**values)
 
