@@ -177,7 +177,9 @@ def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path, stripes_set):
     kept = checkpoint.checkpoints(tmp_path / "checkpoints")[-1].read_bytes()
     again = session(stripes_set, tmp_path, "yes")
     with torch.no_grad():
-        [layer for layer in again.training.network.modules() if isinstance(layer, torch.nn.Conv2d)][1].weight[0, 0, 0, 0] = np.nan
+        [layer for layer in again.training.network.modules() if isinstance(layer, torch.nn.Conv2d)][1].weight[
+            0, 0, 0, 0
+        ] = np.nan
     with pytest.raises(RunError) as caught:
         again.training.run()
     error = caught.value
@@ -208,7 +210,9 @@ def test_early_stopping_and_the_best_weights():
 
 
 def test_patience_stops(tmp_path, stripes_set):
-    made = session(stripes_set, tmp_path, epochs=30, patience=1, rate=1e-9, schedule="constant", augment=runs.Augmentation())
+    made = session(
+        stripes_set, tmp_path, epochs=30, patience=1, rate=1e-9, schedule="constant", augment=runs.Augmentation()
+    )
     made.training.history.epochs.append(Epoch(0, 0, 0.1, 1.0, 0.5, 0.0, 1.0, 1.0))  # a loss that cannot be beaten
     assert made.training.run() == "stopped-early"
 
@@ -296,12 +300,12 @@ def test_options_of_a_recipe():
 
 
 def test_batches_are_shared_evenly(tmp_path, stripes_set):
+    parts = data.divided(data.open_collection(stripes_set), validation=0.1, seed=0)
+    network = zoo.build("mlp", channels=1, classes=3, size=(16, 16))
+    preprocess = Preprocessing("none", parts.shape)
+    place = folder.Folder(tmp_path / "a")
     with pytest.raises(RunError, match=r"run\.batch-and-ranks"):
-        path = tmp_path / "a"
-        parts = data.divided(data.open_collection(stripes_set), validation=0.1, seed=0)
-        network = zoo.build("mlp", channels=1, classes=3, size=(16, 16))
-        recipe = runs.Recipe(batch=16)
-        runs.Training(network, Preprocessing("none", parts.shape), parts, recipe, folder.Folder(path), Ranks(0, 3))
+        runs.Training(network, preprocess, parts, runs.Recipe(batch=16), place, Ranks(0, 3))
 
 
 def test_costs_of_layers():
@@ -313,7 +317,10 @@ def test_costs_of_layers():
     assert (last.multiply_adds, last.field) == (1280, None)
     assert sum(cost.parameters for cost in rows.values()) == zoo.parameters(network)
     assert 0 < first.fraction(1e12) < 1
-    residual = {cost.name: cost.field for cost in costs.layer_costs(zoo.build("resnet18", size=96), (96, 96, 3), batch=1, rounds=1)}
+    residual = {
+        cost.name: cost.field
+        for cost in costs.layer_costs(zoo.build("resnet18", size=96), (96, 96, 3), batch=1, rounds=1)
+    }
     assert residual["conv1"] == 7
     assert residual["layer1.0.conv2"] == 27
     assert residual["layer1.1.conv1"] == 35  # through the sum of two ways

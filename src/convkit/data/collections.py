@@ -1,4 +1,4 @@
-"""A data set from the name that a user gives: the embedded digits, or a folder or archive whose format is recognised."""
+"""A data set from the name that a user gives: the embedded digits, or a folder or archive that is recognised."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ def _digits() -> Collection:
 
 def _framed(whole: Collection, frame: Frame) -> Collection:
     rows, columns, channels = whole.shape
-    shape = (*(frame.size or (rows, columns)), frame.channels or channels)
+    rows, columns = frame.size or (rows, columns)
+    shape = (rows, columns, frame.channels or channels)
     if shape == whole.shape:
         return whole
     parts = {

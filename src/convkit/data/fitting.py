@@ -57,7 +57,8 @@ def header(content: bytes, path: str, frame: Frame) -> tuple[int, int, int]:
         columns, rows = image.size
         channels = frame.channels or _channels(image, path)
         _refuse_deep(image, path)
-        return (*(frame.size or (rows, columns)), channels)
+        rows, columns = frame.size or (rows, columns)
+        return rows, columns, channels
 
 
 def decoded(content: bytes, path: str, frame: Frame) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +99,8 @@ def read_idx(tree: Tree) -> Collection:
     names = _CLASSES.get(title, ())
     classes = names if len(names) >= count else tuple(map(str, range(max(count, 10 if title else count))))
     shape = next(iter(shapes.values()))
-    return Collection(title or tree.path.name, "idx", classes, shape, **_three(parts), notes=notes)
-
-
-def _three(parts: Mapping[str, Pictures]) -> dict[str, Pictures | None]:
-    return {name: parts.get(name) for name in ("train", "validation", "test")}
+    three = (parts.get("train"), parts.get("validation"), parts.get("test"))
+    return Collection(title or tree.path.name, "idx", classes, shape, *three, notes=notes)
 
 
 def _files(tree: Tree) -> dict[str, dict[str, str]]:

@@ -89,22 +89,20 @@ def class_names(tree: Tree) -> tuple[str, ...]:
 
 
 def _root(tree: Tree) -> str:
-    """The folders that everything lies in, such as the one that an archive was made from."""
+    """The folders that everything lies in, such as the one that an archive was made from; they end with ``/``."""
     names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
-    first = names[0].split("/")[:-1]
-    depth = 0
-    while (
-        depth < len(first) - 1
-        and all(name.split("/")[: depth + 1] == first[: depth + 1] for name in names)
-        and first[depth].lower() not in PARTS
-        and not any(
-            "/" not in folder.removeprefix("/".join([*first[:depth], ""])) and folder != "/".join(first[: depth + 1])
-            for folder in tree.folders
-            if folder.startswith("/".join([*first[:depth], ""]))
-        )
-    ):
-        depth += 1
-    return "/".join([*first[:depth], ""]) if depth else ""
+    root = ""
+    while True:
+        here = {name.removeprefix(root).split("/")[0] for name in names}
+        here |= {folder.removeprefix(root).split("/")[0] for folder in tree.folders if folder.startswith(root)}
+        if len(here) != 1:
+            return root
+        below = f"{root}{here.pop()}/"
+        is_a_part = below.rstrip("/").rpartition("/")[2].lower() in PARTS
+        is_a_class = any("/" not in name.removeprefix(below) for name in names)
+        if is_a_part or is_a_class:
+            return root
+        root = below
 
 
 def _sorted_by_part(tree: Tree, root: str) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
@@ -138,9 +136,9 @@ def _refuse_empty(tree: Tree, root: str, pictures: dict[str, dict[str, list[str]
             part, inner = "all", steps
         else:
             part, inner = PARTS.get(steps[0].lower(), ""), steps[1:]
-        if len(inner) == 1 and part in pictures and inner[0] not in pictures[part]:
-            if only is None or inner[0] in only:
-                raise DataError("empty-class", path=tree.place(folder), name=inner[0])
+        empty = len(inner) == 1 and part in pictures and inner[0] not in pictures[part]
+        if empty and (only is None or inner[0] in only):
+            raise DataError("empty-class", path=tree.place(folder), name=inner[0])
 
 
 def _classes(tree: Tree, pictures: dict[str, dict[str, list[str]]]) -> list[str]:

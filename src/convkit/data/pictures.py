@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,14 +31,14 @@ class Pictures:
     ----------
     labels : ndarray of int64, shape (pictures,)
         What each shows, as a place in the list of classes.
-    names : sequence of str
+    names : list of str
         Where each comes from.
     take : callable
         ``take(indices)`` gives uint8 pictures of shape (len(indices), rows, columns, channels).
     """
 
     labels: NDArray[np.int64]
-    names: Sequence[str]
+    names: list[str]
     take: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Pictures:
         return Pictures(self.labels[indices], [self.names[i] for i in indices.tolist()], take)
 
 
-def held(images: NDArray[np.uint8], labels: NDArray[np.int64], names: Sequence[str]) -> Pictures:
+def held(images: NDArray[np.uint8], labels: NDArray[np.int64], names: list[str]) -> Pictures:
     """Pictures that lie in memory, shape (pictures, rows, columns, channels)."""
     return Pictures(labels, names, lambda indices: images[indices])
 

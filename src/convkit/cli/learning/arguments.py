@@ -51,7 +51,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
         return None
     from convkit.cli.options import shape
 
-    sides = shape("size", text)
+    sides = list(shape("size", text))
     if len(sides) > 2:
         raise OptionError("shape-literal", option="size", value=text)
     if min(sides) < 1:

@@ -33,7 +33,7 @@ def curves(series: Sequence[tuple[Sequence[float], Sequence[float]]], *, scale: 
         raise MissingExtraError("plots") from error
     # A fixed salt and no date: the same run draws the same bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "convkit", "font.size": 9}):
-        figure = Figure(figsize=(5.6, 2.8), layout="constrained")
+        figure = Figure(figsize=(4.8, 2.6), layout="constrained")
         axes = figure.add_subplot()
         for i, (x, y) in enumerate(series):
             axes.plot(x, y, color=COLOURS[i % len(COLOURS)], linewidth=1.4, marker="." if len(x) < 40 else "")

@@ -46,7 +46,8 @@ def _words(name: str, /, **facts: object) -> str:
 
 
 def _section(name: str, body: str, /, **facts: object) -> str:
-    return f'<section id="{name}"><h2>{_words(f"{name}.title")}</h2><p>{_words(f"{name}.shows", **facts)}</p>{body}</section>'
+    words = f"<h2>{_words(f'{name}.title')}</h2><p>{_words(f'{name}.shows', **facts)}</p>"
+    return f'<section id="{name}">{words}{body}</section>'
 
 
 def _head(run: Run, judgement: Judgement, history: History, ending: str) -> str:
@@ -120,7 +121,7 @@ def _cell(value: int, kind: str, most: int) -> str:
     return f'<td style="background:rgba(217,95,2,{depth:.2f})">{value or ""}</td>'
 
 
-def _pairs(names: Sequence[str], table: NDArray[np.int64]) -> str:
+def _pairs(names: tuple[str, ...], table: NDArray[np.int64]) -> str:
     off = table - np.diag(np.diag(table))
     order = np.argsort(-off, axis=None, kind="stable")[:20]
     rows = [
@@ -135,7 +136,8 @@ def _pairs(names: Sequence[str], table: NDArray[np.int64]) -> str:
 def _picture(pixels: NDArray[np.uint8], caption: str, side: int = 112) -> str:
     factor = max(1, side // max(pixels.shape[:2]))
     height, width = pixels.shape[0] * factor, pixels.shape[1] * factor
-    return f'<figure><img alt="" width="{width}" height="{height}" src="{data_uri(pixels)}"><figcaption>{caption}</figcaption></figure>'
+    image = f'<img alt="" width="{width}" height="{height}" src="{data_uri(pixels)}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _plain(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def sheet(tiles: NDArray[Any], columns: int = 8) -> NDArray[Any]:
-    """Pictures (count, rows, columns) side by side, each brought to its own largest magnitude, with lines between them."""
+    """Pictures (count, rows, columns) side by side, each divided by its own largest magnitude, with lines between."""
     count, height, width = tiles.shape
     columns = min(columns, count)
     rows = -(-count // columns)

@@ -1,7 +1,7 @@
 """Random numbers that depend on what they are for, never on what was drawn before.
 
-Every draw has its own seed: of the run, the purpose, the epoch, the step. So nothing has to be remembered to go on after
-a kill, and neither batches nor processes change what a picture goes through.
+Every draw has its own seed: of the run, the purpose, the epoch, the step. So nothing has to be remembered to go on
+after a kill, and neither batches nor processes change what a picture goes through.
 """
 
 from __future__ import annotations

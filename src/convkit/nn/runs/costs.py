@@ -124,7 +124,7 @@ def matrix_peak(threads_seconds: float = 0.2) -> float:
     best, end = float("inf"), time.perf_counter() + threads_seconds
     while time.perf_counter() < end:
         began = time.perf_counter()
-        a @ b
+        torch.mm(a, b)
         best = min(best, time.perf_counter() - began)
     return 2 * 768**3 / best
 
@@ -143,8 +143,8 @@ def _products(layer: nn.Module, inside: tuple[int, ...], out: tuple[int, ...]) -
 class _Fields(TorchFunctionMode):
     """Follow (side of the field, distance between neighbours) from tensor to tensor while a network runs.
 
-    What a layer does is known from its class; anything else (sums, joins, activations) passes on the largest field of its
-    inputs.
+    What a layer does is known from its class; anything else (sums, joins, activations) passes on the largest field of
+    its inputs.
     """
 
     def __init__(self) -> None:

@@ -82,7 +82,8 @@ class History:
     def finish_epoch(self, row: Epoch) -> bool:
         """Add an epoch's row; True if its weights are the best so far.
 
-        Best is the greatest accuracy on the validation part, the smaller loss among equals; without that part, the last.
+        Best is the greatest accuracy on the validation part, among equals the smallest loss; without that part, the
+        last.
         """
         before = self.epochs[self.best - 1] if self.best else None
         self.epochs.append(row)

@@ -53,7 +53,7 @@ class Ranks:
         return network if self.world == 1 else nn.parallel.DistributedDataParallel(network)
 
     def share(self, whole: Tensor) -> Tensor:
-        """This process's part of a batch: every ``world``-th entry."""
+        """The part of a batch that is this process's: every ``world``-th entry."""
         return whole[self.rank :: self.world]
 
 
