@@ -351,3 +351,11 @@ def test_a_streamed_folder_gives_the_same_network(tmp_path):
         made.training.run()
         weights.append(tensors(path))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_the_usual_rate_depends_on_norms_and_optimiser():
+    from convkit.nn.runs.optimisation import usual_rate
+
+    normed, plain = (zoo.build(name, channels=1, classes=3, size=16) for name in ("small_cnn", "lenet5"))
+    assert usual_rate(normed, "adamw") > usual_rate(plain, "adamw")
+    assert usual_rate(plain, "sgd") > usual_rate(plain, "adamw")

@@ -126,14 +126,15 @@ def _run(wish: Wish, ranks: Ranks, times: tuple[float, float], form: str) -> dic
         ending = session.training.run(watch)
         if not ranks.writes:
             return None
-        if ending == "interrupted":
+        unfinished = ending == "interrupted" or session.training.history.best == 0
+        if unfinished:
             facts = {"ending": ending, "run": str(wish.path), "steps": len(session.training.history.losses)}
         else:
             board.doing("cli.train.judging")
             facts = _finish(session, wish, ending, board, began)
     if form == "json":
         typer.echo(json.dumps(facts, ensure_ascii=False))
-    elif ending == "interrupted":
+    elif unfinished:
         typer.echo(say("cli.train.interrupted", run=wish.path, steps=facts["steps"]), err=True)
     else:
         _tell(facts)

@@ -12,6 +12,15 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from convkit.nn.runs.recipe import Recipe
 
 
+_RATES = {"adamw": (4e-3, 1e-3), "adam": (4e-3, 1e-3), "sgd": (0.1, 0.02)}
+
+
+def usual_rate(network: nn.Module, optimiser: str) -> float:
+    """A learning rate to begin with: networks with batch norm bear a larger one than those without."""
+    normed = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
+    return _RATES[optimiser][0 if normed else 1]
+
+
 def optimiser_for(network: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser; biases and norms, which scale nothing, do not decay."""
     learned = [weights for weights in network.parameters() if weights.requires_grad]

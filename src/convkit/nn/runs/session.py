@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from convkit.data.tree import LIMIT
 from convkit.errors import DataError, FileError, RunError, by
 from convkit.nn.runs import checkpoint
 from convkit.nn.runs.folder import Description, Folder, Run, described, load_statistics, save_statistics
+from convkit.nn.runs.optimisation import usual_rate
 from convkit.nn.runs.preprocessing import Preprocessing
 from convkit.nn.runs.ranks import Ranks
 from convkit.nn.runs.recipe import suited
@@ -123,6 +124,8 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
         initialisation=recipe.initialisation,  # type: ignore[arg-type]
         seed=recipe.seed,
     )
+    if about is None and wish.options.get("rate") is None:
+        recipe = replace(recipe, rate=usual_rate(network, recipe.optimiser))
     preprocess = Preprocessing(recipe.preprocess, parts.shape)
     training = Training(network, preprocess, parts, recipe, folder, ranks)
     if about is None:

@@ -202,6 +202,8 @@ class Training:
                     self.save()
             elif stop or late:
                 self._close_epoch(watch)
+                if here.epoch == self.recipe.epochs:
+                    return "finished"
                 return "interrupted" if stop else "time-limit"
         return None
 
