@@ -245,6 +245,9 @@ def test_what_is_no_data_set(tmp_path):
     (tmp_path / "x.png").write_bytes(picture("L"))
     assert "x.png" in refused("data.no-data-set", tmp_path)
     refused("data.no-data-set", tmp_path / "x.png")
+    (tmp_path / "flat" / "train").mkdir(parents=True)
+    (tmp_path / "flat" / "train" / "x.png").write_bytes(picture("L"))
+    assert "train/CLASS/" in refused("data.no-pictures", tmp_path / "flat")
     with zipfile.ZipFile(tmp_path / "half.zip", "w") as archive:
         archive.writestr("a/b.png", b"x" * 1000)
     whole = (tmp_path / "half.zip").read_bytes()
