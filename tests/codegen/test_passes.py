@@ -276,7 +276,7 @@ def test_what_is_known_of_a_kernel_is_not_believed_of_the_signal() -> None:
         ("separable", (), "float32", ["direct_float32", "row_f32"]),
         ("separable", (), "uint8", ["direct_uint8_float32", "_uint8"]),
         ("box", (0, 1), "float32", ["doubling_float32", "_scale"]),
-        ("box", (0, 1), "uint8", ["sliding_uint8_int32", "sliding_row_float32_uint8"]),
+        ("box", (0, 1), "uint8", ["sliding_uint8_int32", "sliding_row_int32_float32_uint8"]),
         ("box", (0,), "uint8", ["sliding_uint8_float32", "row_f32"]),
     ],
 )

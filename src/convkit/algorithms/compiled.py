@@ -21,8 +21,8 @@ from convkit.planner.nonfinite import all_finite
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-LEAST_PRODUCTS = 1 << 10
-"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+LEAST_PRODUCTS = 1 << 2
+"""Products of one sample below which loading the compiler would never be paid back."""
 
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
@@ -70,7 +70,7 @@ class Compiled:
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
         loads = 1.9 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         # Kernels of three axes are many short blocks of rows; complex products are four, and samples are taken apart.
-        loads *= (1.5 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
+        loads *= (1.2 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
         written = problem.batch * problem.groups * problem.outputs
         # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
         seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise

@@ -45,8 +45,12 @@ TILE_COLUMNS = 1 << 12
 TILE_ROWS = 20
 """Tiles are a multiple of this many rows high, as register tiles are 4 or 5 rows high."""
 
-PACKED_SHARE = 4
-"""Tiles that are laid out in scratch memory hold so many times fewer outputs, so that they stay in the cache."""
+PACKED_SHARE, VOLUME_SHARE = 4, 2
+"""Tiles that are laid out in scratch memory hold so many times fewer outputs, so that they stay in the cache; those of
+volumes, which share more of their samples with their neighbours, are larger."""
+
+NARROW = 8
+"""Columns for each kernel element below which the ends of rows cost more than laying all of them down."""
 
 SMALL_IMAGE = 1 << 14
 """Outputs of an image whose tiles are all packed: its border is a large part of it."""
@@ -141,7 +145,7 @@ def _frame(problem: Problem, last_stride: int | None) -> list[tuple[Box, bool]]:
     in_place = problem.input_dtype == problem.compute_dtype in ("float32", "float64") and windows[-1].stride == 1
     if last_stride is not None:
         in_place = in_place and last_stride == item_bytes(problem.input_dtype)
-    if not in_place or problem.outputs <= SMALL_IMAGE:
+    if not in_place or problem.outputs <= SMALL_IMAGE or _narrow(problem):
         return [(whole, True)]
     boxes: list[tuple[Box, bool]] = []
     inner: Box = ()
@@ -156,6 +160,13 @@ def _frame(problem: Problem, last_stride: int | None) -> list[tuple[Box, bool]]:
     return [*boxes, (inner, False)]
 
 
+def _narrow(problem: Problem) -> bool:
+    """Whether the two ends of every row of a volume, each a vector under a mask, cost more than laying it all down."""
+    window = problem.windows[-1]
+    inside = window.start >= 0 and window.start + (window.count - 1) * window.stride + window.reach <= window.size
+    return len(problem.windows) > 2 and not inside and window.count < NARROW * problem.taps
+
+
 def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:
     """Outputs of one tile of ``box`` along each axis."""
     least, most = TILE_OUTPUTS
@@ -163,14 +174,16 @@ def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:
     room, widest = min(max(min(shared, large), least), most), TILE_COLUMNS
     if packed:  # what is laid out is as large as the outputs are many, times the strides
         strides = [touched_stride(window) for window in problem.windows]
-        room = max(1, min(room, most // PACKED_SHARE) // math.prod(strides))
+        share = PACKED_SHARE if len(strides) < 3 else VOLUME_SHARE
+        room = max(1, min(room, most // share) // math.prod(strides))
         widest = max(1, widest // PACKED_SHARE // math.prod(strides[-2:]))
     sizes = [hi - lo for lo, hi in box]
     if len(sizes) == 1:
         return [min(sizes[0], room)]
     *leading, rows, columns = sizes
     columns = min(columns, max(widest, room // rows))
-    rows = min(rows, max(1, -(-room // (columns * TILE_ROWS))) * TILE_ROWS)
+    high = room if not leading else min(room, columns * TILE_ROWS)  # planes share more of their windows than rows do
+    rows = min(rows, max(1, -(-high // (columns * TILE_ROWS))) * TILE_ROWS)
     lengths = [columns, rows]
     room //= rows * columns
     for count in reversed(leading):
