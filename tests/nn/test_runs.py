@@ -79,8 +79,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, stripes_set, model):
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert (killed / "steps.csv").read_bytes() == (tmp_path / "whole" / "steps.csv").read_bytes()
-    a, b = zoo.load(killed / "weights.safetensors"), zoo.load(tmp_path / "whole" / "weights.safetensors")
-    assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
+    assert (killed / "weights.safetensors").read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
