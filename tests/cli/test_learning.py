@@ -198,7 +198,7 @@ def test_a_run_that_is_there_is_not_overwritten(convkit, run, place):
 )
 def test_wrong_options(convkit, place, tmp_path, options, code):
     failed(convkit("train", place, "--out", tmp_path / "run", *options), code)
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_speaks(convkit):

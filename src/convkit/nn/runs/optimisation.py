@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 
 from convkit.nn.runs.recipe import Recipe
 
-
 _RATES = {"adamw": (4e-3, 1e-3), "adam": (4e-3, 1e-3), "sgd": (0.1, 0.02)}
 
 

@@ -174,7 +174,7 @@ def suited(kind: str, shape: tuple[int, int, int], pictures: int) -> Recipe:
     batch = 128 if pictures >= 4096 else 64 if pictures >= 512 else max(2, min(32, pictures // 4))
     if channels == 3:
         augment = Augmentation(shift=max(1, side // 8), flip="horizontal")
-        epochs = _passes(pictures, 220_000, 8, 60)
+        epochs = _passes(pictures, 120_000, 10, 60)
     else:
         # Pictures of a few pixels across lose too much when they shrink.
         augment = Augmentation(shift=max(1, side // 14), rotate=10.0, zoom=0.1 if side >= 16 else 0.0)

@@ -181,6 +181,18 @@ def alone(path: Path, ranks: Ranks) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+        _leave(path)
+
+
+def _leave(path: Path) -> None:
+    """A folder in which no run was begun is not left behind."""
+    if (path / "run.json").exists():
+        return
+    try:
+        (path / ".lock").unlink()
+        path.rmdir()
+    except OSError:
+        pass  # something else lies in it, or another process was faster
 
 
 def part_to_judge(
