@@ -14,6 +14,7 @@ from convkit.codegen import correlate, dense, dense_channels, gather, pack, pack
 from convkit.codegen.correlate import Correlate, Fold
 from convkit.codegen.dense import Dense, most_vectors
 from convkit.codegen.dense_channels import DenseChannels
+from convkit.codegen.epilogue import Ending
 from convkit.codegen.target import Target
 from tests.codegen.isa import TARGETS, written
 from tests.codegen.kernel_calls import call, runnable
@@ -37,28 +38,43 @@ def tiles_for(machine: Target, most_rows: int) -> list[tuple[int, int]]:
     return [(rows, most_vectors(machine, rows)) for rows in range(1, most_rows + 1) if most_vectors(machine, rows)]
 
 
+def ended(sums: np.ndarray, bias: np.ndarray, add: np.ndarray, ending: Ending) -> np.ndarray:
+    """What an ending makes of whole numbers."""
+    total = sums + (bias if ending.bias else 0) + (add if ending.add else 0)
+    return np.maximum(total, 0) if ending.activation else total
+
+
+def endings(bias: str) -> list[Ending]:
+    """None, some, all."""
+    return [Ending(), Ending(bias), Ending("", True), Ending(bias, True, "relu")]
+
+
 @MACHINES
 @DTYPES
 @pytest.mark.parametrize("start", ["zero", "sums"])
 def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
     """Every register tile, tiles of one vector fewer, and the masked one."""
     item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
-    for (rows, vectors), edge in product(tiles_for(machine, dense.MOST_ROWS), ("whole", "masked")):
+    tiles = tiles_for(machine, dense.MOST_ROWS)
+    for (n, (rows, vectors)), edge in product(enumerate(tiles), ("whole", "masked")):
+        ending = endings("row")[n % 4]
         rest = lanes // 2 + 1 if edge == "masked" else 0
         pixels = (2 * vectors + (vectors - 1)) * lanes + ((vectors - 1) * lanes + rest if rest else 0)
         depth, blocks = 5, 2
         x = whole_numbers((depth * 3 + pixels,), dtype, 1)
         w = whole_numbers((blocks, depth, rows), dtype, 2)
         sums = np.full((blocks * rows, pixels + 1), 3, dtype)
+        bias, add = whole_numbers((blocks * rows, 1), dtype, 3), whole_numbers(sums.shape, dtype, 4)
         call(
-            Dense(dtype, lanes, rows, vectors, start, edge), dense.ARGUMENTS, machine, sums=sums, x=x, w=w,
+            Dense(dtype, lanes, rows, vectors, start, edge, ending), dense.ARGUMENTS, machine, sums=sums, x=x, w=w,
             offsets=np.arange(depth, dtype=np.int64) * 3 * item, depth=depth, blocks=blocks, sums_row=sums.strides[0],
-            w_block=w.strides[0], tiles=2, last_tiles=1, rest=rest,
+            w_block=w.strides[0], tiles=2, last_tiles=1, rest=rest, bias=bias, add=add,
         )  # fmt: skip
         expected = sum(
             np.outer(w[:, k].ravel(), x[3 * k : 3 * k + pixels].astype(float)) for k in range(depth)
         )  # fmt: skip
-        assert np.array_equal(sums[:, :pixels], expected + (3 if start == "sums" else 0)), (rows, vectors, edge)
+        expected = ended(expected + (3 if start == "sums" else 0), bias, add[:, :pixels], ending)
+        assert np.array_equal(sums[:, :pixels], expected), (rows, vectors, edge)
         assert (sums[:, pixels] == 3).all()
 
 
@@ -67,21 +83,28 @@ def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
 @pytest.mark.parametrize("start", ["zero", "sums"])
 def test_channels_side_by_side(machine: Target, dtype: str, start: str) -> None:
     item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
-    for rows, vectors in tiles_for(machine, dense_channels.MOST_ROWS):
-        depth, blocks, tiles = 6, 2, (vectors, vectors, vectors - 1)
+    tiles_there = tiles_for(machine, dense_channels.MOST_ROWS)
+    for (n, (rows, vectors)), edge in product(enumerate(tiles_there), ("whole", "masked")):
+        ending, rest = endings("column")[n % 4], lanes // 2 + 1 if edge == "masked" else 0
+        depth, blocks, tiles = 6, 2, (vectors, vectors, vectors - 1, *((vectors,) if rest else ()))
         x = whole_numbers((depth * 5 + blocks * rows * 2,), dtype, 1)
         panels = [whole_numbers((depth, n * lanes), dtype, 2 + at) for at, n in enumerate(tiles)]
         w = np.concatenate([panel.ravel() for panel in panels])
-        sums = np.full((blocks * rows, sum(tiles) * lanes + 1), 3, dtype)
+        channels = sum(tiles) * lanes - (lanes - rest if rest else 0)
+        sums = np.full((blocks * rows, channels + 1), 3, dtype)
+        bias, add = whole_numbers((channels,), dtype, 3), whole_numbers(sums.shape, dtype, 4)
         offsets, rows_at = np.arange(depth) * 5, np.arange(blocks * rows) * 2
+        backwards = np.arange(blocks * rows, dtype=np.int64)[::-1] * sums.strides[0]
         call(
-            DenseChannels(dtype, lanes, rows, vectors, start), dense_channels.ARGUMENTS, machine, sums=sums, x=x, w=w,
-            offsets=offsets.astype(np.int64) * item, rows_at=rows_at.astype(np.int64) * item, depth=depth,
-            blocks=blocks, sums_row=sums.strides[0], w_vector=depth * machine.vector_bytes, tiles=2, last_tiles=1,
+            DenseChannels(dtype, lanes, rows, vectors, start, edge, ending), dense_channels.ARGUMENTS, machine,
+            sums=sums, x=x, w=w, offsets=offsets.astype(np.int64) * item, rows_at=rows_at.astype(np.int64) * item,
+            depth=depth, blocks=blocks, sums_at=backwards, w_vector=depth * machine.vector_bytes, tiles=2,
+            last_tiles=1, rest=rest, bias=bias, add=add,
         )  # fmt: skip
         samples = x[rows_at[:, None] + offsets].astype(float)
-        expected = np.concatenate([samples @ panel for panel in panels], axis=1)
-        assert np.array_equal(sums[:, :-1], expected + (3 if start == "sums" else 0)), (rows, vectors)
+        expected = np.concatenate([samples @ panel for panel in panels], axis=1)[::-1, :channels]
+        expected = ended(expected + (3 if start == "sums" else 0), bias, add[:, :channels], ending)
+        assert np.array_equal(sums[:, :-1], expected), (rows, vectors)
         assert (sums[:, -1] == 3).all()
 
 
@@ -100,6 +123,27 @@ def test_rows_become_columns(machine: Target, dtype: str) -> None:
         )  # fmt: skip
         assert np.array_equal(to[..., :rows], x[..., :columns].swapaxes(1, 2))
         assert (to[..., rows:-1] == 0).all()
+        assert (to[..., -1] == 7).all()
+
+
+@MACHINES
+@DTYPES
+@pytest.mark.parametrize("bias_of", ["row", "column"])
+def test_rows_become_columns_and_end(machine: Target, dtype: str, bias_of: str) -> None:
+    lanes = machine.vector_bytes // np.dtype(dtype).itemsize
+    sizes = sorted({1, lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
+    for (rows, columns), ending in product(product(sizes, sizes), endings(bias_of)[1:]):
+        x = whole_numbers((2, rows, columns + 1), dtype, 1)
+        to = np.full((2, columns, rows + 1), 7, dtype)
+        bias = whole_numbers((columns, 1) if bias_of == "row" else (rows,), dtype, 3)
+        add = whole_numbers(to.shape, dtype, 4)
+        call(
+            transpose.Transpose(dtype, ending), transpose.ENDING_ARGUMENTS, machine, to=to, x=x, planes=2,
+            to_plane=to.strides[0], x_plane=x.strides[0], rows=rows, columns=columns, width=rows,
+            to_row=to.strides[1], x_row=x.strides[1], bias=bias, add=add,
+        )  # fmt: skip
+        expected = ended(x[..., :columns].swapaxes(1, 2), bias, add[..., :rows], ending)
+        assert np.array_equal(to[..., :rows], expected)
         assert (to[..., -1] == 7).all()
 
 
@@ -179,6 +223,11 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
     lanes = target.vector_bytes // np.dtype(dtype).itemsize
     kernels = [Dense(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 14)]
     kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
+    kernels += [
+        kind(dtype, lanes, *tile, "sums", "whole", Ending(bias, True, "relu6"))
+        for kind, bias, most in ((Dense, "row", 14), (DenseChannels, "column", 9))
+        for tile in tiles_for(target, most)[-2:]
+    ]
     for taps in range(1, correlate.most_taps(target) + 1):
         assert written(Correlate(dtype, lanes, taps, "sums"), isa)[1] == [], taps
     for kernel in kernels:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 import convkit as ck
 from convkit.algorithms import compiled, implicit_gemm
-from convkit.algorithms.support import dense_blocks, gradients
+from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights, gradients
 from convkit.errors import AccuracyError
+from convkit.planner.finishing import NOTHING, Operands, finish_by_numpy
 from convkit.planner.plan import forget_plans, plan_for
 from convkit.planner.problem import Problem
+from convkit.spec.epilogue import Epilogue
 from convkit.spec.window import Window
 
 LAYERS = [
@@ -54,6 +56,14 @@ def both(problem: Problem, x: np.ndarray, w: np.ndarray, method: str) -> tuple[n
     return results[0], results[1]
 
 
+def last(array: np.ndarray, axis: int = 2) -> np.ndarray:
+    """The same numbers, those along an axis side by side in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, axis, -1)), -1, axis)
+
+
+LAYOUT = st.sampled_from(("pixels", "channels"))
+
+
 @st.composite
 def problems(draw: st.DrawFn) -> Problem:
     """Windows of any rank, which may leave the input anywhere."""
@@ -73,30 +83,63 @@ def problems(draw: st.DrawFn) -> Problem:
     )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
-@given(problems(), st.sampled_from(("pixels", "channels")))
-def test_any_geometry(problem: Problem, vectors_of: str) -> None:
-    """Both register tiles, and the gradient by the kernel."""
+@settings(max_examples=200, deadline=None)
+@given(problems(), LAYOUT, LAYOUT, LAYOUT, st.sampled_from((None, Epilogue(True), Epilogue(True, True, "relu"))))
+def test_any_geometry(
+    problem: Problem, vectors_of: str, samples: str, result: str, epilogue: Epilogue | None
+) -> None:  # fmt: skip
+    """Both register tiles, whatever lies side by side, the sums ended as they are stored."""
     other = "_by_channels" if vectors_of == "pixels" else "_by_pixels"
     x = np.abs(numbers(problem.input_shape, "float64", 1)).astype(problem.input_dtype)
     w = numbers(problem.kernel_shape, problem.compute_dtype, 2)
+    bias, add = (numbers(shape, w.dtype.name, 3) for shape in (problem.kernel_shape[:2], problem.output_shape))
+    plan, out = plan_for(problem, "direct"), np.empty(problem.output_shape, w.dtype)
+    plan.run(plan.prepare(w), x, out)
+    ours = np.full(out.shape, 7.5, w.dtype)
+    if result == "channels":
+        add, ours = last(add), last(ours)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
-        dense_blocks.blocking.cache_clear()
-        ours, expected = both(problem, x, w, "implicit-gemm")
-    dense_blocks.blocking.cache_clear()
-    assert np.array_equal(ours, expected)
+        forget_tiles()
+        plan = plan_for(problem.derive(epilogue=epilogue), "implicit-gemm")
+        operands = NOTHING if epilogue is None else Operands(bias, add if epilogue.add else None)
+        plan.run(plan.prepare(w), last(x) if samples == "channels" else x, ours, operands)
+    forget_tiles()
+    if epilogue is not None:
+        finish_by_numpy(epilogue, out, operands)
+    assert np.array_equal(ours, out)
 
 
-@settings(max_examples=100, deadline=None)
-@given(problems())
-def test_any_gradient_of_weights(problem: Problem) -> None:
+def forget_tiles() -> None:
+    """Have everything cut anew."""
+    for cached in (
+        dense_blocks.blocking,
+        dense_tiles.program,
+        dense_tiles.scratch,
+        dense_tiles.samples_at_once,
+        dense_weights._program,
+    ):
+        cached.cache_clear()
+    forget_plans()
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), LAYOUT, LAYOUT, LAYOUT)
+def test_any_gradient_of_weights(problem: Problem, samples: str, upstream: str, result: str) -> None:
     adjoint = problem.derive(
         windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=problem.in_channels,
         in_channels=problem.batch, batch_of="channels",
     )  # fmt: skip
     x = np.abs(numbers(adjoint.input_shape, "float64", 1)).astype(adjoint.input_dtype)
-    ours, expected = both(adjoint, x, numbers(adjoint.kernel_shape, adjoint.compute_dtype, 2), "kernel-gradient")
+    g = numbers(adjoint.kernel_shape, adjoint.compute_dtype, 2)
+    plan, expected = plan_for(adjoint, "direct"), np.empty(adjoint.output_shape, g.dtype)
+    plan.run(plan.prepare(g), x, expected)
+    ours = np.full(expected.shape, 7.5, g.dtype)
+    ours = last(ours, 0) if result == "channels" else np.moveaxis(last(np.moveaxis(ours, 0, 2)), 2, 0)
+    plan = plan_for(adjoint, "kernel-gradient")
+    plan.run(
+        plan.prepare(last(g, 1) if upstream == "channels" else g), last(x, 0) if samples == "channels" else x, ours
+    )
     assert np.array_equal(ours, expected)
 
 
@@ -164,18 +207,9 @@ def test_a_tile_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
             patch.setattr(dense_blocks, "TILE_PRODUCTS", products)
             patch.setattr(dense_blocks, "TERMS", terms)
-            dense_blocks.blocking.cache_clear()
-            forget_plans()
-            from convkit.algorithms.support import dense_tiles, dense_weights
-
-            for cached in (
-                dense_tiles.program,
-                dense_tiles.scratch,
-                dense_tiles.samples_at_once,
-                dense_weights._program,
-            ):
-                cached.cache_clear()
-            results.add(ck.conv(x, w, padding=1, method="implicit-gemm").tobytes())
+            forget_tiles()
+            for samples in (x, last(x, 1)):
+                results.add(ck.conv(samples, w, padding=1, method="implicit-gemm").tobytes())
     assert len(results) == 1
 
 
@@ -183,7 +217,6 @@ def test_layouts() -> None:
     """Views with any strides in and out: channels last, every second number, reversed."""
     x, w = numbers((2, 12, 9, 14), "float32", 1), numbers((20, 12, 3, 3), "float32", 2)
     expected = ck.conv(x, w, padding=1, method="direct")
-    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     wide = np.zeros((2, 12, 18, 28), "float32")
     wide[..., ::2, ::2] = x
     backwards = x[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1]
@@ -193,13 +226,22 @@ def test_layouts() -> None:
         w[..., ::-1, ::-1].copy()[..., ::-1, ::-1],
         w.swapaxes(0, 1).copy().swapaxes(0, 1),
     )
-    for view, kernel in product((x, last, wide[..., ::2, ::2], backwards), kernels):
+    for view, kernel in product((x, last(x, 1), wide[..., ::2, ::2], backwards), kernels):
         out_last = np.zeros((2, 9, 14, 20), "float32").transpose(0, 3, 1, 2)
         for out in (np.zeros((2, 20, 9, 14), "float32"), out_last, np.zeros((2, 20, 9, 28), "float32")[..., ::2]):
             ck.conv(view, kernel, padding=1, method="implicit-gemm", out=out)
             assert np.array_equal(out, expected)
+    for kernel in (
+        w,
+        last(w, 1),
+        w[..., ::-1, ::-1].copy()[..., ::-1, ::-1],
+    ):  # laid down for the gradient of the input
+        g = numbers(expected.shape, "float32", 4)
+        gradient = ck.conv_input_gradient(g, w.astype(float), x.shape, padding=1, method="direct")
+        assert np.array_equal(ck.conv_input_gradient(g, kernel, x.shape, padding=1), gradient)
+        assert np.array_equal(ck.conv_input_gradient(last(g, 1), kernel, x.shape, padding=1), gradient)
     one = numbers((20, 12, 1, 1), "float32", 3)
-    for view in (x, last, wide[..., ::2, ::2]):
+    for view in (x, last(x, 1), wide[..., ::2, ::2]):
         assert np.array_equal(ck.conv(view, one, method="implicit-gemm"), ck.conv(x, one, method="direct"))
 
 

@@ -7,10 +7,14 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights
+from convkit.algorithms.support import dense_blocks, dense_tiles
+from convkit.algorithms.support.dense_samples import layout_of
+from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
@@ -75,18 +79,31 @@ class ImplicitGemm:
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
 
-    def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return dense_weights.pack_weights(problem, kernel)
+    def prepare(self, problem: Problem, kernel: Array) -> Weights:
+        return Weights(problem, kernel)
 
-    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+    def finishes(self, problem: Problem) -> bool:
+        """Always: the register tile or the step that stores ends the sums, or they are ended where they stand."""
+        return True
+
+    def run(self, problem: Problem, prepared: Weights, x: Array, out: Array, operands: Operands = NOTHING) -> None:
+        epilogue, add = problem.epilogue, operands.add
+        if epilogue is not None and not dense_tiles.ends(problem, out, add):
+            self.run(problem.plain, prepared, x, out)
+            finish_in_place(epilogue, out, operands)
+            return
         samples = dense_tiles.samples_at_once(problem)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        blocks = dense_blocks.blocking(problem, layout_of(problem, x.strides, out.strides)).blocks
+        weights = prepared.ordered(problem, blocks)
+        bias = 0 if operands.bias is None else address(operands.bias)
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
             program = dense_tiles.program(part, x.strides, out.strides, out.dtype.name)
             bases = (
-                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
+                address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights), 0, bias,
+                0 if add is None else address(add) + first * add.strides[0],
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
 

@@ -10,6 +10,7 @@ from convkit import codegen, threads
 from convkit.algorithms.support import gradient_tiles
 from convkit.algorithms.support.gradients import readable, upstream
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
@@ -53,17 +54,20 @@ class KernelGradient:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return upstream(problem, kernel)
+        side_by_side = kernel.dtype == problem.compute_dtype and kernel.strides[1] == kernel.itemsize
+        return kernel if side_by_side else upstream(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         parts = gradient_tiles.blocking(problem).parts
-        plain = np.prod(out.shape[3:]) == 1 or out[0, 0, 0].flags.c_contiguous
-        target = out if parts == 1 and plain else np.empty((parts, *out.shape), out.dtype)
+        target = out
+        if parts > 1 or not gradient_tiles.stores(problem, out.strides):
+            channels, groups, outputs, *kernel = out.shape
+            target = np.moveaxis(np.empty((parts, groups, outputs, channels, *kernel), out.dtype), 3, 1)
         strides = target.strides[-out.ndim :]
         part = target.strides[0] if target is not out else 0
         program = gradient_tiles.program(problem, x.strides, prepared.strides, strides, part)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        bases = target.ctypes.data, x.ctypes.data, prepared.ctypes.data
+        bases = address(target), address(x), address(prepared)
         pool.run(program, bases, threads.num_threads(), seconds)
         if target is not out:
             np.add.reduce(target, axis=0, out=out)

@@ -7,11 +7,13 @@ phase is planned by itself, so no zero is stored and none is multiplied.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.machine import Machine
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
@@ -68,7 +70,7 @@ class Polyphase:
         return parts
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
-        costs = [plan.algorithm.cost(plan.problem, machine) for _, _, plan in self._parts(problem) if plan is not None]
+        costs = [plan.algorithm.cost(plan.given, machine) for _, _, plan in self._parts(problem) if plan is not None]
         return Cost(
             sum(cost.flops for cost in costs),
             sum(cost.bytes for cost in costs),
@@ -77,7 +79,8 @@ class Polyphase:
         )
 
     def bound(self, problem: Problem) -> ErrorBound:
-        bounds = [plan.error_bound for _, _, plan in self._parts(problem) if plan is not None]
+        parts = (plan for _, _, plan in self._parts(problem) if plan is not None)
+        bounds = [plan.algorithm.bound(plan.given) for plan in parts]  # the whole plan counts the epilogue
         return max(
             bounds,
             key=lambda bound: (bound.kind == "norm", bound.factor),
@@ -91,16 +94,24 @@ class Polyphase:
             for targets, elements, plan in self._parts(problem)
         ]
 
-    def run(self, problem: Problem, prepared: Any, x: Array, out: Array) -> None:
-        if any(plan is None for _, plan, _ in prepared):
-            out[...] = 0  # all at once: outputs that meet only zeros stand apart
+    def finishes(self, problem: Problem) -> bool:
+        """Always: each phase is a problem with the same epilogue."""
+        return True
+
+    def run(self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = NOTHING) -> None:
         for targets, plan, ready in prepared:
+            at = (..., *targets)
+            ends = replace(operands, add=None if operands.add is None else operands.add[at])
             if plan is not None:
-                plan.run(ready, x, out[(..., *targets)])
+                plan.run(ready, x, out[at], ends)
+            else:  # outputs that meet only zeros
+                out[at] = 0
+                if problem.epilogue is not None:
+                    finish_in_place(problem.epilogue, out[at], ends)
 
 
 def _prepared(plan: Plan, kernel: Array) -> Prepared:
-    return Prepared(kernel, plan.algorithm.prepare(plan.problem, kernel), plan)
+    return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
 
 
 registry.register(Polyphase())

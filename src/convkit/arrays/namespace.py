@@ -21,8 +21,8 @@ class Operator(Protocol):
     @property
     def plain(self) -> Any: ...
     def forward(self, x: Any, k: Any, out: Any = None, bias: Any = None, add: Any = None) -> Any: ...
-    def input_gradient(self, g: Any, k: Any) -> Any: ...
-    def kernel_gradient(self, g: Any, x: Any) -> Any: ...
+    def input_gradient(self, g: Any, k: Any, out: Any = None) -> Any: ...
+    def kernel_gradient(self, g: Any, x: Any, out: Any = None) -> Any: ...
 
 
 class Namespace:
@@ -116,9 +116,7 @@ class Namespace:
 
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         """One of the operator's three bilinear maps."""
-        if role == "forward":
-            return operator.forward(a, b, out)
-        return operator.input_gradient(a, b) if role == "input_gradient" else operator.kernel_gradient(a, b)
+        return getattr(operator, role)(a, b, out)
 
     def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
         """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""

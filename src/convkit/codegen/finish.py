@@ -1,4 +1,4 @@
-"""A layer's epilogue on sums that lie in memory: for algorithms that do not do it as they store."""
+"""A layer's epilogue on sums that lie in memory, where they stand or on their way out of scratch memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("sums add bias", "planes sums_plane add_plane bias_plane rows sums_row add_row columns")
-"""Strides are in bytes, of any sign. ``bias``: the first plane's number (``plane``), or the first column's
-(``column``); ``bias_plane``: bytes to the next plane's."""
+ARGUMENTS = Arguments.of(
+    "out sums add bias",
+    "planes out_plane sums_plane add_plane bias_plane rows out_row sums_row add_row columns",
+)  # fmt: skip
+"""``out`` and ``sums`` may be one. Strides are in bytes, of any sign. ``bias``: the first plane's number (``plane``),
+or the first column's (``column``); ``bias_plane``: bytes to the next plane's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """``sums[p, r, i] = activation(sums[p, r, i] + bias[p] + add[p, r, i])``, or with ``bias[i]``.
+    """``out[p, r, i] = activation(sums[p, r, i] + bias[p] + add[p, r, i])``, or with ``bias[i]``.
 
     ::
 
@@ -45,17 +48,18 @@ class Finish:
         lanes = target.vector_bytes // element.bytes
         kind = Vector(lanes, element.stored)
         a = ARGUMENTS.read(w)
-        planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("sums", "add", "bias")})
+        planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("out", "sums", "add", "bias")})
         bias = w.splat(kind, planes["bias"]) if self.ending.bias == "plane" else None
-        rows = w.loop("row", a["rows"], {name: ("ptr", planes[name]) for name in ("sums", "add")})
+        rows = w.loop("row", a["rows"], {name: ("ptr", planes[name]) for name in ("out", "sums", "add")})
 
         def some(at: str, mask: str | None) -> None:
-            place = w.element(rows["sums"], at, element.stored)
+            place = w.element(rows["out"], at, element.stored)
+            sums = w.load(kind, w.element(rows["sums"], at, element.stored), mask)
             add = w.load(kind, w.element(rows["add"], at, element.stored), mask) if self.ending.add else None
             each = bias
             if self.ending.bias == "column":
                 each = w.load(kind, w.element(planes["bias"], at, element.stored), mask)
-            w.store(kind, ended(w, kind, self.ending, w.load(kind, place, mask), each, add), place, mask)
+            w.store(kind, ended(w, kind, self.ending, sums, each, add), place, mask)
 
         loop = w.loop("whole", w.subtract(a["columns"], lanes - 1), step=lanes)
         some(loop.index, None)
@@ -63,7 +67,7 @@ class Finish:
         rest = w.subtract(a["columns"], loop.index)
         mask = w.lanes_below(Vector(lanes, "i32"), rest)
         w.when(w.value(f"icmp sgt i64 {rest}, 0"), lambda: some(loop.index, mask))
-        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in ("sums", "add")})
-        planes.close({name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("sums", "add", "bias")})
+        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in ("out", "sums", "add")})
+        planes.close({name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("out", "sums", "add", "bias")})
         w.line("ret void")
         return w.function(self.name, SIGNATURE)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from convkit.codegen.builder import Writer
 
 SIGNATURE = ("ptr %bases", "ptr %step")
-SCRATCH, OUT, X, KERNEL, TABLES, STATUS = range(6)
-"""The bases: the running thread's own memory, the result, the input, the prepared kernel, tables of a program, and a
-word in which kernels say what they came upon."""
+SCRATCH, OUT, X, KERNEL, TABLES, STATUS, BIAS, ADD = range(8)
+"""The bases: the running thread's own memory, the result, the input, the prepared kernel, tables of a program, a word
+in which kernels say what they came upon, and the operands of a layer's epilogue."""
 
 BASES = 8
 """How many there may be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
@@ -12,6 +13,10 @@ from convkit.codegen.target import Target
 ARGUMENTS = Arguments.of("to x", "planes to_plane x_plane rows columns width to_row x_row")
 """``rows`` and ``columns`` are the source's; ``width`` is how many numbers each row of the result has: those beyond
 ``rows`` become zero. Strides are in bytes."""
+
+ENDING_ARGUMENTS = Arguments.of("to x bias add", "planes to_plane x_plane rows columns width to_row x_row")
+"""The same with an ending: ``add`` lies as the result does; ``bias`` has a number for each ``row`` of it, or for each
+``column``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +31,22 @@ class Transpose:
     ----------
     number : {"float32", "float64"}
         The type of the numbers, which may stand for any other of as many bytes.
+    ending : Ending
+        What becomes of them before they are stored.
     """
 
     number: str
+    ending: Ending = NO_ENDING
 
     @property
     def name(self) -> str:
-        """``transpose_<number>``."""
-        return f"transpose_{self.number}"
+        """``transpose_<number>_<ending>``."""
+        return f"transpose_{self.number}_{self.ending.name}"
+
+    @property
+    def arguments(self) -> Arguments:
+        """What its steps hold."""
+        return ARGUMENTS if self.ending.empty else ENDING_ARGUMENTS
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -42,55 +55,101 @@ class Transpose:
 
 class _Nest:
     def __init__(self, transpose: Transpose, target: Target) -> None:
-        self.name, self.w = transpose.name, Writer()
+        self.name, self.w, self.ending, self.arguments = transpose.name, Writer(), transpose.ending, transpose.arguments
         element = Element(transpose.number)
         self.item, self.lanes = element.bytes, target.vector_bytes // element.bytes
         self.kind = Vector(self.lanes, element.stored)
 
     def module(self) -> str:
         w = self.w
-        self.a = a = ARGUMENTS.read(w)
-        planes = w.loop("plane", a["planes"], {"to": ("ptr", a["to"]), "x": ("ptr", a["x"])})
+        self.a = a = self.arguments.read(w)
+        self.walks = ("to", "add") if self.ending.add else ("to",)
+        planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in (*self.walks, "x")})
         rows = w.loop("row", a["width"], step=self.lanes)
-        to = w.offset(planes["to"], w.multiply(rows.index, self.item))
+        at = {name: w.offset(planes[name], w.multiply(rows.index, self.item)) for name in self.walks}
+        if self.ending.bias:
+            column = self.ending.bias == "column"
+            at["bias"] = w.offset(a["bias"], w.multiply(rows.index, self.item)) if column else a["bias"]
         x = w.offset(planes["x"], w.multiply(rows.index, a["x_row"]))
         have, want = w.subtract(a["rows"], rows.index), w.subtract(a["width"], rows.index)
-        self.columns(to, x, have, want)
+        self.columns(at, x, have, want)
         rows.close()
-        planes.close({"to": w.offset(planes["to"], a["to_plane"]), "x": w.offset(planes["x"], a["x_plane"])})
+        planes.close({
+            **{name: w.offset(planes[name], a["to_plane"]) for name in self.walks},
+            "x": w.offset(planes["x"], a["x_plane"]),
+        })  # fmt: skip
         w.line("ret void")
         return w.function(self.name, SIGNATURE)
 
-    def columns(self, to: str, x: str, have: str, want: str) -> None:
+    def columns(self, at: dict[str, str], x: str, have: str, want: str) -> None:
         """All squares of as many rows as a vector has lanes: ``have`` of them are there, ``want`` are stored."""
         w, a = self.w, self.a
         loop = w.loop("column", a["columns"], step=self.lanes)
         left = w.subtract(a["columns"], loop.index)
-        to = w.offset(to, w.multiply(loop.index, a["to_row"]))
+        at = {**at, **{name: w.offset(at[name], w.multiply(loop.index, a["to_row"])) for name in self.walks}}
+        if self.ending.bias == "row":
+            at["bias"] = w.offset(at["bias"], w.multiply(loop.index, self.item))
         x = w.offset(x, w.multiply(loop.index, self.item))
-        whole = w.value(f"icmp sge i64 {w.smallest(have, left)}, {self.lanes}")
-        w.when(whole, lambda: self.square(to, x), lambda: self.edge(to, x, have, want, left))
+        rows_whole = w.value(f"icmp sge i64 {have}, {self.lanes}")
+        columns_whole = w.value(f"icmp sge i64 {left}, {self.lanes}")
+        w.when(
+            rows_whole,
+            lambda: w.when(columns_whole, lambda: self.square(at, x), lambda: self.narrow(at, x, left)),
+            lambda: self.edge(at, x, have, want, left),
+        )
         loop.close()
 
-    def square(self, to: str, x: str) -> None:
+    def square(self, at: dict[str, str], x: str) -> None:
         """A whole square."""
         w, found = self.w, []
         for _ in range(self.lanes):
             found.append(w.load(self.kind, x))
             x = w.offset(x, self.a["x_row"])
-        for row in exchanged(w, self.kind, found):
-            w.store(self.kind, row, to)
-            to = w.offset(to, self.a["to_row"])
+        self.store(at, found, [None] * self.lanes)
 
-    def edge(self, to: str, x: str, have: str, want: str, left: str) -> None:
+    def narrow(self, at: dict[str, str], x: str, left: str) -> None:
+        """A square without some of its columns, for instance the elements of a small kernel."""
+        w, found = self.w, []
+        mask = w.lanes_below(Vector(self.lanes, "i32"), left)
+        for _ in range(self.lanes):
+            found.append(w.load(self.kind, x, mask))
+            x = w.offset(x, self.a["x_row"])
+        every, none = f"<{', '.join(['i1 true'] * self.lanes)}>", "zeroinitializer"
+        there = [w.value(f"icmp sgt i64 {left}, {n}") for n in range(self.lanes)]
+        masks = [w.value(f"select i1 {held}, {self.kind.mask} {every}, {self.kind.mask} {none}") for held in there]
+        self.store(at, found, list(masks))
+
+    def edge(self, at: dict[str, str], x: str, have: str, want: str, left: str) -> None:
         """A square of which some rows or columns are missing: those are neither read nor written."""
         w, found = self.w, []
         for n in range(self.lanes):
             found.append(w.load(self.kind, x, self.some(n, have, left)))
             x = w.offset(x, self.a["x_row"])
-        for n, row in enumerate(exchanged(w, self.kind, found)):
-            w.store(self.kind, row, to, self.some(n, left, want))
-            to = w.offset(to, self.a["to_row"])
+        self.store(at, found, [self.some(n, left, want) for n in range(self.lanes)])
+
+    def store(self, at: dict[str, str], found: list[str], masks: list[str | None]) -> None:
+        """The columns of a square, each with its end."""
+        w, held = self.w, at
+        for n, (row, mask) in enumerate(zip(exchanged(w, self.kind, found), masks, strict=True)):
+            add = w.load(self.kind, at["add"], mask) if self.ending.add else None
+            w.store(self.kind, ended(w, self.kind, self.ending, row, self.bias(held, n, mask), add), at["to"], mask)
+            at = {**at, **{name: w.offset(at[name], self.a["to_row"]) for name in self.walks}}
+
+    def bias(self, at: dict[str, str], n: int, mask: str | None) -> str | None:
+        """The bias of the ``n``-th row of a square."""
+        w = self.w
+        if not self.ending.bias:
+            return None
+        if self.ending.bias == "column":
+            return w.load(self.kind, at["bias"], mask)
+        place = w.element(at["bias"], n, self.kind.scalar)
+        if mask is None:
+            return w.splat(self.kind, place)
+        first = f"<{', '.join(['i1 true'] + ['i1 false'] * (self.lanes - 1))}>"
+        any_of_it = w.value(f"extractelement {self.kind.mask} {mask}, i64 0")
+        there = w.value(f"select i1 {any_of_it}, {self.kind.mask} {first}, {self.kind.mask} zeroinitializer")
+        alone = w.load(self.kind, place, there)
+        return w.shuffle(self.kind, alone, alone, [0] * self.lanes)
 
     def some(self, n: int, count: str, lanes: str) -> str:
         """A mask of the first ``lanes`` lanes if there is an ``n``-th of ``count`` rows, of none otherwise."""

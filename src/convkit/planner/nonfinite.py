@@ -19,7 +19,7 @@ from convkit.planner.problem import Problem
 Planner = Callable[..., Any]
 """``convkit.planner.plan.plan_for``."""
 
-SPREADING = frozenset({"fft", "overlap-save", "sliding-box"})
+SPREADING = frozenset({"fft", "overlap-save", "sliding-box", "recursive"})
 """Algorithms whose results mix samples of different windows."""
 
 SAFE = "direct"
@@ -38,6 +38,10 @@ def all_finite(values: Array) -> bool:
         return True
     with np.errstate(all="ignore"):
         values = _in_memory_order(values)
+        if values.flags.c_contiguous and values.dtype.char in "fd":
+            flat = values.reshape(-1)
+            if np.isfinite(np.dot(flat, flat)):  # several times as fast as a sum; squares may overflow
+                return True
         # A sum is finite only if every element is, save for overflow, which the second look settles.
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
@@ -84,7 +88,7 @@ def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Plan
         return
     counting = problem.derive(
         input_dtype="bool", kernel_dtype="bool", compute_dtype="int64", fill=0, accuracy="norm", structure="dense",
-        rank=0, uniform=(),
+        rank=0, uniform=(), smooth=(),
     )  # fmt: skip
     counter = plan_for(counting)
 

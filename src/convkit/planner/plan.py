@@ -75,9 +75,8 @@ class Plan:
         epilogue = self.problem.epilogue
         if epilogue is None or not epilogue.addends or bound.kind == "exact":
             return bound
-        return replace(
-            bound, factor=(1 + bound.factor) * (1 + unit_roundoff(self.problem.compute_dtype)) ** epilogue.addends - 1
-        )
+        grown = math.expm1(epilogue.addends * math.log1p(unit_roundoff(self.problem.compute_dtype)))
+        return replace(bound, factor=bound.factor + (1 + bound.factor) * grown)
 
     @property
     def workspace(self) -> int:
@@ -113,7 +112,7 @@ class Plan:
         plan = self
         if not nonfinite.tame(self.problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
-            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=()), nonfinite.SAFE)
+            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
 
     def alone(self, prepared: Prepared) -> Alone | None:

@@ -15,6 +15,31 @@ from convkit.spec.window import Window
 Structure = Literal["dense", "separable", "low-rank"]
 
 
+@dataclass(frozen=True, slots=True)
+class Smooth:
+    """What is known of a factor of the kernel that is a sum of few oscillations, see `convkit.planner.exponentials`.
+
+    Attributes
+    ----------
+    terms : int
+        How many oscillations.
+    parity : {"even", "odd", "none"}
+        Whether the factor is symmetric or antisymmetric about its middle.
+    direction : {"forward", "backward"}
+        Along which samples enter the recursion, so that it does not grow.
+    error : float
+        The distance of the sum from the factor, compared with the factor, by norms.
+    growth : float
+        How many units of roundoff, compared with the factor, one step may leave in the outputs.
+    """
+
+    terms: int
+    parity: Literal["even", "odd", "none"]
+    direction: Literal["forward", "backward"]
+    error: float
+    growth: float
+
+
 @dataclass(frozen=True)
 class Problem:
     """``out[b,g,o,i] = sum_c sum_j v[b,g,c, i*stride + start + j*dilation] * w[g,o,c,j]``.
@@ -37,6 +62,8 @@ class Problem:
         What is known of the kernel's values: ``rank`` outer products of one vector an axis.
     uniform : tuple of int
         The axes along which the kernel is known to be constant.
+    smooth : tuple of Smooth
+        For each axis, of what its factor is known to be a sum within the accuracy asked for; empty if of nothing.
     batch_of : {"samples", "channels"}
         Samples must not change each other's bits; the channels of a weight gradient may be computed together.
     epilogue : Epilogue, optional
@@ -58,6 +85,7 @@ class Problem:
     structure: Structure = "dense"
     rank: int = 0
     uniform: tuple[int, ...] = ()
+    smooth: tuple[Smooth, ...] = ()
     batch_of: Literal["samples", "channels"] = "samples"
     device: str = "cpu"
     epilogue: Epilogue | None = None
@@ -69,7 +97,8 @@ class Problem:
     def _hash(self) -> int:
         return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
                      self.kernel_dtype, self.compute_dtype, self.result_dtype, self.fill, self.accuracy, self.overflow,
-                     self.structure, self.rank, self.uniform, self.batch_of, self.device, self.epilogue))  # fmt: skip
+                     self.structure, self.rank, self.uniform, self.smooth, self.batch_of, self.device,
+                     self.epilogue))  # fmt: skip
 
     @cached_property
     def taps(self) -> int:

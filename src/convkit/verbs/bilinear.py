@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from convkit.planner.algorithm import Array
+from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
@@ -26,7 +27,7 @@ from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
 
-FACTORED = ("separable", "low-rank", "box", "sliding-box")
+FACTORED = ("separable", "low-rank", "box", "sliding-box", "recursive")
 """Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6
@@ -64,6 +65,8 @@ class Bilinear:
         if kernel is not None and self.worth_a_look:
             structure, rank = structure_of(kernel[0, 0, 0], low_rank=self.method == "low-rank")
             problem = problem.derive(structure=structure, rank=rank, uniform=uniform_axes(kernel[0, 0, 0]))
+            if isinstance(problem.accuracy, float) and self.worth_a_fit:
+                problem = problem.derive(smooth=smoothness_of(kernel[0, 0, 0], problem.accuracy))
         return plan_for(problem, self.method)
 
     @cached_property
@@ -78,7 +81,24 @@ class Bilinear:
             return False
         axes = tuple(range(len(problem.windows)))
         factored = plan_for(problem.derive(structure="separable", rank=1, uniform=axes))
-        return factored.seconds + WORTH_A_LOOK < plan_for(problem).seconds
+        seconds = factored.seconds
+        if isinstance(problem.accuracy, float):
+            seconds = min(seconds, self._smooth.seconds)
+        return seconds + WORTH_A_LOOK < plan_for(problem).seconds
+
+    @cached_property
+    def worth_a_fit(self) -> bool:
+        """Whether a sum of few oscillations, if the kernel is one, would be the cheapest way."""
+        if self.method not in ("auto", "measure"):
+            return self.method == "recursive"
+        return self.worth_a_look and self._smooth.choice == "recursive"
+
+    @cached_property
+    def _smooth(self) -> Plan:
+        """The plan of a kernel like a Gaussian."""
+        rank = len(self.problem.windows)
+        known = self.problem.derive(structure="separable" if rank > 1 else "dense", rank=int(rank > 1))
+        return plan_for(known.derive(smooth=(TYPICAL,) * rank))
 
     def forward(
         self, x: Array, k: Array, out: Array | None = None, bias: Array | None = None, add: Array | None = None
@@ -88,10 +108,14 @@ class Bilinear:
             problem = self.problem.derive(input_dtype=x.dtype.name)
             return replace(self, problem=problem).forward(x, k, out, bias, add)
         plan = self.plan(k)
-        return run(plan, plan.prepare(k), x, out, Operands(bias, add))
+        operands = Operands(None if bias is None else np.ascontiguousarray(bias), add)
+        return run(plan, plan.prepare(k), x, out, operands)
 
-    def input_gradient(self, g: Array, k: Array) -> Array:
-        """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``."""
+    def input_gradient(self, g: Array, k: Array, out: Array | None = None) -> Array:
+        """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``.
+
+        ``out``, here and below, has the type of the sums.
+        """
         problem = self.problem
         adjoint = problem.derive(
             windows=tuple(window.input_adjoint() for window in problem.windows),
@@ -102,10 +126,14 @@ class Bilinear:
         plan = plan_for(adjoint, self._method_of_adjoint())
         ready = plan.prepare(flipped)
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
-            return _spread(plan, ready, g, problem.windows)
-        return fold(run(plan, ready, g), problem.windows)
+            return _spread(plan, ready, g, problem.windows, out)
+        folded = fold(run(plan, ready, g), problem.windows)
+        if out is None:
+            return folded
+        out[...] = folded
+        return out
 
-    def kernel_gradient(self, g: Array, x: Array) -> Array:
+    def kernel_gradient(self, g: Array, x: Array, out: Array | None = None) -> Array:
         """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
         problem = self.problem
         adjoint = problem.derive(
@@ -115,8 +143,11 @@ class Bilinear:
         )  # fmt: skip
         plan = plan_for(adjoint, self._method_of_adjoint())
         kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
-        gradient = run(plan, plan.prepare(kernel), x.swapaxes(0, 2))
-        return np.moveaxis(gradient, 0, 2)  # (in, groups, out, ...) -> (groups, out, in, ...)
+        ready = plan.prepare(kernel)
+        if out is None:
+            out = np.empty(problem.kernel_shape, ready.plan.stored)
+        run(plan, ready, x.swapaxes(0, 2), np.moveaxis(out, 2, 0))  # (groups, out, in, ...) -> (in, groups, out, ...)
+        return out
 
     def _method_of_adjoint(self) -> str:
         return "measure" if self.method == "measure" else "auto"
@@ -134,13 +165,17 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
     return out
 
 
-def _spread(plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...]) -> Array:
+def _spread(
+    plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...], result: Array | None
+) -> Array:  # fmt: skip
     """A gradient where it stands among the samples, zeros elsewhere: no position was taken from another."""
     touched = [window.extension for window in windows]
     if all(count == window.size for (_, count), window in zip(touched, windows, strict=True)):
-        return run(plan, prepared, g)
-    sizes = (window.size for window in windows)
-    result = np.zeros((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+        return run(plan, prepared, g, result)
+    if result is None:
+        sizes = (window.size for window in windows)
+        result = np.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+    result[...] = 0
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import DTypeError, ShapeError, by, choose
-from convkit.spec.epilogue import ACTIVATIONS, WHOLE, Activation
+from convkit.spec.epilogue import ACTIVATIONS, WHOLE
 from convkit.spec.options import Direction
 from convkit.verbs import objects
 from convkit.verbs.calls import widened
@@ -29,8 +29,9 @@ def _layer(
     named = [("x", x), ("w", w), ("bias", bias), ("add", add)]
     xp, arrays = _arrays(*((name, value) for name, value in named if value is not None))
     given = iter(arrays)
-    samples, weights, bias, add = (None if value is None else next(given) for _, value in named)
-    end: Activation | None = None if activation is None else choose("activation", activation, ACTIVATIONS)
+    values: list[Any] = [None if value is None else next(given) for _, value in named]
+    samples, weights, bias, add = values
+    end: Any = None if activation is None else choose("activation", activation, ACTIVATIONS)
     if xp is NUMPY and objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
         _check_addends(xp, call, bias, add)

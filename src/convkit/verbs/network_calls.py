@@ -89,15 +89,15 @@ class NetworkCall:
             sums = xp.apply(self.operator, "forward", x, w)
             return _finished(xp, sums.reshape(self.output_shape()), self.types.result, self.spec, out)
         channels, kind = problem.out_channels, self.types.compute
-        target = self._target(out, x, w, bias, add) if xp is NUMPY else None
+        direct = self._direct(xp, self.output_shape(), out, x, w, bias, add)
         sums = xp.layer(
             self.with_epilogue(epilogue), x, w,
             None if bias is None else xp.cast(bias, kind).reshape((self.groups, channels)),
             None if add is None else self.canonical(xp.cast(add, kind), channels, self.counts),
-            activation, None if target is None else self.canonical(target, channels, self.counts),
+            activation, self.canonical(out, channels, self.counts) if direct else None,
         )  # fmt: skip
-        if target is not None:
-            return target
+        if direct:
+            return out
         return _finished(xp, sums.reshape(self.output_shape()), self.types.result, self.spec, out)
 
     def with_epilogue(self, epilogue: Epilogue) -> Bilinear:
@@ -110,43 +110,47 @@ class NetworkCall:
             known = self._ends[epilogue] = Bilinear(problem, self.operator.method)
         return known
 
-    def _target(self, out: Any, *used: Any) -> Array | None:
-        """``out``, if sums can be stored there at once: in their type, where nothing lies that is still to be read."""
-        if out is None:
-            return None
-        check_out(out, self.output_shape(), self.types.result)
-        shared = any(array is not None and np.may_share_memory(out, array) for array in used)
-        return None if shared or self.types.compute != self.types.result else out
-
     def _ended(self, sums: Array, addends: list[Array], activation: Activation | None) -> Array:
         """Integers with theirs added, one after another, and the activation taken."""
         for addend in addends:
             sums = add_exactly(sums, addend, self.spec.overflow)
         return sums if activation is None else activate(activation, sums)
 
-    def input_gradient(self, xp: Namespace, g: Any, w: Any) -> Any:
+    def input_gradient(self, xp: Namespace, g: Any, w: Any, out: Any = None) -> Any:
         """Gradient of the input."""
-        problem = self.operator.problem
+        channels, direct = self.operator.problem.in_channels, self._direct(xp, self.x_shape, out, g, w)
         gradient = xp.apply(
-            self.operator,
-            "input_gradient",
-            self.canonical(g, problem.out_channels, self.counts),
-            self.canonical_kernel(xp, w),
-        )
-        return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, None)
+            self.operator, "input_gradient",
+            self.canonical(g, self.operator.problem.out_channels, self.counts), self.canonical_kernel(xp, w),
+            self.canonical(out, channels, self.x_shape[2:]) if direct else None,
+        )  # fmt: skip
+        if direct:
+            return out
+        return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, out)
 
-    def weight_gradient(self, xp: Namespace, g: Any, x: Any) -> Any:
+    def weight_gradient(self, xp: Namespace, g: Any, x: Any, out: Any = None) -> Any:
         """Gradient of the weights, in their own layout."""
-        problem = self.operator.problem
+        problem, direct = self.operator.problem, self._direct(xp, self.w_shape, out, g, x)
         gradient = xp.apply(
             self.operator, "kernel_gradient", self.canonical(g, problem.out_channels, self.counts),
             self.canonical(x, problem.in_channels, self.x_shape[2:]),
+            self.canonical_kernel(xp, out) if direct else None,
         )  # fmt: skip
+        if direct:
+            return out
         if self.spec.flips:
             gradient = xp.flip(gradient, self.spec.rank)
         if self.spec.direction == "transposed":
             gradient = xp.move(gradient, (1,), (2,))
-        return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, None)
+        return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, out)
+
+    def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any) -> bool:
+        """Whether sums can be stored in ``out`` at once: in their type, where nothing lies that is still to be read."""
+        if out is None or xp is not NUMPY:
+            return False
+        check_out(out, shape, self.types.result)
+        shared = any(array is not None and np.may_share_memory(out, array) for array in used)
+        return not shared and self.types.compute == self.types.result
 
 
 def _column(bias: Any, rank: int) -> Any:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Literal
 
+from convkit.algorithms.support.dense_samples import PIXELS, Layout
 from convkit.algorithms.support.packing import item_bytes, touched_stride
 from convkit.algorithms.support.planes import Box, pitch, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense, dense_channels
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import this_machine
+from convkit.codegen.register_tile import lanes_of
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -37,7 +38,10 @@ TASK_ROWS = 64, 32
 there would be one task alone."""
 
 TURNING = 0.8
-"""Cycles that it takes to turn one sum, where output channels lie side by side, so that pixels do."""
+"""Cycles that it takes to turn one sum, or one sample, where what lies side by side changes."""
+
+LEAST_PIXELS = 64
+"""Outputs of one channel of a tile that are not made fewer to have more tasks: all weights are read for each tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,10 @@ class Blocking:
         """Blocks of output channels that one task computes at most."""
         return -(-sum(count for _, count in self.blocks) // self.splits)
 
+    def weights(self, problem: Problem) -> int:
+        """Weights of one group, as they are laid down."""
+        return problem.terms * self.before(sum(count for _, count in self.blocks))
+
     def before(self, block: int) -> int:
         """Output channels before a block, those that are not there included."""
         channels = 0
@@ -94,10 +102,11 @@ class Blocking:
 
 
 @lru_cache(maxsize=512)
-def blocking(problem: Problem) -> Blocking:
-    """How each sample of ``problem`` is cut; neither threads nor the batch have a say in it."""
+def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
+    """How each sample of ``problem`` is cut; threads have no say in it, and the batch only in what tasks share."""
     if problem.batch != 1:
-        return blocking(problem.derive(batch=1))
+        one = blocking(problem.derive(batch=1), layout)
+        return replace(one, splits=-(-one.splits // max(1, problem.batch)))
     windows = with_rows(problem.windows)
     channels = largest(problem.in_channels, max(1, TERMS // problem.taps))
     room = _room(problem, channels, math.prod(touched_stride(window) for window in windows))
@@ -110,7 +119,7 @@ def blocking(problem: Problem) -> Blocking:
     splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS[0]))
     if tiles * splits == 1 and problem.out_channels >= 2 * TASK_ROWS[1]:
         splits = 2
-    by_pixels, by_channels = _by_pixels(problem, windows, lengths), _by_channels(problem, lengths)
+    by_pixels, by_channels = _by_pixels(problem, windows, lengths, layout), _by_channels(problem, lengths, layout)
     vectors_of, (cost, tile, blocks) = min(
         (("pixels", by_pixels), ("channels", by_channels)), key=lambda way: way[1][0]
     )  # fmt: skip
@@ -121,22 +130,29 @@ def blocking(problem: Problem) -> Blocking:
 Way = tuple[float, tuple[int, int], tuple[tuple[int, int], ...]]
 
 
-def _by_pixels(problem: Problem, windows: tuple[Window, ...], lengths: list[int]) -> Way:
+def _by_pixels(problem: Problem, windows: tuple[Window, ...], lengths: list[int], layout: Layout) -> Way:
     """Cycles of a tile, its register tile and blocks of output channels, if vectors hold pixels."""
     lanes, outputs = lanes_of(this_machine(), problem.compute_dtype), problem.out_channels
     *leading, tall, wide = lengths
     vectors = -(-((tall - 1) * pitch(windows[-1], wide) + wide) // lanes)
     tile = register_tile(outputs, vectors, dense.MOST_ROWS)
     cost = math.prod(leading) * problem.terms * cycles(outputs, vectors, *tile)
+    if layout.samples == "channels":
+        laid = math.prod(pitch(w, n) * touched_stride(w) for w, n in zip(windows, lengths, strict=True))
+        cost += TURNING * problem.in_channels * laid
+    if layout.result == "channels":
+        cost += TURNING * math.prod(lengths) * outputs
     return cost, tile, tuple(pieces(outputs, tile[0]))
 
 
-def _by_channels(problem: Problem, lengths: list[int]) -> Way:
+def _by_channels(problem: Problem, lengths: list[int], layout: Layout) -> Way:
     """The same if vectors hold output channels."""
     lanes, pixels = lanes_of(this_machine(), problem.compute_dtype), math.prod(lengths)
     vectors = -(-problem.out_channels // lanes)
     tile = register_tile(pixels, vectors, dense_channels.MOST_ROWS)
-    cost = problem.terms * cycles(pixels, vectors, *tile) + TURNING * pixels * problem.out_channels
+    cost = problem.terms * cycles(pixels, vectors, *tile)
+    if layout.result == "pixels":
+        cost += TURNING * pixels * problem.out_channels
     return cost, tile, tuple((size * lanes, count) for size, count in pieces(vectors, tile[1]))
 
 
@@ -149,5 +165,6 @@ def _room(problem: Problem, channels: int, strides: int) -> int:
             SUMS_BYTES // (item * min(problem.out_channels, 1024)),
             PACKED_BYTES // (item * channels * strides),
             TILE_PRODUCTS // (problem.terms * problem.out_channels),
+            max(LEAST_PIXELS, -(-problem.outputs // TASKS)),
         ),
     )

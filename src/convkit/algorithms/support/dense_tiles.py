@@ -18,23 +18,32 @@ from numpy.typing import NDArray
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.dense_blocks import Blocking, blocking
-from convkit.algorithms.support.dense_weights import weights_of
+from convkit.algorithms.support.dense_samples import (
+    PIXELS,
+    Found,
+    Layout,
+    Samples,
+    layout_of,
+    of_numbers,
+    of_vectors,
+)
+from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
 from convkit.algorithms.support.planes import Box, Planes, Strides, offsets, space
 from convkit.algorithms.support.register_tiles import cuts, largest, pieces, shared
-from convkit.codegen import dense, dense_channels, transpose
-from convkit.codegen.dense import Dense, lanes_of
+from convkit.codegen import dense, dense_channels, finish, transpose
+from convkit.codegen.dense import Dense
 from convkit.codegen.dense_channels import DenseChannels
+from convkit.codegen.epilogue import NO_ENDING, Ending
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.codegen.register_tile import lanes_of
+from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 
 PROGRAM_STEPS = 1 << 13
 """Steps of a program beyond which it is run several times, for some of the samples each."""
-
-PAGE = 1 << 12
-"""Channels a multiple of this many bytes apart fall into the same sets of the caches; they are laid down elsewhere."""
 
 Offsets = NDArray[np.int64]
 
@@ -51,16 +60,18 @@ def samples_at_once(problem: Problem) -> int:
 
 @lru_cache(maxsize=256)
 def scratch(problem: Problem) -> int:
-    """Bytes of scratch memory that one thread needs at most."""
-    cut = blocking(problem)
-    return _tile(problem, cut, Tables(), cut.boxes[0]).bytes
+    """Bytes of scratch memory that one thread needs at most, for arrays in memory order."""
+    cut, item = blocking(problem), item_bytes(problem.input_dtype)
+    strides = tuple(item * math.prod(problem.input_shape[axis + 1 :]) for axis in range(len(problem.input_shape)))
+    return _tile(problem, cut, Tables(), cut.boxes[0], strides, PIXELS).bytes
 
 
 @lru_cache(maxsize=256)
 def program(problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str) -> Program:
-    """Everything about a call but its arrays."""
-    tables, cut = Tables(), blocking(problem)
-    tiles = [_tile(problem, cut, tables, box) for box in cut.boxes]
+    """Everything about a call but its arrays; weights are in the order of `blocking` for the arrays' layout."""
+    layout = layout_of(problem, x_strides, out_strides)
+    tables, cut = Tables(), blocking(problem, layout)
+    tiles = [_tile(problem, cut, tables, box, x_strides, layout) for box in cut.boxes]
     tasks = [
         tile.steps(x_strides, out_strides, out_dtype, blocks)
         for tile in tiles
@@ -69,37 +80,24 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, out_dtyp
     return join(tasks, tables.array(), max(tile.bytes for tile in tiles))
 
 
-def _tile(problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> _Tile:
-    return {"pixels": _PixelTile, "channels": _ChannelTile}[cut.vectors_of](problem, cut, tables, outputs)
+def ends(problem: Problem, out: Array, add: Array | None) -> bool:
+    """Whether a program can do the epilogue as it stores: where the result's pixels or channels lie side by side."""
+    item = item_bytes(problem.compute_dtype)
+    along = space(out.strides)
+    placed = out.itemsize == item and out.dtype.kind == "f" and item in (along[-1], out.strides[2])
+    return placed and (add is None or add.strides == out.strides)
 
 
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    """Where the samples of some channels lie.
-
-    Attributes
-    ----------
-    base : int
-        The base that they are found from.
-    at : ndarray of int
-        The first pixel of each sample and group.
-    strides : tuple of int
-        Bytes from pixel to pixel along each axis.
-    terms : ndarray of int
-        How far each term's sample lies from its pixel.
-    """
-
-    base: int
-    at: Offsets
-    strides: Strides
-    terms: Offsets
-
-    @classmethod
-    def in_place(cls, outputs: Box, at: Offsets, x_strides: Strides, channels: int) -> _Samples:
-        """In the input itself, where a pixel is a sample."""
-        along = space(x_strides)
-        first = sum(lo * stride for (lo, _), stride in zip(outputs, along, strict=True))
-        return cls(X, at + first, along, np.arange(channels, dtype=np.int64) * x_strides[2])
+def _tile(
+    problem: Problem, cut: Blocking, tables: Tables, outputs: Box, x_strides: Strides, layout: Layout
+) -> _Tile:  # fmt: skip
+    if cut.vectors_of == "pixels":
+        planes = Planes(cut.windows, outputs, problem.compute_dtype)
+        samples = of_vectors(problem, cut.windows, outputs, planes, cut.channels, x_strides)
+        return _PixelTile(problem, cut, tables, outputs, samples, planes)
+    channels = cut.channels, problem.in_channels
+    samples = of_numbers(problem, cut.windows, outputs, channels, x_strides, layout)
+    return _ChannelTile(problem, cut, tables, outputs, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +113,18 @@ class _Sums:
     row : int
         Bytes from row to row of the register tile.
     strides : tuple of int
-        Bytes along the axes before the last two, where vectors hold pixels.
+        Bytes along the axes: those before the last two, where vectors hold pixels.
     """
 
     base: int
     at: Offsets
     row: int
     strides: Strides
+
+    @property
+    def final(self) -> bool:
+        """Whether this is where the result stands."""
+        return self.base == OUT
 
 
 class _Tile(ABC):
@@ -131,75 +134,99 @@ class _Tile(ABC):
     sums_row: int
     sums_along: Strides = ()
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
         self.dtype = problem.compute_dtype
         self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
-        self.planes = Planes(cut.windows, outputs, self.dtype)
-        self.sums_at = self.planes.channel * cut.channels + LINE
-        samples, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
-        self.samples, self.groups = (samples + 0 * groups).ravel(), (0 * samples + groups).ravel()
+        self.laid, self.sums_at = samples, samples.bytes + LINE
+        self.counts = [hi - lo for lo, hi in outputs]
+        batch, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
+        self.samples, self.groups = (batch + 0 * groups).ravel(), (0 * batch + groups).ravel()
+        self.bias_at = self.groups * problem.out_channels * self.item
 
     def steps(self, x_strides: Strides, out_strides: Strides, out_dtype: str, blocks: Range) -> list[Steps]:
         """All of them, in order, for some of the blocks of output channels."""
         problem = self.problem
         x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
-        in_place = self.in_place(x_strides)
         first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
         along = space(out_strides)
         out_at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
         out_at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
-        direct = in_place and self.stored_at_once(along, out_dtype)
-        if direct:
+        if out_dtype == self.dtype and self.stored_at_once(along, out_strides[2]):
             sums = _Sums(OUT, out_at, out_strides[2], along)
         else:
             sums = _Sums(SCRATCH, self.sums_at + 0 * out_at, self.sums_row, self.sums_along)
         found: list[Steps] = []
-        for lo, hi in cuts(problem.in_channels, self.cut.channels):
-            at = x_at + lo * x_strides[2]
-            if in_place:
-                where = _Samples.in_place(self.outputs, at, x_strides, hi - lo)
-            else:
-                where = _Samples(SCRATCH, 0 * at, self.planes.strides, self.planes.elements(hi - lo))
-                found += self.planes.pack(
-                    self.tables, problem.input_dtype, space(x_strides), problem.fill, at, hi - lo, x_strides[2]
-                )
-            found += self.multiply_add(where, sums, (lo, hi), blocks)
-        return found if direct else found + self.store(out_at, last - first, out_strides[2], along, out_dtype)
+        for channels in cuts(problem.in_channels, self.cut.channels):
+            laying, where = self.laid.lay(self.tables, x_at, channels)
+            found += [*laying, *self.multiply_add(where, sums, channels, blocks)]
+        if sums.final:
+            return found
+        return found + self.store(out_at, (first, last), out_strides[2], along, out_dtype)
 
     def weights(self, block: int, channel: int, size: int) -> Offsets:
         """How far the weights of a block of ``size`` output channels lie from the first, from an input channel on."""
         terms = self.cut.before(block) * self.problem.terms + channel * self.problem.taps * size
-        return (self.groups * weights_of(self.problem) + terms) * self.item
+        return (self.groups * self.cut.weights(self.problem) + terms) * self.item
 
-    def in_place(self, x_strides: Strides) -> bool:
-        """Whether samples are read where they lie: one kernel element, which meets every sample and nothing else."""
-        windows = self.problem.windows
-        return (
-            self.problem.taps == 1
-            and all((w.stride, w.start, w.count) == (1, 0, w.size) for w in windows)
-            and self.problem.input_dtype == self.dtype
-            and x_strides[2] % PAGE != 0
-        )
+    def ending(self, bias: str, channels: Range | None = None) -> Ending:
+        """What becomes of the sums when those of some input channels are added; of all of them if none are named."""
+        if channels is not None and channels[1] != self.problem.in_channels:
+            return NO_ENDING
+        return ending_of(self.problem.epilogue, bias)
 
-    def stored_at_once(self, along: Strides, out_dtype: str) -> bool:
-        """Whether sums are formed where the result stands."""
-        return False
+    def operands(self, at: Offsets, channel: int) -> dict[str, tuple[int, Offsets]]:
+        """Where the operands of an epilogue lie for a place in the result, from an output channel on."""
+        return {"bias": (BIAS, self.bias_at + channel * self.item), "add": (ADD, at)}
 
     @abstractmethod
-    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+    def stored_at_once(self, along: Strides, out_channel: int) -> bool:
+        """Whether sums are formed where the result stands."""
+
+    @abstractmethod
+    def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         """Add the products of some channels to the sums of some blocks of output channels."""
 
+    def turned(
+        self, bias: str, channel: int, to: tuple[int, Offsets | int], sums: int, **sizes: int
+    ) -> list[Steps]:  # fmt: skip
+        """Sums turned around on their way, and ended if it is the way out."""
+        ending = self.ending(bias) if to[0] == OUT else NO_ENDING
+        kernel = transpose.Transpose(self.dtype, ending)
+        at = 0 * self.groups + to[1]
+        operands = {} if ending.empty else self.operands(at, channel)
+        return [
+            kernel.arguments.steps(
+                address_of(kernel), len(self.groups), to=(to[0], at), x=(SCRATCH, sums), **operands, **sizes
+            )
+        ]  # fmt: skip
+
+    def finished(self, bias: str, channel: int, at: Offsets, sums: int, **sizes: int) -> list[Steps]:
+        """Sums ended on their way out."""
+        kernel = finish.Finish(self.dtype, self.ending(bias))
+        return [
+            finish.ARGUMENTS.steps(
+                address_of(kernel), len(at), out=(OUT, at), sums=(SCRATCH, sums), **self.operands(at, channel),
+                add_plane=sizes["out_plane"], add_row=sizes["out_row"], bias_plane=self.item if bias == "plane" else 0,
+                **sizes,
+            )
+        ]  # fmt: skip
+
     @abstractmethod
-    def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
-        """Store the sums."""
+    def store(
+        self, at: Offsets, channels: Range, out_channel: int, along: Strides, out_dtype: str
+    ) -> list[Steps]:  # fmt: skip
+        """Store the sums of some output channels."""
 
 
 class _PixelTile(_Tile):
     """Vectors hold pixels; the register tile's rows are output channels."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
-        super().__init__(problem, cut, tables, outputs)
+    def __init__(
+        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples, planes: Planes
+    ) -> None:  # fmt: skip
+        super().__init__(problem, cut, tables, outputs, samples)
+        self.planes = planes
         rows, columns = self.planes.counts[-2:]
         self.vectors = -(-((rows - 1) * self.planes.strides[-2] // self.item + columns) // self.lanes)
         self.segments = list(product(*map(range, self.planes.counts[:-2])))
@@ -210,23 +237,18 @@ class _PixelTile(_Tile):
         )
         self.bytes = self.sums_at + self.sums_row * min(problem.out_channels, cut.blocks_a_task * cut.blocks[0][0])
 
-    def stored_at_once(self, along: Strides, out_dtype: str) -> bool:
+    def stored_at_once(self, along: Strides, out_channel: int) -> bool:
         rows, columns = self.planes.counts[-2:]
-        return out_dtype == self.dtype and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
+        whole = self.planes.strides[-2] == columns * self.item  # no gaps between rows of pixels
+        return whole and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
 
-    def in_place(self, x_strides: Strides) -> bool:
-        whole = (self.outputs[-1][1] - self.outputs[-1][0]) == self.cut.windows[-1].size
-        along = space(x_strides)
-        neighbours = along[-1] == self.item and along[-2] in (0, self.item * self.cut.windows[-1].size)
-        return whole and neighbours and super().in_place(x_strides)
-
-    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+    def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
         table = self.tables.add(where.terms)
         widest = largest(self.vectors, self.cut.tile[1])
         (_, tiles), (_, last_tiles) = shared(self.vectors, widest)
-        # Behind the samples in scratch memory there is room to read; behind the input there may be nothing.
-        rest = math.prod(self.planes.counts[-2:]) % self.lanes if where.base == X else 0
+        # In scratch memory there is room behind samples and sums; behind the input and the result there may be none.
+        rest = math.prod(self.planes.counts[-2:]) % self.lanes if where.base == X or sums.final else 0
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -235,7 +257,8 @@ class _PixelTile(_Tile):
             if first >= last:
                 continue
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
-            schedule = Dense(self.dtype, self.lanes, size, widest, start, edge)
+            ending = self.ending("row", channels) if sums.final else NO_ENDING
+            schedule = Dense(self.dtype, self.lanes, size, widest, start, edge, ending)
             row = (self.cut.before(first) - self.cut.before(blocks[0])) * sums.row
             for segment in self.segments:
                 to = sums.at + row + sum(i * stride for i, stride in zip(segment, sums.strides, strict=False))
@@ -247,29 +270,37 @@ class _PixelTile(_Tile):
                         offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
                         sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
                         tiles=tiles - (1 if rest else 0), last_tiles=last_tiles,
+                        **self.operands(to, self.cut.before(first)),
                     )
                 )  # fmt: skip
         return found
 
-    def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
+    def store(
+        self, at: Offsets, channels: Range, out_channel: int, along: Strides, out_dtype: str
+    ) -> list[Steps]:  # fmt: skip
         rows, columns = self.planes.counts[-2:]
+        count = channels[1] - channels[0]
         found: list[Steps] = []
         for n, segment in enumerate(self.segments):
             moved = at + sum(i * stride for i, stride in zip(segment, along, strict=False))
+            sums = self.sums_at + n * self.segment
             if out_dtype == self.dtype and out_channel == self.item != along[-1]:
-                found.append(
-                    transpose.ARGUMENTS.steps(
-                        address_of(transpose.Transpose(self.dtype)), len(moved), to=(OUT, moved), planes=rows,
-                        x=(SCRATCH, self.sums_at + n * self.segment), to_plane=along[-2],
-                        x_plane=self.planes.strides[-2], rows=channels, columns=columns, width=channels,
-                        to_row=along[-1], x_row=self.sums_row,
-                    )
+                found += self.turned(
+                    "column", channels[0], (OUT, moved), sums, planes=rows, to_plane=along[-2],
+                    x_plane=self.planes.strides[-2], rows=count, columns=columns, width=count, to_row=along[-1],
+                    x_row=self.sums_row,
+                )  # fmt: skip
+                continue
+            if self.problem.epilogue is not None:
+                found += self.finished(
+                    "plane", channels[0], moved, sums, planes=count, out_plane=out_channel, sums_plane=self.sums_row,
+                    rows=rows, out_row=along[-2], sums_row=self.planes.strides[-2], columns=columns,
                 )  # fmt: skip
                 continue
             found.append(
                 unpacking(
-                    self.dtype, out_dtype, [self.sums_at + n * self.segment], self.planes.strides[-2], columns, rows,
-                    along[-2], along[-1], moved, channels, out_channel, self.sums_row,
+                    self.dtype, out_dtype, [sums], self.planes.strides[-2], columns, rows, along[-2], along[-1], moved,
+                    count, out_channel, self.sums_row,
                 )
             )  # fmt: skip
         return found
@@ -278,17 +309,21 @@ class _PixelTile(_Tile):
 class _ChannelTile(_Tile):
     """Vectors hold output channels; the register tile's rows are pixels."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box) -> None:
-        super().__init__(problem, cut, tables, outputs)
-        self.pixels = len(self.planes.pixels)
+    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
+        super().__init__(problem, cut, tables, outputs, samples)
+        self.pixels = math.prod(self.counts)
         channels = cut.blocks_a_task * cut.blocks[0][0]
         self.sums_row = channels * self.item + (LINE if channels * self.item % 1024 == 0 else 0)
         self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
         self.bytes = self.turned_at + self.pixels * self.item * channels
 
-    def multiply_add(self, where: _Samples, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
+    def stored_at_once(self, along: Strides, out_channel: int) -> bool:
+        return out_channel == self.item
+
+    def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
-        terms, pixels = self.tables.add(where.terms), offsets(self.planes.counts, where.strides)
+        to_pixels = offsets(self.counts, sums.strides) if sums.final else np.arange(self.pixels) * sums.row
+        terms, pixels = self.tables.add(where.terms), offsets(self.counts, where.strides)
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -297,27 +332,33 @@ class _ChannelTile(_Tile):
             if first >= last:
                 continue
             to = sums.at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
+            # Only the very last channels may not fill their vector, and have no room behind them in the result.
+            rest = (problem.out_channels - self.cut.before(last)) % self.lanes if sums.final else 0
+            ending = self.ending("column", channels) if sums.final else NO_ENDING
+            start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             pixel = 0
             for rows, row_blocks in pieces(self.pixels, self.cut.tile[0]):
-                schedule = DenseChannels(
-                    self.dtype, self.lanes, rows, size // self.lanes, "sums" if channels[0] else "zero"
-                )
-                at = pixels[pixel : pixel + rows * row_blocks]
+                schedule = DenseChannels(self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending)
+                some = slice(pixel, pixel + rows * row_blocks)
                 found.append(
                     dense_channels.ARGUMENTS.steps(
                         address_of(schedule), len(self.groups), x=(where.base, where.at), offsets=(TABLES, terms),
-                        w=(KERNEL, self.weights(first, channels[0], size)), rows_at=(TABLES, self.tables.add(at)),
-                        sums=(sums.base, to + pixel * sums.row), depth=(channels[1] - channels[0]) * problem.taps,
-                        blocks=row_blocks, sums_row=sums.row, w_vector=problem.terms * self.lanes * self.item,
-                        tiles=last - first, last_tiles=0,
+                        w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
+                        rows_at=(TABLES, self.tables.add(pixels[some])),
+                        sums_at=(TABLES, self.tables.add(to_pixels[some])),
+                        depth=(channels[1] - channels[0]) * problem.taps, blocks=row_blocks,
+                        w_vector=problem.terms * self.lanes * self.item, tiles=last - first - (1 if rest else 0),
+                        last_tiles=0, rest=rest, **self.operands(to, self.cut.before(first)),
                     )
                 )  # fmt: skip
                 pixel += rows * row_blocks
         return found
 
-    def store(self, at: Offsets, channels: int, out_channel: int, along: Strides, out_dtype: str) -> list[Steps]:
-        *leading, rows, columns = self.planes.counts
-        merged = rows == 1 or along[-2] == columns * along[-1]
+    def store(
+        self, at: Offsets, channels: Range, out_channel: int, along: Strides, out_dtype: str
+    ) -> list[Steps]:  # fmt: skip
+        *leading, rows, columns = self.counts
+        merged, count = rows == 1 or along[-2] == columns * along[-1], channels[1] - channels[0]
         found: list[Steps] = []
         for n, index in enumerate(product(*map(range, leading))):
             moved = at + sum(i * stride for i, stride in zip(index, along, strict=False))
@@ -326,7 +367,7 @@ class _ChannelTile(_Tile):
             if out_channel == item_bytes(out_dtype):
                 found.append(
                     unpacking(
-                        self.dtype, out_dtype, [sums], self.sums_row, channels, columns, along[-1], out_channel, moved,
+                        self.dtype, out_dtype, [sums], self.sums_row, count, columns, along[-1], out_channel, moved,
                         rows, along[-2], columns * self.sums_row,
                     )
                 )  # fmt: skip
@@ -334,21 +375,18 @@ class _ChannelTile(_Tile):
             direct = out_dtype == self.dtype and along[-1] == self.item
             in_rows = direct and not merged
             row = self.pixels * self.item
-            found.append(
-                transpose.ARGUMENTS.steps(
-                    address_of(transpose.Transpose(self.dtype)), len(moved), x=(SCRATCH, sums),
-                    to=(OUT, moved) if direct else (SCRATCH, self.turned_at + first * self.item),
-                    planes=rows if in_rows else 1, to_plane=along[-2], x_plane=columns * self.sums_row,
-                    rows=columns if in_rows else rows * columns, columns=channels,
-                    width=columns if in_rows else rows * columns, to_row=out_channel if direct else row,
-                    x_row=self.sums_row,
-                )
+            found += self.turned(
+                "row", channels[0], (OUT, moved) if direct else (SCRATCH, self.turned_at + first * self.item), sums,
+                planes=rows if in_rows else 1, to_plane=along[-2], x_plane=columns * self.sums_row,
+                rows=columns if in_rows else rows * columns, columns=count,
+                width=columns if in_rows else rows * columns, to_row=out_channel if direct else row,
+                x_row=self.sums_row,
             )  # fmt: skip
             if not direct:
                 found.append(
                     unpacking(
                         self.dtype, out_dtype, [self.turned_at + first * self.item], columns * self.item, columns, rows,
-                        along[-2], along[-1], moved, channels, out_channel, row,
+                        along[-2], along[-1], moved, count, out_channel, row,
                     )
                 )  # fmt: skip
         return found

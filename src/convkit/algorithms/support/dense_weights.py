@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convkit import threads
-from convkit.algorithms.support.dense_blocks import blocking
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import gather, pool, transpose, unpack
 from convkit.codegen.library import address_of
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import OUT, TABLES, Steps, X
 from convkit.planner.problem import Problem
+
+Blocks = tuple[tuple[int, int], ...]
+"""How many output channels, and blocks of that many, as `dense_blocks.Blocking` has them."""
 
 AT_ONCE = 1 << 16
 """Weights that one task puts in order, roughly."""
@@ -25,28 +29,40 @@ SECONDS = 3e-10
 """What one takes."""
 
 
-def weights_of(problem: Problem) -> int:
-    """Weights of one group, as they are laid down."""
-    return problem.terms * sum(size * count for size, count in blocking(problem).blocks)
+class Weights:
+    """Weights (groups, out, in, *kernel), a view with any strides, in whatever orders the tiles of layouts ask for."""
+
+    __slots__ = ("_kernel", "_ordered")
+
+    def __init__(self, problem: Problem, kernel: NDArray[Any]) -> None:
+        self._kernel = np.asarray(kernel, problem.compute_dtype)
+        self._ordered: dict[Blocks, NDArray[Any]] = {}
+
+    def ordered(self, problem: Problem, blocks: Blocks) -> NDArray[Any]:
+        """One row for each group, in order; put so when it is first asked for."""
+        known = self._ordered.get(blocks)
+        if known is None:
+            known = self._ordered[blocks] = pack_weights(problem.plain.derive(batch=1), blocks, self._kernel)
+        return known
 
 
-def pack_weights(problem: Problem, kernel: NDArray[Any]) -> NDArray[Any]:
-    """Weights (groups, out, in, *kernel), a view with any strides, in order; one row for each group."""
-    kernel = np.asarray(kernel, problem.compute_dtype)
-    packed = np.empty((problem.groups, weights_of(problem)), problem.compute_dtype)
+def pack_weights(problem: Problem, blocks: Blocks, kernel: NDArray[Any]) -> NDArray[Any]:
+    """The same now."""
+    channels = sum(size * count for size, count in blocks)
+    packed = np.empty((problem.groups, channels * problem.terms), problem.compute_dtype)
     if packed.size != kernel.size:
         packed[...] = 0
-    program = _program(problem.derive(batch=1), kernel.strides)
-    pool.run(program, (packed.ctypes.data, kernel.ctypes.data, 0), threads.num_threads(), packed.size * SECONDS)
+    program = _program(problem, blocks, kernel.strides)
+    pool.run(program, (address(packed), address(kernel), 0), threads.num_threads(), packed.size * SECONDS)
     return packed
 
 
 @lru_cache(maxsize=128)
-def _program(problem: Problem, strides: Strides) -> Program:
-    tables, order = Tables(), _Order(problem, strides)
+def _program(problem: Problem, blocks: Blocks, strides: Strides) -> Program:
+    tables, order = Tables(), _Order(problem, blocks, strides)
     tasks: list[list[Steps]] = []
     first = 0
-    for size, count in blocking(problem).blocks:
+    for size, count in blocks:
         at_once = max(1, AT_ONCE // (size * problem.terms))
         whole = min(count, (problem.out_channels - first) // size)
         for n in range(0, whole, at_once):
@@ -61,14 +77,15 @@ def _program(problem: Problem, strides: Strides) -> Program:
 class _Order:
     """Chooses how blocks are put in order: by which of their numbers are neighbours."""
 
-    def __init__(self, problem: Problem, strides: Strides) -> None:
+    def __init__(self, problem: Problem, blocks: Blocks, strides: Strides) -> None:
         self.problem, self.strides = problem, strides
         self.dtype, self.item = problem.compute_dtype, item_bytes(problem.compute_dtype)
         self.groups = np.arange(problem.groups, dtype=np.int64)
-        self.group_bytes = weights_of(problem) * self.item
+        self.group_bytes = problem.terms * sum(size * count for size, count in blocks) * self.item
         taps = np.zeros(1, np.int64)
         for size, stride in zip(problem.kernel_shape[3:], strides[3:], strict=True):
             taps = (taps[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
+        self.taps = taps
         channels = np.arange(problem.in_channels, dtype=np.int64)[:, None] * strides[2]
         self.terms = (channels + taps).ravel()
         apart = set(np.diff(self.terms).tolist())
@@ -76,6 +93,10 @@ class _Order:
             self.blocks = self._turned
         elif strides[1] == self.item and len(apart) <= 1:
             self.blocks = self._copied
+        elif strides[1] == self.item and len(set(np.diff(taps).tolist())) <= 1:
+            self.blocks = self._copied_by_channels
+        elif strides[2] == self.item:
+            self.blocks = self._turned_by_elements
         elif set(np.diff(taps).tolist()) in ({self.item}, {-self.item}):
             self.blocks = self._turned_by_channels
         else:
@@ -115,6 +136,21 @@ class _Order:
             )  # fmt: skip
         return found
 
+    def _turned_by_elements(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
+        """The input channels of a kernel element lie side by side."""
+        found: list[Steps] = []
+        taps, line = self.problem.taps, size * self.item
+        for n, tap in product(range(count), range(taps)):
+            (base, to), (x_base, x) = self.places(first + n * size, size)
+            found.append(
+                transpose.ARGUMENTS.steps(
+                    address_of(transpose.Transpose(self.dtype)), len(self.groups), to=(base, to + tap * line),
+                    x=(x_base, x + int(self.taps[tap])), planes=1, to_plane=0, x_plane=0, rows=rows,
+                    columns=self.problem.in_channels, width=rows, to_row=taps * line, x_row=self.strides[1],
+                )
+            )  # fmt: skip
+        return found
+
     def _copied(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
         """The output channels of a term lie side by side."""
         to, x = self.places(first, size)
@@ -126,6 +162,22 @@ class _Order:
                 rows=self.problem.terms, out_row=size * self.item, sums_row=step, columns=rows, out_step=self.item,
             )
         ]  # fmt: skip
+
+    def _copied_by_channels(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
+        """The output channels of a term lie side by side; kernel elements and input channels are evenly apart."""
+        found: list[Steps] = []
+        taps, line = self.problem.taps, size * self.item
+        step = int(self.taps[1] - self.taps[0]) if taps > 1 else 0
+        for n in range(count):
+            to, x = self.places(first + n * size, size)
+            found.append(
+                unpack.ARGUMENTS.steps(
+                    address_of(unpack.Unpack(self.dtype, self.dtype)), len(self.groups), out=to, sums=x, imaginary=x,
+                    planes=self.problem.in_channels, out_plane=taps * line, sums_plane=self.strides[2], rows=taps,
+                    out_row=line, sums_row=step, columns=rows, out_step=self.item,
+                )
+            )  # fmt: skip
+        return found
 
     def _gathered(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
         """Any other view."""

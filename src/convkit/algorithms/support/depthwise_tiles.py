@@ -19,9 +19,9 @@ from convkit.algorithms.support.planes import Box, Planes, Strides, space, with_
 from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import correlate as kernel
 from convkit.codegen.correlate import Correlate, Fold, most_taps
-from convkit.codegen.dense import lanes_of
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window

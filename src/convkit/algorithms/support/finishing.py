@@ -14,8 +14,9 @@ from convkit.algorithms.support.register_tiles import cuts
 from convkit.codegen import finish, pool
 from convkit.codegen.epilogue import Ending
 from convkit.codegen.library import address_of
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, X
+from convkit.codegen.step import ADD, BIAS, OUT
 from convkit.planner import finishing
 from convkit.planner.finishing import Array, Operands
 from convkit.spec.epilogue import Epilogue
@@ -38,23 +39,32 @@ def ending_of(epilogue: Epilogue | None, bias: str) -> Ending:
 
 
 def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool:
-    """Do it if a kernel can: floats, some axis along which numbers lie side by side in all arrays."""
+    """Do it where kernels can be compiled, for real numbers; all layouts come out with the same bits."""
     dtype = sums.dtype.name
     if dtype not in ("float32", "float64") or codegen.why_not() is not None:
         return False
     add = sums if operands.add is None else operands.add
-    bias = sums if operands.bias is None else np.ascontiguousarray(operands.bias)
     one = _program(epilogue, (1, *sums.shape[1:]), sums.strides, add.strides, dtype)
     if one is None:
-        return False
+        for n in range(len(sums)):
+            _finish_moved(epilogue, sums[n : n + 1], operands, None if operands.add is None else add[n : n + 1])
+        return True
     at_once = max(1, MOST_STEPS // one.tasks)
-    for first in range(0, sums.shape[0], at_once):
+    bias = 0 if operands.bias is None else address(operands.bias)
+    for first in range(0, len(sums), at_once):
         some = sums[first : first + at_once]
-        program = _program(epilogue, some.shape, sums.strides, add.strides, dtype)
-        if program is not None:
-            addresses = some.ctypes.data, add[first:].ctypes.data, bias.ctypes.data
-            pool.run(program, addresses, threads.num_threads(), some.size * SECONDS)
+        program = _program(epilogue, some.shape, sums.strides, add.strides, dtype) or one
+        bases = address(some), 0, 0, 0, bias, address(add) + first * add.strides[0]
+        pool.run(program, bases, threads.num_threads(), some.size * SECONDS)
     return True
+
+
+def _finish_moved(epilogue: Epilogue, sums: Array, operands: Operands, add: Array | None) -> None:
+    """The same for a sample whose numbers lie apart, or otherwise than those of ``add``: both are moved together."""
+    moved = np.ascontiguousarray(sums)
+    finish_compiled(epilogue, moved, Operands(operands.bias, None if add is None else np.ascontiguousarray(add)))
+    if moved is not sums:
+        sums[...] = moved
 
 
 class _Axis(NamedTuple):
@@ -90,7 +100,8 @@ def _program(epilogue: Epilogue, shape: tuple[int, ...], sums: Strides, add: Str
     tasks = len(at["sums"])
     kernel = finish.Finish(dtype, ending_of(epilogue, "column" if columns.bias else "plane"))
     steps = finish.ARGUMENTS.steps(
-        address_of(kernel), tasks, sums=(OUT, at["sums"]), add=(X, at["add"]), bias=(KERNEL, at["bias"]),
+        address_of(kernel), tasks, out=(OUT, at["sums"]), sums=(OUT, at["sums"]), add=(ADD, at["add"]),
+        bias=(BIAS, at["bias"]), out_plane=planes.sums, out_row=rows.sums,
         planes=_each(plane_cuts, tasks, len(row_cuts)), sums_plane=planes.sums, add_plane=planes.add,
         bias_plane=planes.bias, rows=_each(row_cuts, tasks, 1), sums_row=rows.sums, add_row=rows.add,
         columns=columns.count,

@@ -16,16 +16,17 @@ from itertools import pairwise, product
 import numpy as np
 
 from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.dense_samples import Found, Offsets, layout_of, of_numbers
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
-from convkit.algorithms.support.planes import Box, Planes, Strides, pitch, space, with_rows
+from convkit.algorithms.support.planes import Box, Strides, offsets, pitch, space, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense_channels as kernel
-from convkit.codegen import transpose
-from convkit.codegen.dense import lanes_of
+from convkit.codegen import transpose, unpack
 from convkit.codegen.dense_channels import MOST_ROWS, DenseChannels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps
+from convkit.codegen.register_tile import lanes_of
+from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -124,11 +125,12 @@ def blocking(problem: Problem) -> Blocking:
 
 
 def scratch(problem: Problem) -> int:
-    """Bytes of scratch memory that one thread needs."""
-    cut = blocking(problem)
-    samples, box = cut.chunks(problem.in_channels)[0]
-    planes = Planes(cut.windows, box, problem.compute_dtype)
-    return _Layout.of(problem, cut, planes, samples[1] - samples[0]).bytes
+    """Bytes of scratch memory that one thread needs, for samples in memory order."""
+    item, shape = item_bytes(problem.input_dtype), problem.input_shape
+    channel = item * math.prod(shape[3:])
+    along = tuple(item * math.prod(shape[axis + 1 :]) for axis in range(3, len(shape)))
+    strides = (channel, channel * shape[0], channel * shape[0] * shape[1], *along)
+    return _Chunks(problem, blocking(problem), strides).layout.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +143,43 @@ class _Layout:
     bytes: int
 
     @classmethod
-    def of(cls, problem: Problem, cut: Blocking, planes: Planes, samples: int) -> _Layout:
-        upstream_at = planes.channel * cut.packed * samples + LINE
-        vector = this_machine().vector_bytes
-        sums_at = upstream_at + samples * len(planes.pixels) * cut.vectors * vector + LINE
+    def of(cls, problem: Problem, cut: Blocking, laid: int, pixels: int) -> _Layout:
+        """For chunks of so many pixels at most, whose samples take so many bytes."""
+        upstream_at, vector = laid + LINE, this_machine().vector_bytes
+        sums_at = upstream_at + pixels * cut.vectors * vector + LINE
         sums_row = cut.vectors * vector + (LINE if cut.vectors * vector % 1024 == 0 else 0)
         return cls(upstream_at, sums_at, sums_row, sums_at + cut.channels * problem.outputs * sums_row)
+
+
+class _Chunks:
+    """What the chunks of a call have in common.
+
+    Attributes
+    ----------
+    forward : Problem
+        The layer whose weights these are, which says how its samples are read.
+    x_strides : tuple of int
+        Bytes from sample to sample, group, channel, and along space: in the forward order.
+    """
+
+    def __init__(self, problem: Problem, cut: Blocking, x_strides: Strides) -> None:
+        channel, group, sample, *along = x_strides
+        self.cut, self.x_strides = cut, (sample, group, channel, *along)
+        self.forward = problem.derive(
+            windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=1, in_channels=problem.batch
+        )
+        self.all = cut.chunks(problem.in_channels)
+        self.samples = {
+            (box, count): of_numbers(
+                self.forward, cut.windows, box, (count, count), self.x_strides,
+                layout_of(self.forward, self.x_strides, (0,) * len(x_strides)),
+            )
+            for box in {box for _, box in self.all}
+            for count in {hi - lo for whole in cuts(problem.batch, cut.channels)
+                          for lo, hi in cuts(whole[1] - whole[0], cut.packed)}
+        }  # fmt: skip
+        pixels = max((hi - lo) * math.prod(b - a for a, b in box) for (lo, hi), box in self.all)
+        self.layout = _Layout.of(problem, cut, max(one.bytes for one in self.samples.values()) * cut.samples, pixels)
 
 
 @lru_cache(maxsize=128)
@@ -155,31 +188,28 @@ def program(
 ) -> Program:  # fmt: skip
     """Everything about a call but its arrays; the sums of part ``n`` are stored ``n * part_stride`` bytes further."""
     tables, cut = Tables(), blocking(problem)
-    chunks = cut.chunks(problem.in_channels)
+    chunks = _Chunks(problem, cut, x_strides)
     vectors = -(-problem.out_channels // lanes_of(this_machine(), problem.compute_dtype))
-    planes = {box: Planes(cut.windows, box, problem.compute_dtype) for _, box in chunks}
-    layouts = [_Layout.of(problem, cut, planes[box], samples[1] - samples[0]) for samples, box in chunks]
-    layout = max(layouts, key=lambda found: found.bytes)
     tasks: list[list[Steps]] = []
     for channels, block in product(cuts(problem.batch, cut.channels), cuts(vectors, cut.vectors)):
-        task = _Task(problem, cut, tables, layout, channels, block)
-        bounds = [part * len(chunks) // cut.parts for part in range(cut.parts + 1)]
+        task = _Task(problem, cut, tables, chunks, channels, block)
+        bounds = [part * len(chunks.all) // cut.parts for part in range(cut.parts + 1)]
         for part, some in enumerate(pairwise(bounds)):
             steps: list[Steps] = []
             for n in range(*some):
-                samples, box = chunks[n]
-                steps += task.chunk(planes[box], samples, box, x_strides, g_strides, first=n == some[0])
+                samples, box = chunks.all[n]
+                steps += task.chunk(samples, box, g_strides, first=n == some[0])
             tasks.append([*steps, *task.store(out_strides, part * part_stride)])
-    return join(tasks, tables.array(), layout.bytes)
+    return join(tasks, tables.array(), chunks.layout.bytes)
 
 
 class _Task:
     """The steps that sum some chunks for some input and some output channels, of every group."""
 
     def __init__(
-        self, problem: Problem, cut: Blocking, tables: Tables, layout: _Layout, channels: Range, block: Range
+        self, problem: Problem, cut: Blocking, tables: Tables, chunks: _Chunks, channels: Range, block: Range
     ) -> None:  # fmt: skip
-        self.problem, self.cut, self.tables, self.layout = problem, cut, tables, layout
+        self.problem, self.cut, self.tables, self.chunks, self.layout = problem, cut, tables, chunks, chunks.layout
         self.channels, self.block = channels, block
         self.dtype = problem.compute_dtype
         self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
@@ -187,43 +217,43 @@ class _Task:
         self.tiles = pieces(block[1] - block[0], cut.tile[1])
         self.outputs = block[0] * self.lanes, min(problem.out_channels, block[1] * self.lanes)
 
-    def chunk(
-        self, planes: Planes, samples: Range, box: Box, x_strides: Strides, g_strides: Strides, first: bool
-    ) -> list[Steps]:  # fmt: skip
+    def chunk(self, samples: Range, box: Box, g_strides: Strides, first: bool) -> list[Steps]:
         """Lay down what a chunk needs, and add its products."""
         found: list[Steps] = []
-        together = samples[1] - samples[0]
+        together, counts = samples[1] - samples[0], [hi - lo for lo, hi in box]
         for n, sample in enumerate(range(*samples)):
-            found += self.upstream(planes, n, sample, together, box, g_strides)
+            found += self.upstream(counts, n, sample, together, box, g_strides)
         for lo, hi in cuts(self.channels[1] - self.channels[0], self.cut.packed):
-            found += self.samples(planes, samples, (self.channels[0] + lo, self.channels[0] + hi), x_strides)
-            found += self.multiply_add(planes, together, (lo, hi), first)
+            laid, where, apart = self.samples(samples, box, (self.channels[0] + lo, self.channels[0] + hi))
+            found += laid
+            found += self.multiply_add(where, apart, counts, together, (lo, hi), first)
         return found
 
-    def samples(self, planes: Planes, samples: Range, channels: Range, x_strides: Strides) -> list[Steps]:
-        """Lay down some channels of some samples."""
-        found: list[Steps] = []
-        count = channels[1] - channels[0]
+    def samples(self, samples: Range, box: Box, channels: Range) -> tuple[list[Steps], Found, int]:
+        """Lay down some channels of some samples: where the first sample's are, and how far apart samples are."""
+        count, strides = channels[1] - channels[0], self.chunks.x_strides
+        laid = self.chunks.samples[box, count]
+        steps: list[Steps] = []
+        places: list[Found] = []
         for n, sample in enumerate(range(*samples)):
-            at = self.groups * x_strides[1] + channels[0] * x_strides[0] + sample * x_strides[2]
-            found += planes.pack(
-                self.tables, self.problem.input_dtype, space(x_strides), self.problem.fill, at, count, x_strides[0],
-                n * count * planes.channel,
-            )  # fmt: skip
-        return found
+            at = self.groups * strides[1] + channels[0] * strides[2] + sample * strides[0]
+            more, place = laid.lay(self.tables, at, (0, count), n * laid.bytes)
+            steps += more
+            places.append(place)
+        return steps, places[0], laid.bytes or strides[0]
 
     def upstream(
-        self, planes: Planes, n: int, sample: int, samples: int, box: Box, strides: Strides
+        self, counts: list[int], n: int, sample: int, samples: int, box: Box, strides: Strides
     ) -> list[Steps]:  # fmt: skip
         """Lay down the upstream gradient of one sample, output channels side by side, register tile by register tile.
 
         Rows of pixels that lie one after another are one row.
         """
         along = space(strides)
-        *leading, rows, columns = planes.counts
+        *leading, rows, columns = counts
         merged = along[-2] == columns * along[-1] or rows == 1
         at = self.groups * strides[0] + sample * strides[2] + sum(lo * s for (lo, _), s in zip(box, along, strict=True))
-        pixels, vector = len(planes.pixels), self.lanes * self.item
+        pixels, vector = math.prod(counts), self.lanes * self.item
         found: list[Steps] = []
         before, output = 0, self.outputs[0]
         for size, count in self.tiles:
@@ -232,24 +262,51 @@ class _Task:
                 panel = self.layout.upstream_at + samples * pixels * before * vector + n * pixels * size * vector
                 for number, index in enumerate(product(*map(range, leading))):
                     moved = at + output * strides[1] + sum(i * s for i, s in zip(index, along, strict=False))
-                    found.append(
-                        transpose.ARGUMENTS.steps(
-                            address_of(transpose.Transpose(self.dtype)), len(at), x=(KERNEL, moved),
-                            to=(SCRATCH, panel + number * rows * columns * size * vector),
-                            planes=1 if merged else rows, to_plane=columns * size * vector, x_plane=along[-2],
-                            rows=min(width, self.outputs[1] - output), columns=rows * columns if merged else columns,
-                            width=width, to_row=size * vector, x_row=strides[1],
-                        )
+                    lay = self.side_by_side if strides[1] == self.item != along[-1] else self.turned
+                    found += lay(
+                        moved, panel + number * rows * columns * size * vector, size * vector,
+                        (min(width, self.outputs[1] - output), width),
+                        (1, rows * columns) if merged else (rows, columns), strides,
                     )  # fmt: skip
                 before, output = before + size, output + width
         return found
 
-    def multiply_add(self, planes: Planes, samples: int, some: Range, first: bool) -> list[Steps]:
+    def turned(
+        self, at: Offsets, to: int, row: int, channels: Range, pixels: Range, strides: Strides
+    ) -> list[Steps]:  # fmt: skip
+        """Some channels of rows of pixels, from where pixels lie side by side.
+
+        ``channels``: how many there are, and are laid down; ``pixels``: rows, and pixels of each.
+        """
+        return [
+            transpose.ARGUMENTS.steps(
+                address_of(transpose.Transpose(self.dtype)), len(at), x=(KERNEL, at), to=(SCRATCH, to),
+                planes=pixels[0], to_plane=pixels[1] * row, x_plane=space(strides)[-2], rows=channels[0],
+                columns=pixels[1], width=channels[1], to_row=row, x_row=strides[1],
+            )
+        ]  # fmt: skip
+
+    def side_by_side(
+        self, at: Offsets, to: int, row: int, channels: Range, pixels: Range, strides: Strides
+    ) -> list[Steps]:  # fmt: skip
+        """The same from where channels do; what stands in the place of channels that there are not is never stored."""
+        return [
+            unpack.ARGUMENTS.steps(
+                address_of(unpack.Unpack(self.dtype, self.dtype)), len(at), out=(SCRATCH, to), sums=(KERNEL, at),
+                imaginary=(KERNEL, at), planes=pixels[0], out_plane=pixels[1] * row,
+                sums_plane=space(strides)[-2], rows=pixels[1], out_row=row, sums_row=strides[-1], columns=channels[0],
+                out_step=self.item,
+            )
+        ]  # fmt: skip
+
+    def multiply_add(
+        self, where: Found, apart: int, counts: list[int], samples: int, some: Range, first: bool
+    ) -> list[Steps]:  # fmt: skip
         """Add the products of a chunk to the sums of some of the task's channels."""
         channels, taps = some[1] - some[0], self.problem.outputs
-        sample = np.arange(samples, dtype=np.int64)[:, None] * (channels * planes.channel)
-        offsets = self.tables.add((sample + planes.pixels).ravel())
-        rows = planes.elements(channels)
+        sample = np.arange(samples, dtype=np.int64)[:, None] * apart
+        terms = (sample + offsets(counts, where.strides)).ravel()
+        offsets_at, rows = self.tables.add(terms), where.terms
         vector = self.lanes * self.item
         (size, tiles), last = self.tiles[0], self.tiles[1:]
         found: list[Steps] = []
@@ -258,33 +315,50 @@ class _Task:
             schedule = DenseChannels(self.dtype, self.lanes, height, size, "zero" if first else "sums")
             found.append(
                 kernel.ARGUMENTS.steps(
-                    address_of(schedule), len(self.groups), x=(SCRATCH, 0), w=(SCRATCH, self.layout.upstream_at),
-                    sums=(SCRATCH, sums + begin * self.layout.sums_row), offsets=(TABLES, offsets),
-                    rows_at=(TABLES, self.tables.add(rows[begin : begin + height * blocks])), blocks=blocks,
-                    depth=samples * len(planes.pixels), sums_row=self.layout.sums_row, tiles=tiles,
-                    w_vector=samples * len(planes.pixels) * vector, last_tiles=last[0][1] if last else 0,
+                    address_of(schedule), len(self.groups), x=(where.base, where.at),
+                    w=(SCRATCH, self.layout.upstream_at), sums=(SCRATCH, sums + begin * self.layout.sums_row),
+                    offsets=(TABLES, offsets_at), blocks=blocks,
+                    rows_at=(TABLES, self.tables.add(rows[begin : begin + height * blocks])),
+                    sums_at=(TABLES, self.tables.add(np.arange(height * blocks) * self.layout.sums_row)),
+                    depth=len(terms), tiles=tiles, last_tiles=last[0][1] if last else 0, rest=0,
+                    w_vector=len(terms) * vector, bias=(BIAS, 0), add=(ADD, 0),
                 )
             )  # fmt: skip
             begin += height * blocks
         return found
 
     def store(self, strides: Strides, part: int) -> list[Steps]:
-        """Store the sums, kernel elements side by side."""
+        """Store the sums: what lies side by side in the result is stored so."""
         taps, channels, outputs = self.problem.outputs, self.channels[1] - self.channels[0], self.outputs
         at = self.groups * strides[1] + self.channels[0] * strides[0] + outputs[0] * strides[2] + part
-        if taps == 1:
-            row = self.layout.sums_row
-            return [
-                unpacking(
-                    self.dtype, self.dtype, [self.layout.sums_at], row, outputs[1] - outputs[0], channels, strides[0],
-                    strides[2], at,
-                )
-            ]  # fmt: skip
+        row, columns = self.layout.sums_row, outputs[1] - outputs[0]
+        if taps == 1 and strides[0] != self.item:
+            sums = [self.layout.sums_at]
+            return [unpacking(self.dtype, self.dtype, sums, row, columns, channels, strides[0], strides[2], at)]
+        elements = offsets(self.problem.output_shape[3:], strides[3:])
+        side_by_side = bool((np.diff(elements) == self.item).all())
+        if side_by_side and strides[0] == taps * self.item:  # the kernels of all channels are one row
+            return [self.stored(at, 0, 1, 0, 0, channels * taps, row, columns, strides[2])]
+        if side_by_side:
+            return [self.stored(at, 0, channels, strides[0], taps * row, taps, row, columns, strides[2])]
         return [
-            transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype)), len(at), x=(SCRATCH, self.layout.sums_at), to=(OUT, at),
-                planes=channels, to_plane=strides[0], x_plane=taps * self.layout.sums_row,
-                rows=taps, columns=outputs[1] - outputs[0], width=taps, to_row=strides[2],
-                x_row=self.layout.sums_row,
-            )
-        ]  # fmt: skip
+            self.stored(at + int(place), tap * row, 1, 0, 0, channels, taps * row, columns, strides[2])
+            for tap, place in enumerate(elements)
+        ]
+
+    def stored(
+        self, at: Offsets, sums: int, planes: int, to_plane: int, x_plane: int, rows: int, x_row: int, columns: int,
+        to_row: int,
+    ) -> Steps:  # fmt: skip
+        """Rows of sums, from a place among them on, as columns of the result."""
+        return transpose.ARGUMENTS.steps(
+            address_of(transpose.Transpose(self.dtype)), len(at), x=(SCRATCH, self.layout.sums_at + sums), to=(OUT, at),
+            planes=planes, to_plane=to_plane, x_plane=x_plane, rows=rows, columns=columns, width=rows, to_row=to_row,
+            x_row=x_row,
+        )  # fmt: skip
+
+
+def stores(problem: Problem, strides: Strides) -> bool:
+    """Whether sums can be stored where the result has these strides."""
+    item, elements = item_bytes(problem.compute_dtype), offsets(problem.output_shape[3:], strides[3:])
+    return problem.outputs == 1 or strides[0] == item or bool((np.diff(elements) == item).all())

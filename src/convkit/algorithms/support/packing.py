@@ -177,10 +177,11 @@ def _rows(windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequ
 
 
 def places(
-    windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequence[int]
+    windows: Sequence[Window], positions: Sequence[Offsets], strides: Sequence[int], pixel: int = 1
 ) -> tuple[Offsets, Offsets]:  # fmt: skip
     """Where the samples of all rows lie, and those of all columns, in bytes; marks where there are none."""
-    return _rows(windows[:-1], positions[:-1], strides[:-1]), _sources(windows[-1], positions[-1], strides[-1])
+    columns = _sources(windows[-1], positions[-1], strides[-1], pixel)
+    return _rows(windows[:-1], positions[:-1], strides[:-1]), columns
 
 
 @dataclass(frozen=True, slots=True)

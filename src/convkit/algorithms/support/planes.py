@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +75,22 @@ class Planes:
         Outputs along each axis.
     strides : tuple of int
         Bytes from pixel to pixel along each axis.
+
+    Parameters
+    ----------
+    positions : {"apart", "together"}
+        Whether positions that leave different rests have planes of their own, so that pixels are neighbours; those
+        along the last axis have if some of them are left out.
     """
 
-    def __init__(self, windows: tuple[Window, ...], outputs: Box, dtype: str) -> None:
+    def __init__(
+        self, windows: tuple[Window, ...], outputs: Box, dtype: str, positions: Literal["apart", "together"] = "apart"
+    ) -> None:
         self.windows, self.dtype = windows, dtype
         self.item = item_bytes(dtype)
-        self.apart = [touched_stride(window) for window in windows]
+        steps = [touched_stride(window) for window in windows]
+        even = isinstance(touched(windows[-1], outputs[-1]), tuple)
+        self.apart = steps if positions == "apart" else [1] * (len(steps) - 1) + [1 if even else steps[-1]]
         *before, last = zip(windows, outputs, strict=True)
         self.rows = [
             _whole(touched(window, along), apart) for (window, along), apart in zip(before, self.apart, strict=False)
@@ -92,7 +103,10 @@ class Planes:
         self.phases = list(product(*map(range, self.apart[:-1])))
         self.channel = self.packed.bytes * len(self.phases)
         self.counts = [hi - lo for lo, hi in outputs]
-        self.strides = (*self.packed.strides, self.item)
+        self.strides = tuple(
+            step // apart * stride
+            for step, apart, stride in zip(steps, self.apart, (*self.packed.strides, self.item), strict=True)
+        )
 
     def pack(
         self, tables: Tables, dtype: str, strides: Strides, fill: complex, at: NDArray[np.int64], channels: int,

@@ -51,6 +51,8 @@ class Problem:
         How a filter's input lies in memory.
     span : int
         Whole numbers are between ``-span`` and ``span``, but for bytes.
+    tolerance : float
+        The error by norms that is asked of convkit instead of a few units of roundoff; peers are asked for nothing.
     """
 
     suite: str
@@ -70,6 +72,7 @@ class Problem:
     result: str = ""
     layout: Layout = "contiguous"
     span: int = 1000
+    tolerance: float = 0.0
 
     @property
     def name(self) -> str:
@@ -91,6 +94,8 @@ class Problem:
             parts.append(self.layout)
         if np.dtype(self.dtype).kind == "i" and self.span != 1000:
             parts.append(f"up to {self.span:.0e}")
+        if self.tolerance:
+            parts.append(f"within {self.tolerance:.0e}")
         if self.direction == "training":
             parts.append(self.direction)
         return " ".join(parts)

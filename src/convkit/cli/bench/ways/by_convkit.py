@@ -23,8 +23,9 @@ def ways(problem: Problem) -> Iterator[Way]:
             "boundary": problem.boundary,
             "axes": problem.axes or None,
             "dtype": problem.out_dtype if problem.dtype == "uint8" or problem.result else None,
+            "accuracy": problem.tolerance or "norm",
         }
-        plain = {"stride": 1, "dilation": 1, "boundary": "zero", "axes": None, "dtype": None}
+        plain = {"stride": 1, "dilation": 1, "boundary": "zero", "axes": None, "dtype": None, "accuracy": "norm"}
         options = {name: value for name, value in options.items() if value != plain[name]}
         out = np.empty(problem.output, problem.out_dtype)
         yield Way("", lambda: verbs.correlate(x, k, "same", **options))
