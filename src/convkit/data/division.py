@@ -39,7 +39,7 @@ def divided(whole: Collection, *, validation: float, seed: int) -> Collection:
     >>> from convkit.data.collections import open_collection
     >>> parts = divided(open_collection("digits"), validation=0.1, seed=0)
     >>> len(parts.train), len(parts.validation), len(parts.test)
-    (1298, 144, 355)
+    (1299, 143, 355)
     """
     if not 0 <= validation < 1:
         raise OptionError("share", option="validation", value=validation)
