@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -235,6 +236,32 @@ def test_a_stop_signal_saves_and_says_how_to_go_on(place, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1, said
     assert b"--resume" in said
+
+
+def test_two_processes_learn_what_one_does(convkit, place, tmp_path):
+    """As torchrun starts them; without batch norm their losses are those of one process, but for rounding."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    arguments = ["train", place, "--out", tmp_path / "two", "--epochs", 1, *QUICK]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "convkit", *map(str, arguments)],
+            env={**os.environ, **world, "RANK": str(rank), "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        for rank in (0, 1)
+    ]
+    (spoken, _), (silent, also_silent) = (process.communicate(timeout=120) for process in processes)
+    assert [process.returncode for process in processes] == [0, 0], also_silent
+    assert "held out" in spoken
+    assert silent == ""
+    convkit("train", place, "--out", tmp_path / "one", "--epochs", 1, *QUICK)
+    one, two = (np.genfromtxt(tmp_path / name / "steps.csv", delimiter=",", skip_header=1) for name in ("one", "two"))
+    np.testing.assert_allclose(two, one, rtol=1e-4)
 
 
 def test_a_file_size_limit_is_a_full_disk(place, tmp_path):
