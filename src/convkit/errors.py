@@ -96,6 +96,18 @@ class FileError(ConvError, OSError):
     family = "file"
 
 
+class DataError(ConvError):
+    """Labelled pictures that are damaged, incomplete, or do not go together."""
+
+    family = "data"
+
+
+class RunError(ConvError):
+    """A training run that cannot begin, go on or be used."""
+
+    family = "run"
+
+
 class MissingExtraError(ConvError, ImportError):
     """A feature whose optional dependency is not installed."""
 

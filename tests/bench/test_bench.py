@@ -185,7 +185,7 @@ def test_threads_are_given_back() -> None:
 
 
 def test_suites() -> None:
-    assert set(Suite) == {*bench.SUITES, *TOGETHER, "choice"}
+    assert set(Suite) == {*bench.SUITES, *TOGETHER, "choice", "networks"}
     assert {problem.suite for problem in bench.suites(["all"])} == {"filters", "layers", "overhead"}
     assert longest(bench.suites(["layers", "overhead"])).keys() == {"layers"}
     assert {problem.suite for problem in bench.suites(["filters-full"])} == set(TOGETHER["filters-full"])

@@ -37,7 +37,7 @@ def address(kernel: Kernel, target: Target) -> int:
 
 def call(kernel: Kernel, arguments: Arguments, target: Target, **values: Any) -> None:
     """Run one step. Pointers are given as arrays, or as pairs of an array and bytes from its first number."""
-    bases, places = (ctypes.c_int64 * BASES)(), {}
+    bases, places = (ctypes.c_int64 * max(BASES, len(arguments.kinds)))(), {}
     number = 0
     for name, kind in arguments.kinds:
         if kind == "ptr":

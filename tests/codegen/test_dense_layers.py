@@ -312,5 +312,6 @@ def test_they_are_chosen_where_they_are_fastest() -> None:
         gradient = Problem((adjoint,) * 2, batch=channels, in_channels=8, out_channels=64, batch_of="channels", **types)
         assert plan_for(gradient).choice == "kernel-gradient"
     depthwise = Window(56, 3, 56, -1).kernel_adjoint()
-    problem = Problem((depthwise,) * 2, groups=128, in_channels=8, batch_of="channels", **types)
-    assert plan_for(problem).choice == "depthwise-gradient"
+    for groups, choice in ((4, "depthwise-gradient"), (128, "channelwise-gradient")):
+        problem = Problem((depthwise,) * 2, groups=groups, in_channels=8, batch_of="channels", **types)
+        assert plan_for(problem).choice == choice

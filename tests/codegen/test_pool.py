@@ -70,6 +70,7 @@ def own_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[pool._Pool]:
     """A pool for one test alone."""
     ours = pool._Pool()
     monkeypatch.setattr(pool, "_pool", ours)
+    monkeypatch.setattr(pool, "_team", None)  # whatever tensors lent
     yield ours
     ours.close()
     assert not any(worker.is_alive() for worker in ours.workers)

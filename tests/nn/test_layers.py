@@ -116,3 +116,110 @@ def test_without_torch_the_extra_is_named(monkeypatch):
         nn.Conv2d  # noqa: B018
     with pytest.raises(AttributeError):
         nn.Conv4d  # noqa: B018
+
+
+TRANSPOSED = [
+    (1, {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}),
+    (2, {"in_channels": 4, "out_channels": 2, "kernel_size": (3, 2), "groups": 2, "dilation": (2, 1), "bias": False}),
+    (3, {"in_channels": 2, "out_channels": 3, "kernel_size": (2, 3, 2), "stride": (1, 2, 1), "padding": (0, 1, 1)}),
+]
+
+
+@pytest.mark.parametrize(("rank", "options"), TRANSPOSED)
+def test_a_transposed_layer_equals_torchs(rank, options):
+    torch.manual_seed(rank)
+    theirs = getattr(torch.nn, f"ConvTranspose{rank}d")(**options).double()
+    ours = getattr(nn, f"ConvTranspose{rank}d")(**options).double()
+    assert isinstance(ours, type(theirs))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, options["in_channels"], *SIZES[:rank], dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours(x[1]), theirs(x[1]), rtol=1e-12, atol=1e-12)
+    if rank == 1:
+        size = [theirs(x).shape[-1] - 1]
+        torch.testing.assert_close(ours(x, output_size=size), theirs(x, output_size=size), rtol=1e-12, atol=1e-12)
+
+
+def test_what_torch_lacks():
+    import convkit as ck
+
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 7, 6)
+    layer = nn.Conv2d(2, 3, (4, 3), stride=(2, 3), padding="same")
+    assert layer(x).shape == (2, 3, 4, 2)
+    layer = nn.Conv2d(2, 3, (4, 3), padding=((9, 1), (0, 20)), boundary=("reflect", ("wrap", "edge")))
+    assert layer(x).shape == (2, 3, 14, 24)
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (9, 1), (0, 0)), mode="reflect")
+    padded = np.pad(padded, ((0, 0), (0, 0), (0, 0), (0, 20)), mode="edge")
+    expected = torch.nn.functional.conv2d(torch.from_numpy(padded), layer.weight, layer.bias)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
+    assert "boundary=('reflect', ('wrap', 'edge'))" in repr(layer)
+    flipped = nn.Conv2d(2, 3, (4, 3), operation="convolution", bias=False)
+    torch.testing.assert_close(
+        flipped(x), torch.nn.functional.conv2d(x, flipped.weight.flip(2, 3)), rtol=1e-4, atol=1e-5
+    )
+    filled = nn.Conv1d(1, 1, 3, padding=2, boundary="constant", fill=2.0, activation="relu")
+    assert filled.state_dict().keys() == torch.nn.Conv1d(1, 1, 3).state_dict().keys()
+    add = torch.randn(1, 1, 5)
+    torch.testing.assert_close(
+        filled(torch.ones(1, 1, 3), add=add),
+        ck.conv(
+            torch.ones(1, 1, 3), filled.weight, filled.bias, padding=2, boundary="constant", fill=2.0, add=add
+        ).relu(),
+    )
+    import copy
+    import pickle
+
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        torch.testing.assert_close(twin(x), layer(x))
+
+
+def test_any_number_of_axes():
+    layer = nn.ConvNd(2, 4, (2, 1, 2, 3), stride=(1, 2, 1, 1), padding=(0, 0, 1, 0), groups=2, bias=False)
+    x = torch.randn(1, 2, 3, 3, 4, 5)
+    assert layer.weight.shape == (4, 1, 2, 1, 2, 3)
+    expected = torch.zeros(1, 4, 2, 2, 5, 3)
+    padded = torch.nn.functional.pad(x, (0, 0, 1, 1))
+    for out in range(4):
+        for at in np.ndindex(2, 1, 2, 3):
+            shifted = padded[:, out // 2][
+                :, at[0] : at[0] + 2, at[1] : at[1] + 3 : 2, at[2] : at[2] + 5, at[3] : at[3] + 3
+            ]
+            expected[:, out] += layer.weight[(out, 0, *at)].detach() * shifted
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
+    plane = nn.ConvNd(2, 3, (3, 3))
+    plane.load_state_dict(torch.nn.Conv2d(2, 3, 3).state_dict())
+
+
+def test_layers_stay_whole_when_traced():
+    network = torch.nn.Sequential(nn.Conv2d(1, 2, 3), torch.nn.ReLU(), nn.ConvTranspose2d(2, 1, 2))
+    graph = torch.fx.symbolic_trace(network)
+    assert [str(node.target) for node in graph.graph.nodes if node.op == "call_module"] == ["0", "1", "2"]
+    x = torch.randn(1, 1, 6, 5)
+    torch.testing.assert_close(graph(x), network(x))
+
+
+def test_wrong_layers():
+    from convkit.errors import OptionError, ShapeError
+
+    with pytest.raises(OptionError, match=r"option\.two-boundaries"):
+        nn.Conv2d(1, 1, 3, padding_mode="circular", boundary="edge")
+    with pytest.raises(ShapeError, match=r"shape\.no-space"):
+        nn.ConvNd(1, 1, 3)
+    with pytest.raises(OptionError, match="padding"):
+        nn.Conv1d(1, 1, 3, padding="full")
+    with pytest.raises(OptionError, match="boundary"):
+        nn.Conv1d(1, 1, 3, boundary="mirror")
+    with pytest.raises(TypeError):
+        nn.ConvTranspose1d(1, 1, 3, boundary="edge")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_about_networks_runs(language):
+    import doctest
+    from pathlib import Path
+
+    page = Path(__file__).parents[2] / "docs" / language / "networks.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted > 10
+    assert result.failed == 0

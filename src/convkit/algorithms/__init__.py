@@ -2,8 +2,10 @@
 
 from convkit.algorithms import (
     box,
+    channelwise_gradient,
     compiled,
     compiled_integer,
+    depthwise,
     depthwise_gradient,
     direct,
     dot,
@@ -23,11 +25,14 @@ from convkit.algorithms import (
     winograd,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
+from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled
 
 __all__ = [
     "box",
+    "channelwise_gradient",
     "compiled",
     "compiled_integer",
+    "depthwise",
     "depthwise_gradient",
     "direct",
     "dot",

@@ -45,7 +45,7 @@ class DepthwiseGradient:
         wasted = -(-row // 16) * 16 / row
         inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
         # Each multiply-add waits for samples of its own, most of them across a cache line.
-        seconds = 1.6 * wasted * work / machine.fused + (0.3 + 12 / row) * inputs / machine.elementwise
+        seconds = 2.2 * wasted * work / machine.fused + (0.3 + 12 / row) * inputs / machine.elementwise
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds *= slow / (1.9 if problem.groups > 1 else 1.0)
         moved = size * (inputs + kernel + math.prod(problem.output_shape))

@@ -122,6 +122,23 @@ class Namespace:
         """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""
         return operator.forward(x, k, out, bias, add)
 
+    def network(
+        self, direction: Any, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """A network's layer by operators of the library's own; NumPy has none."""
+        raise NotImplementedError
+
+    def network_gradient(
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""
+        raise NotImplementedError
+
+    def pool(self, kind: str, x: Any, options: Any) -> Any:
+        """Pooling, likewise."""
+        raise NotImplementedError
+
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""
         if result == "bfloat16":

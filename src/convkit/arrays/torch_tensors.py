@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from convkit.arrays import torch_layers, torch_pools
+from convkit.arrays.layers import Direction, PoolOptions
 from convkit.arrays.namespace import Namespace, Operator
+from convkit.arrays.torch_memory import plain, tensor_of
+from convkit.arrays.torch_operators import like
 from convkit.errors import DTypeError, OptionError
 
 
@@ -24,7 +28,7 @@ class _BilinearMap(torch.autograd.Function):
             result = operator.forward(first, second)
         else:
             result = getattr(operator, role)(first, second)
-        return _tensor(result)
+        return tensor_of(np.ascontiguousarray(result))
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[Any, ...]:
@@ -46,32 +50,10 @@ class _BilinearMap(torch.autograd.Function):
             second = (linear, "input_gradient", a.conj(), gradient)
         wanted = ctx.needs_input_grad[2:]
         grads = [
-            _like(_BilinearMap.apply(*one), of) if need else None
+            like(_BilinearMap.apply(*one), of.dtype) if need else None
             for one, of, need in zip((first, second), (a, b), wanted, strict=True)
         ]
         return (None, None, *grads)
-
-
-def plain(tensor: torch.Tensor) -> Any:
-    """A NumPy view of a tensor; a pending conjugate or sign is carried out first."""
-    return tensor.detach().resolve_conj().resolve_neg().numpy()
-
-
-def _tensor(result: Any) -> torch.Tensor:
-    """A result as a tensor on the same memory."""
-    if not hasattr(torch, result.dtype.name):
-        raise DTypeError("not-in-torch", dtype=result.dtype.name)
-    result = np.ascontiguousarray(result)
-    if result.dtype.name == "bfloat16":  # known to torch by its bits alone
-        return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(result)
-
-
-def _like(gradient: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
-    """The gradient in the type of what it belongs to: real where that is real."""
-    if gradient.is_complex() and not of.is_complex():
-        gradient = gradient.real
-    return gradient.to(of.dtype)
 
 
 class TorchNamespace(Namespace):
@@ -89,7 +71,7 @@ class TorchNamespace(Namespace):
             if min(array.strides, default=0) < 0 or not array.dtype.isnative or not array.flags.writeable:
                 array = array.astype(array.dtype.newbyteorder("="), order="C")  # views that torch does not know
             value = torch.as_tensor(array)
-        if value.device.type != "cpu":
+        if value.device.type not in ("cpu", "meta"):
             raise OptionError("device", role=role, device=value.device)
         if value.is_sparse or value.is_quantized:
             raise DTypeError("not-an-array", role=role, type="sparse or quantised tensor", cause="no strided memory")
@@ -136,18 +118,27 @@ class TorchNamespace(Namespace):
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         return _BilinearMap.apply(operator, role, a, b)
 
-    def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
-        addends = [tensor for tensor in (bias, add) if tensor is not None]
-        if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in (x, k, *addends)):
-            first, second = (None if tensor is None else plain(tensor) for tensor in (bias, add))
-            return _tensor(operator.forward(plain(x), plain(k), None, first, second))
-        # Step by step, each of which has its gradient; the sums are new, so that addends may be added where they stand.
-        sums = _BilinearMap.apply(operator.plain, "forward", x, k)
-        if bias is not None:
-            sums = sums.add_(bias[(..., *((None,) * (sums.ndim - 3)))])
-        if add is not None:
-            sums = sums.add_(add)
-        return sums if activation is None else getattr(torch.nn.functional, activation)(sums)
+    def network(
+        self, direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """``ck.conv`` and ``ck.conv_transpose`` on tensors."""
+        if out is not None:
+            raise OptionError("out-with-tensors")
+        x, w = self.array(x, "x"), self.array(w, "w")
+        bias = None if bias is None else self.array(bias, "bias")
+        add = None if add is None else self.array(add, "add")
+        return torch_layers.CALLED(direction, x, w, bias, add, activation or "", method, options)
+
+    def network_gradient(
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""
+        return torch_layers.gradient(of, g, other, shape, method, tuple(options), tuple(options.values()))
+
+    def pool(self, kind: str, x: Any, options: PoolOptions) -> Any:
+        """``ck.pool`` on tensors."""
+        return torch_pools.called(kind, x, options)
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         target = getattr(torch, result, None)

@@ -19,6 +19,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     choose_language(arguments)
     speak_frame()
     from convkit.cli import convolving, doctor, explaining, filtering, identifying, planning, tour
+    from convkit.cli.learning import export, judge, predict, train
 
     app = typer.Typer(
         cls=SpokenGroup,
@@ -36,6 +37,10 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     app.command("convolve", cls=Spoken, help="cli.convolve.help", context_settings=literals)(
         convolving.convolve_command
     )
+    app.command("train", cls=Spoken, help="cli.train.help")(train.train_command)
+    app.command("evaluate", cls=Spoken, help="cli.evaluate.help")(judge.evaluate_command)
+    app.command("predict", cls=Spoken, help="cli.predict.help")(predict.predict_command)
+    app.command("export", cls=Spoken, help="cli.export.help")(export.export_command)
     app.command("explain", cls=Spoken, help="cli.explain.help", context_settings=literals)(explaining.explain_command)
     app.command("identify", cls=Spoken, help="cli.identify.help", context_settings=literals)(
         identifying.identify_command

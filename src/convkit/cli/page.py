@@ -62,13 +62,13 @@ def tour(reports: Sequence[Report], missed: Sequence[Scene]) -> str:
     for scene in missed:
         words = Label("cli.tour.not-run", {"extra": scene.extra})
         parts.append(f"<h2>{both(scene.title)}</h2><p>{both(scene.shows)}</p><p>{both(words)}</p>")
-    return _document("".join(parts))
+    return document("".join(parts))
 
 
 def single(report: Report, steps: str = "") -> str:
     """A page with one scene, and the explanation of its call."""
     frame = f'<iframe title="" style="width:100%;height:40rem;border:0" srcdoc="{escape(steps)}"></iframe>'
-    return _document(_section(report) + (frame if steps else ""))
+    return document(_section(report) + (frame if steps else ""))
 
 
 def _section(report: Report) -> str:
@@ -89,7 +89,8 @@ def _section(report: Report) -> str:
     )
 
 
-def _document(body: str) -> str:
+def document(body: str) -> str:
+    """A whole page around ``body``, with its style and the buttons that choose the language."""
     names = {"en": "English", "zh": "中文"}
     buttons = "".join(f'<button value="{name}">{names[name]}</button>' for name in LANGUAGES)
     return (

@@ -16,20 +16,20 @@ LINE = 8
 """Words of a cache line: what several threads write stands apart from what they read."""
 
 OPEN, INSIDE, NEXT, JOB = 0, LINE, 2 * LINE, 3 * LINE
-STEPS, STARTS, COUNT, SHARED, SCRATCH, SCRATCH_BYTES = range(JOB, JOB + 6)
+STEPS, STARTS, COUNT, SHARED, SCRATCH, SCRATCH_BYTES, JOINED = range(JOB, JOB + 7)
 AWAKE = 4 * LINE
 MOST_WORKERS = 255
 CONTEXT_WORDS = AWAKE + (MOST_WORKERS + 1) * LINE
-"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself; and, a
-line for each, whether workers are awake."""
+"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself, and how
+many of another library's threads have joined it; and, a line for each, whether workers are awake."""
 
 SPINS = 20_000
 """Turns that the caller waits for workers before it lets Python yield the processor."""
 
 
 def module(pause: str) -> str:
-    """``execute``, ``open_job``, ``work``, ``end`` and ``serve``; ``pause`` is the hint of waiting loops."""
-    return "\n".join((_execute(), _take_part(), _open(), _work(), _end(pause), _serve(pause)))
+    """``execute``, ``open_job``, ``work``, ``join``, ``end`` and ``serve``; ``pause`` is the hint of waiting loops."""
+    return "\n".join((_execute(), _take_part(), _open(), _work(), _join(), _end(pause), _serve(pause)))
 
 
 def pause_of(triple: str) -> str:
@@ -106,6 +106,15 @@ def _work() -> str:
     w.line("call void @take_part(ptr %context, i64 0)")
     w.line(f"ret i64 {w.value('call i64 @end(ptr %context)')}")
     return w.function("work", ("ptr %context",), "i64")
+
+
+def _join() -> str:
+    """Take part in a job that another library's threads do, each as the next participant; nobody else sees it."""
+    w = Writer()
+    participant = w.value(f"atomicrmw add ptr {w.element('%context', JOINED, 'i64')}, i64 1 seq_cst")
+    w.line(f"call void @take_part(ptr %context, i64 {participant})")
+    w.line("ret void")
+    return w.function("join", ("ptr %context",))
 
 
 def _end(pause: str) -> str:

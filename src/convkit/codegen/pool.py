@@ -7,7 +7,7 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,13 @@ BURST = 2e-4
 """Seconds since the last work that might have been shared up to which less of it is enough to wake workers: calls that
 come one after another find them awake from then on."""
 
+Team = Callable[[int, int, int, int], object]
+"""See `lend`."""
+
 KEPT_SCRATCH = 1 << 24
 """Bytes of scratch memory for each thread that are kept from call to call at most."""
 
-_NAMES = ("execute", "open_job", "work", "end", "serve")
+_NAMES = ("execute", "open_job", "work", "join", "end", "serve")
 _word, _place = ctypes.c_int64, ctypes.c_void_p
 _Bases = ctypes.c_int64 * BASES
 
@@ -40,7 +43,7 @@ class _Native:
     def __init__(self) -> None:
         host = library.this_machine()
         ir = parallel.module(parallel.pause_of(host.triple))
-        execute, open_job, work, end, serve = library.functions(ir, _NAMES, host)
+        execute, open_job, work, self.join, end, serve = library.functions(ir, _NAMES, host)
         self.execute = ctypes.CFUNCTYPE(None, _place, _place, _place, _word)(execute)
         self.open_job = ctypes.CFUNCTYPE(None, _place, _word)(open_job)
         self.work = ctypes.CFUNCTYPE(_word, _place)(work)
@@ -85,6 +88,15 @@ class _Pool:
         self.ended = -1.0  # when the last work that might have been shared was done
         self._number = 0
         self._scratch = _Scratch()
+
+    def run_by(self, team: Team, program: Program, shared: Any, threads: int) -> None:
+        """Let another library's threads do it."""
+        memory = self._scratch.take(program.scratch, threads)
+        self._job[parallel.NEXT] = 0
+        self._job[parallel.JOB : parallel.JOB + 7] = (
+            *program.places[:2], program.tasks, ctypes.addressof(shared), memory.at, memory.bytes, 0,
+        )  # fmt: skip
+        team(self.native.join, self.context, threads, 0)
 
     def run(self, program: Program, shared: Any, threads: int) -> None:
         self._hire(min(threads - 1, parallel.MOST_WORKERS))
@@ -162,6 +174,24 @@ class _Scratch:
         return self
 
 
+_team: Team | None = None
+
+
+def lend(team: Team | None) -> None:
+    """Have jobs done by another library's threads from now on; None: by the pool's own.
+
+    Threads of two libraries that both wait for work awake take the cores from each other.
+
+    Parameters
+    ----------
+    team : callable, optional
+        ``team(function, argument, threads, 0)`` calls the function at an address with the argument on up to ``threads``
+        threads at once, the caller's among them, and returns when all have: ``GOMP_parallel`` of an OpenMP runtime.
+    """
+    global _team
+    _team = team
+
+
 _pool: _Pool | None = None
 _making = threading.Lock()
 _alone = threading.local()
@@ -169,8 +199,8 @@ _alone = threading.local()
 
 def _forget() -> None:
     """In the child of a fork the workers do not exist, and locks may be held by threads that do not either."""
-    global _pool, _making
-    _pool, _making = None, threading.Lock()
+    global _pool, _making, _team
+    _pool, _making, _team = None, threading.Lock(), None
 
 
 if hasattr(os, "register_at_fork"):
@@ -218,7 +248,11 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
     worth = divisible and (seconds > WAKING or pool.awake() or time.perf_counter() - pool.ended < BURST)
     if worth and not pool.lock.locked():
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
-            pool.run(program, shared, min(threads, program.tasks))
+            team = _team
+            if team is not None:
+                pool.run_by(team, program, shared, min(threads, program.tasks))
+            else:
+                pool.run(program, shared, min(threads, program.tasks))
         pool.ended = time.perf_counter()
         return
     if not hasattr(_alone, "scratch"):

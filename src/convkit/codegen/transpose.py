@@ -18,6 +18,9 @@ ENDING_ARGUMENTS = Arguments.of("to x bias add", "planes to_plane x_plane rows c
 """The same with an ending: ``add`` lies as the result does; ``bias`` has a number for each ``row`` of it, or for each
 ``column``."""
 
+BLOCK = 16
+"""Bytes that all vectors are made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
@@ -100,12 +103,25 @@ class _Nest:
         loop.close()
 
     def square(self, at: dict[str, str], x: str) -> None:
-        """A whole square."""
-        w, found = self.w, []
-        for _ in range(self.lanes):
-            found.append(w.load(self.kind, x))
-            x = w.offset(x, self.a["x_row"])
+        """A whole square, read in blocks of 16 bytes: what lies in the same block of all rows needs no exchange."""
+        w, rows, width = self.w, [x], BLOCK // self.item
+        for _ in range(self.lanes - 1):
+            rows.append(w.offset(rows[-1], self.a["x_row"]))
+        found: list[str] = []
+        for block in range(self.lanes // width):
+            held = [self.blocks([w.offset(row, block * BLOCK) for row in rows[n::width]]) for n in range(width)]
+            found += blocks_exchanged(w, self.kind, held)
         self.store(at, found, [None] * self.lanes)
+
+    def blocks(self, places: list[str]) -> str:
+        """One block from each place, side by side."""
+        w, width = self.w, BLOCK // self.item
+        parts = [w.load(Vector(width, self.kind.scalar), place) for place in places]
+        while len(parts) > 1:
+            kind = Vector(width, self.kind.scalar)
+            parts = [w.shuffle(kind, *pair, range(2 * width)) for pair in zip(parts[::2], parts[1::2], strict=True)]
+            width *= 2
+        return parts[0]
 
     def narrow(self, at: dict[str, str], x: str, left: str) -> None:
         """A square without some of its columns, for instance the elements of a small kernel."""
@@ -117,7 +133,7 @@ class _Nest:
         every, none = f"<{', '.join(['i1 true'] * self.lanes)}>", "zeroinitializer"
         there = [w.value(f"icmp sgt i64 {left}, {n}") for n in range(self.lanes)]
         masks = [w.value(f"select i1 {held}, {self.kind.mask} {every}, {self.kind.mask} {none}") for held in there]
-        self.store(at, found, list(masks))
+        self.store(at, exchanged(w, self.kind, found), list(masks))
 
     def edge(self, at: dict[str, str], x: str, have: str, want: str, left: str) -> None:
         """A square of which some rows or columns are missing: those are neither read nor written."""
@@ -125,12 +141,13 @@ class _Nest:
         for n in range(self.lanes):
             found.append(w.load(self.kind, x, self.some(n, have, left)))
             x = w.offset(x, self.a["x_row"])
-        self.store(at, found, [self.some(n, left, want) for n in range(self.lanes)])
+        masks = [self.some(n, left, want) for n in range(self.lanes)]
+        self.store(at, exchanged(w, self.kind, found), list(masks))
 
     def store(self, at: dict[str, str], found: list[str], masks: list[str | None]) -> None:
         """The columns of a square, each with its end."""
         w, held = self.w, at
-        for n, (row, mask) in enumerate(zip(exchanged(w, self.kind, found), masks, strict=True)):
+        for n, (row, mask) in enumerate(zip(found, masks, strict=True)):
             add = w.load(self.kind, at["add"], mask) if self.ending.add else None
             w.store(self.kind, ended(w, self.kind, self.ending, row, self.bias(held, n, mask), add), at["to"], mask)
             at = {**at, **{name: w.offset(at[name], self.a["to_row"]) for name in self.walks}}
@@ -156,6 +173,18 @@ class _Nest:
         there = self.w.value(f"icmp sgt i64 {count}, {n}")
         held = self.w.value(f"select i1 {there}, i64 {lanes}, i64 0")
         return self.w.lanes_below(Vector(self.lanes, "i32"), held)
+
+
+def blocks_exchanged(w: Writer, kind: Vector, rows: list[str]) -> list[str]:
+    """Squares of as many columns as there are rows, side by side in vectors, each turned in its place."""
+    count = len(rows)
+    low = [block + n // 2 + kind.lanes * (n % 2) for block in range(0, kind.lanes, count) for n in range(count)]
+    high = [lane + count // 2 for lane in low]
+    for _ in range(count.bit_length() - 1):
+        half = count // 2
+        pairs = [(rows[n], rows[n + half], picked) for n in range(half) for picked in (low, high)]
+        rows = [w.shuffle(kind, *pair) for pair in pairs]
+    return rows
 
 
 def exchanged(w: Writer, kind: Vector, rows: list[str]) -> list[str]:

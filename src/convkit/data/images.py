@@ -22,7 +22,7 @@ def read_picture(path: Path, member: str | None) -> Content:
 
     Grey keeps its depth: uint8, uint16, int32 or float32. Palettes become colours.
     """
-    pillow = _pillow()
+    pillow = pillow_module()
     try:
         with path.open("rb") as stream, pillow.Image.open(stream) as image:
             if getattr(image, "n_frames", 1) > 1:
@@ -52,7 +52,7 @@ def write_picture(path: Path, content: Content, name: str) -> None:
 
     png holds uint8, and uint16 in grey; tiff holds float32 in grey as well; jpg holds uint8 without transparency.
     """
-    pillow = _pillow()
+    pillow = pillow_module()
     array = numeric(content.array, name)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8) * 255
@@ -79,7 +79,8 @@ def _plain(image):  # type: ignore[no-untyped-def]
     return image.convert(_TURNED.get(image.mode, "RGB"))
 
 
-def _pillow() -> ModuleType:
+def pillow_module() -> ModuleType:
+    """Pillow with the parts that are used here, or ``missing.pictures``."""
     try:
         import PIL
         import PIL.Image

@@ -12,8 +12,17 @@ from convkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from convkit.nn import zoo
+    from convkit.nn.acceleration import Acceleration, accelerate
     from convkit.nn.evaluation import Evaluation, evaluate
-    from convkit.nn.layers import Conv1d, Conv2d, Conv3d
+    from convkit.nn.layers import (
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvNd,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+    )
     from convkit.nn.networks import digit_network
     from convkit.nn.reading import Reading, read_digits
     from convkit.nn.segments import SHAPES, Segmentation, learn_segments
@@ -21,11 +30,17 @@ if TYPE_CHECKING:
     from convkit.nn.training import shifted, train
 
 _HOMES = {
+    "Acceleration": "acceleration",
     "Conv1d": "layers",
     "Conv2d": "layers",
     "Conv3d": "layers",
+    "ConvNd": "layers",
+    "ConvTranspose1d": "layers",
+    "ConvTranspose2d": "layers",
+    "ConvTranspose3d": "layers",
     "Evaluation": "evaluation",
     "Reading": "reading",
+    "accelerate": "acceleration",
     "SHAPES": "segments",
     "Segmentation": "segments",
     "Start": "starts",
@@ -39,13 +54,19 @@ _HOMES = {
 }
 __all__ = [
     "SHAPES",
+    "Acceleration",
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvNd",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Evaluation",
     "Reading",
     "Segmentation",
     "Start",
+    "accelerate",
     "compare_starts",
     "digit_network",
     "evaluate",

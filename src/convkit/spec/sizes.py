@@ -46,7 +46,7 @@ def padded_size(size: int, kernel: int, stride: int = 1, dilation: int = 1, pad:
     before, after = pad
     room = size + before + after - reach(kernel, dilation)
     return Size(
-        max(0, room // stride + 1) if room >= 0 else 0,
+        room // stride + 1 if room >= 0 else 0,
         "floor((input + padding - (dilation*(kernel-1)+1)) / stride) + 1",
         f"floor(({size} + {before}+{after} - ({dilation}*({kernel}-1)+1)) / {stride}) + 1",
     )
@@ -137,7 +137,7 @@ def pooled_size(size: int, window: int, stride: int, pad: tuple[int, int] = (0, 
     count = (room // stride if rounding == "floor" else -(-room // stride)) + 1
     if rounding == "ceil" and room % stride and (count - 1) * stride >= size + before:
         count -= 1
-    return Size(max(0, count), f"{rounding}((input + padding - window) / stride) + 1", numbers)
+    return Size(count if count > 0 else 0, f"{rounding}((input + padding - window) / stride) + 1", numbers)
 
 
 def receptive_field(layers: Iterable[tuple[int, int, int]]) -> Size:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from convkit.arrays import NUMPY, Namespace, namespace_of
-from convkit.errors import DTypeError, ShapeError, by, choose
-from convkit.spec.epilogue import ACTIVATIONS, WHOLE
+from convkit.errors import choose
+from convkit.spec.epilogue import ACTIVATIONS
 from convkit.spec.options import Direction
 from convkit.verbs import objects
+from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter of tensors)
+from convkit.verbs.addends import check_addends, check_gradient, check_types
 from convkit.verbs.calls import widened
-from convkit.verbs.dtypes import element_types
 from convkit.verbs.layout import shape_of
 from convkit.verbs.network_calls import NetworkCall, network_call
 
@@ -26,15 +27,15 @@ def _layer(
     direction: Direction, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
     options: dict[str, Any],
 ) -> Any:  # fmt: skip
-    named = [("x", x), ("w", w), ("bias", bias), ("add", add)]
-    xp, arrays = _arrays(*((name, value) for name, value in named if value is not None))
-    given = iter(arrays)
-    values: list[Any] = [None if value is None else next(given) for _, value in named]
-    samples, weights, bias, add = values
     end: Any = None if activation is None else choose("activation", activation, ACTIVATIONS)
-    if xp is NUMPY and objects.wanted(options["dtype"], samples, weights):
+    xp = namespace_of(x, w, bias, add)
+    if xp is not NUMPY:
+        return xp.network(direction, x, w, bias, add, end, method, out, options)
+    samples, weights = xp.array(x, "x"), xp.array(w, "w")
+    bias, add = (None if one is None else xp.array(one, name) for name, one in (("bias", bias), ("add", add)))
+    if objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
-        _check_addends(xp, call, bias, add)
+        check_addends(bias, add, call.output_shape())
         return objects.layer(direction, samples, weights, bias, add, end, out, options)
     call = network_call(
         direction,
@@ -45,12 +46,8 @@ def _layer(
         method,
         options,
     )
-    _check_addends(xp, call, bias, add)
-    for name, addend in (("bias", bias), ("add", add)):
-        if addend is not None:
-            _check_type(name, xp.dtype(addend), call)
-    if end is not None:
-        _check_activation(end, call.types.compute)
+    check_addends(bias, add, call.output_shape())
+    check_types(xp, bias, add, end, call.types.compute)
     return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, add, end, out)
 
 
@@ -59,30 +56,6 @@ def _of_objects(
 ) -> NetworkCall:
     """The shapes of a layer over objects, checked."""
     return network_call(direction, x_shape, w_shape, "int64", "int64", "auto", {**options, "dtype": None, "fill": 0})
-
-
-def _check_addends(xp: Namespace, call: NetworkCall, bias: Any, add: Any) -> None:
-    """Raise unless what is added to the sums has their shape."""
-    shape = call.output_shape()
-    if bias is not None and tuple(bias.shape) != (shape[1],):
-        raise ShapeError("bias", bias=by(bias.shape), channels=shape[1])
-    if add is not None and tuple(add.shape) != shape:
-        raise ShapeError("add", add=by(add.shape), result=by(shape))
-
-
-def _check_type(name: str, dtype: str, call: NetworkCall) -> None:
-    """Raise unless the sums can take the addend: no fractions among integers, no complex numbers among reals."""
-    kind = element_types(dtype, dtype, None).compute
-    if kind.startswith("complex") and not call.types.compute.startswith("complex"):
-        raise DTypeError("complex-to-real", natural=dtype, dtype=call.types.compute)
-    if call.operator.problem.exact and kind not in ("int64", "uint64"):
-        raise DTypeError("bias", name=name, bias=dtype, compute=call.types.compute)
-
-
-def _check_activation(activation: str, compute: str) -> None:
-    """Raise unless numbers of this type have the activation: real ones, and whole ones only where it keeps them so."""
-    if compute.startswith(("complex", "clong")) or (compute in ("int64", "uint64") and activation not in WHOLE):
-        raise DTypeError("activation", activation=activation, compute=compute, whole=" | ".join(WHOLE))
 
 
 def conv(
@@ -284,11 +257,13 @@ def conv_input_gradient(
     }  # fmt: skip
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
     shape = shape_of("input_shape", input_shape)
-    if xp is NUMPY and objects.wanted(dtype, upstream, weights):
-        _check_gradient(upstream.shape, _of_objects("forward", shape, weights.shape, options))
+    if xp is not NUMPY:
+        return xp.network_gradient("input", upstream, weights, shape, method, options)
+    if objects.wanted(dtype, upstream, weights):
+        _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
         return objects.gradient("input", upstream, weights, shape, options)
     call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
-    _check_gradient(upstream.shape, call)
+    _check_gradient(call, upstream)
     return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
 
 
@@ -346,20 +321,15 @@ def conv_weight_gradient(
     }  # fmt: skip
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
     shape = shape_of("weight_shape", weight_shape)
-    if xp is NUMPY and objects.wanted(dtype, upstream, samples):
-        _check_gradient(upstream.shape, _of_objects("forward", samples.shape, shape, options))
+    if xp is not NUMPY:
+        return xp.network_gradient("weights", upstream, samples, shape, method, options)
+    if objects.wanted(dtype, upstream, samples):
+        _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
         return objects.gradient("weights", upstream, samples, shape, options)
     call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
-    _check_gradient(upstream.shape, call)
+    _check_gradient(call, upstream)
     return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
 
 
-def _check_gradient(shape: Any, call: NetworkCall) -> None:
-    if tuple(shape) != call.output_shape():
-        raise ShapeError(
-            "gradient",
-            gradient=by(shape),
-            expected=by(call.output_shape()),
-            input=by(call.x_shape),
-            weights=by(call.w_shape),
-        )
+def _check_gradient(call: NetworkCall, gradient: Any) -> None:
+    check_gradient(gradient.shape, call.output_shape(), call.x_shape, call.w_shape)

@@ -39,7 +39,7 @@ class NetworkCall:
     ) -> None:
         self.spec, self.types, self.groups = spec, types, spec.groups
         self.x_shape, self.w_shape = x_shape, w_shape
-        channels = _check_channels(spec, x_shape, w_shape)
+        channels = check_channels(spec, x_shape, w_shape)
         problem = Problem(
             windows=spec.windows(x_shape[2:], w_shape[2:]), batch=x_shape[0], groups=spec.groups,
             in_channels=channels[0], out_channels=channels[1], input_dtype=stored[0], kernel_dtype=stored[1],
@@ -176,7 +176,7 @@ def _finished(
     return out
 
 
-def _check_channels(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> tuple[int, int]:
+def check_channels(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> tuple[int, int]:
     """Channels in and out of one group.
 
     Raises

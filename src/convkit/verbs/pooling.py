@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from convkit.arrays import NUMPY, Namespace, namespace_of
+from convkit.arrays import NUMPY, namespace_of
+from convkit.arrays.layers import PoolOptions
 from convkit.errors import DTypeError, OptionError, ShapeError, choose
+from convkit.planner import pooling
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec import sizes
@@ -18,7 +22,7 @@ from convkit.spec.options import POOL_KINDS, pad_pairs, per_axis, whole_number
 from convkit.spec.window import Window
 from convkit.verbs import objects
 from convkit.verbs.bilinear import Bilinear
-from convkit.verbs.calls import widened
+from convkit.verbs.calls import plain, widened
 from convkit.verbs.dtypes import element_types, finish
 
 
@@ -81,30 +85,132 @@ def pool(
         return spread_pooling.pool(x, size, kind, stride, padding, dilation, ceil)
     xp = namespace_of(x)
     array = xp.array(x, "x")
-    rank = _rank(size, array.ndim)
+    if kind == "max" and xp.dtype(array).startswith("complex"):
+        raise DTypeError("no-order", dtype=xp.dtype(array))
+    if xp is not NUMPY:
+        return xp.pool(kind, array, _options_of(array.ndim, size, stride, padding, ceil))
+    try:
+        options = _kept_options(array.ndim, size, stride, padding, ceil)
+    except TypeError:  # options given as lists or arrays
+        options = _kept_options(array.ndim, plain(size), plain(stride), plain(padding), ceil)
+    if array.dtype.kind == "O":
+        geometry = _geometry_of(array.shape, options)
+        return objects.pool(array, geometry.sizes, kind, geometry.strides, geometry.pads, ceil)
+    return POOLS.largest(array, options) if kind == "max" else POOLS.mean(array, options)
+
+
+def _options_of(ndim: int, size: Any, stride: Any, padding: Any, ceil: bool) -> PoolOptions:
+    """A call's options, spelled out for every axis."""
+    rank = _rank(size, ndim)
     window_sizes = per_axis("size", size, rank, 1)
     steps = window_sizes if stride is None else per_axis("stride", stride, rank, 1)
     pads = pad_pairs(padding, rank)
-    space = tuple(array.shape[array.ndim - rank :])
     for axis, (before, after) in enumerate(pads):
         if max(before, after) >= window_sizes[axis]:
-            size_here = window_sizes[axis]
-            raise OptionError(
-                "pool-padding", padding=max(before, after), size=size_here, axis=axis, largest=size_here - 1
-            )
-    rounding = "ceil" if ceil else "floor"
+            here = window_sizes[axis]
+            raise OptionError("pool-padding", padding=max(before, after), size=here, axis=axis, largest=here - 1)
+    spelled = tuple(pad for pair in pads for pad in pair)
+    return PoolOptions(window_sizes, steps, spelled, "ceil" if ceil else "floor")
+
+
+_kept_options = lru_cache(maxsize=1024, typed=True)(_options_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """A call's options worked out.
+
+    Attributes
+    ----------
+    windows : tuple of Window
+        One for each pooled axis.
+    sizes, strides : tuple of int
+        As given, for each axis.
+    pads : tuple of (int, int)
+        Likewise.
+    """
+
+    windows: tuple[Window, ...]
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Where what is counted ends: the part of a window that hangs over the padded end is not."""
+        return tuple(window.size + after for window, (_, after) in zip(self.windows, self.pads, strict=True))
+
+
+@lru_cache(maxsize=1024)
+def _geometry_of(shape: tuple[int, ...], options: PoolOptions) -> _Geometry:
+    """The windows, laid where they fit.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.kernel-does-not-fit``.
+    """
+    space = shape[len(shape) - len(options.size) :]
+    pads = tuple(zip(options.padding[::2], options.padding[1::2], strict=True))
+    return _Geometry(check_windows(space, options), options.size, options.stride, pads)
+
+
+def check_windows(space: Sequence[Any], options: PoolOptions) -> tuple[Window, ...]:
+    """The windows, laid where they fit; sizes may be symbols.
+
+    Raises
+    ------
+    ShapeError
+        ``shape.kernel-does-not-fit``.
+    """
+    pads = tuple(zip(options.padding[::2], options.padding[1::2], strict=True))
     windows = tuple(
-        Window(n, k, sizes.pooled_size(n, k, s, pad, rounding).value, -pad[0], s)
-        for n, k, s, pad in zip(space, window_sizes, steps, pads, strict=True)
+        Window(n, k, sizes.pooled_size(n, k, s, pad, options.rounding).value, -pad[0], s)
+        for n, k, s, pad in zip(space, options.size, options.stride, pads, strict=True)
     )
-    if not ceil or any(0 in (window.size, window.count) for window in windows):  # else one window may hang over
+    hangs = options.rounding == "ceil" and not any(window.size == 0 or window.count == 0 for window in windows)
+    if not hangs:
         padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-        sizes.check_fit(padded, window_sizes, (1,) * rank)
-    if xp is NUMPY and array.dtype.kind == "O":
-        return objects.pool(array, window_sizes, kind, steps, pads, ceil)
-    if kind == "max":
-        return _maximum(xp, array, windows)
-    return _mean(xp, array, windows, pads)
+        sizes.check_fit(padded, options.size, (1,) * len(windows))
+    return windows
+
+
+class Pools:
+    """Pooling of NumPy arrays; see `convkit.arrays.layers.Layers`."""
+
+    def pooled(self, shape: Sequence[Any], options: PoolOptions) -> tuple[Any, ...]:
+        """Shape of what pooling gives; sizes may be symbols."""
+        lead = len(shape) - len(options.size)
+        return (*shape[:lead], *(window.count for window in check_windows(shape[lead:], options)))
+
+    def largest(self, x: Array, options: PoolOptions) -> Array:
+        """The largest value of each window."""
+        values = widened(NUMPY, x)
+        found = self.selected(values, values, options)
+        return found if found.dtype == x.dtype else found.astype(x.dtype)
+
+    def selected(self, x: Array, values: Array, options: PoolOptions) -> Array:
+        """For each window the number of ``values`` where the largest of ``x`` stands, the first of equals."""
+        return _Selection(_geometry_of(x.shape, options).windows).down(x, values)
+
+    def selected_gradient(self, x: Array, g: Array, options: PoolOptions) -> Array:
+        """The adjoint: ``g`` added up where the largest of ``x`` stand."""
+        return _Selection(_geometry_of(x.shape, options).windows).up(x, g)
+
+    def mean(self, x: Array, options: PoolOptions) -> Array:
+        """The mean of each window."""
+        compute, result = _mean_types(x)
+        means = _Mean(_geometry_of(x.shape, options), compute).down(widened(NUMPY, x))
+        return NUMPY.finish(means, result, lambda array: finish(array, result, "raise"))
+
+    def mean_gradient(self, g: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
+        """Gradient of the mean's input."""
+        compute, result = _mean_types(g)
+        gradient = _Mean(_geometry_of(shape, options), compute).up(widened(NUMPY, g))
+        return NUMPY.finish(gradient, result, lambda array: finish(array, result, "raise"))
+
+
+POOLS = Pools()
 
 
 def _rank(size: Any, ndim: int) -> int:
@@ -118,17 +224,33 @@ def _rank(size: Any, ndim: int) -> int:
     return rank
 
 
-def _maximum(xp: Namespace, x: Any, windows: tuple[Window, ...]) -> Any:
-    if xp.dtype(x).startswith("complex"):
-        raise DTypeError("no-order", dtype=xp.dtype(x))
-    if xp is NUMPY:
-        return _largest(x, windows)[0]
-    lead, space = x.shape[: x.ndim - len(windows)], x.shape[x.ndim - len(windows) :]
-    flat = x.reshape((*lead, math.prod(space)))
-    values = widened(xp, x).detach().resolve_neg().numpy()
-    return xp.take_last(flat, _largest(values, windows, where=True)[1]).reshape(
-        (*flat.shape[:-1], *(window.count for window in windows))
-    )
+class _Selection:
+    """The numbers of one array that stand where another's largest are: linear in the first, with its adjoint."""
+
+    def __init__(self, windows: tuple[Window, ...]) -> None:
+        self.windows = windows
+
+    def down(self, x: Array, values: Array) -> Array:
+        """For each window the number of ``values`` where the largest of ``x`` stands."""
+        if values is x:
+            found = pooling.pool("max", x, self.windows, tuple(window.size for window in self.windows))
+            return _largest(x, self.windows)[0] if found is None else found
+        lead = x.shape[: x.ndim - len(self.windows)]
+        at = _largest(x, self.windows, where=True)[1]
+        counts = (window.count for window in self.windows)
+        return np.take_along_axis(values.reshape((*lead, -1)), at, -1).reshape((*lead, *counts))
+
+    def up(self, x: Array, gradient: Array) -> Array:
+        """The adjoint: ``gradient`` added up where the largest of ``x`` stand."""
+        found = pooling.largest_gradient(x, gradient, self.windows)
+        if found is not None:
+            return found
+        lead, space = x.shape[: x.ndim - len(self.windows)], x.shape[x.ndim - len(self.windows) :]
+        at = _largest(x, self.windows, where=True)[1]
+        planes, pixels = math.prod(lead), math.prod(space)
+        flat = np.zeros(planes * pixels, gradient.dtype)
+        np.add.at(flat, (at.reshape(planes, -1) + np.arange(planes)[:, None] * pixels).ravel(), gradient.ravel())
+        return flat.reshape(x.shape)
 
 
 def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tuple[Array, Array]:
@@ -164,25 +286,53 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     return best, at.reshape((*lead, math.prod(counts)))
 
 
-def _mean(xp: Namespace, x: Any, windows: tuple[Window, ...], pads: tuple[tuple[int, int], ...]) -> Any:
-    rank = len(windows)
-    lead, space = tuple(x.shape[: x.ndim - rank]), tuple(x.shape[x.ndim - rank :])
-    own = xp.dtype(x)
+def _mean_types(x: Array) -> tuple[str, str]:
+    """Types in which means are formed and stored."""
+    own = NUMPY.dtype(x)
     types = element_types(own, own, None)
-    result = "float64" if types.compute in ("int64", "uint64") else types.result
-    problem = Problem(
-        windows=windows, batch=math.prod(lead), input_dtype=types.compute, kernel_dtype=types.compute,
-        compute_dtype=types.compute, accuracy="elementwise",
-    )  # fmt: skip
-    counted = widened(xp, x).reshape((math.prod(lead), 1, 1, *space))
-    box = xp.array(np.ones((1,) * (3 + rank), types.compute), "box")
-    kernel = xp.expand(box, (1, 1, 1, *(window.kernel for window in windows)))
-    sums = xp.apply(Bilinear(problem), "forward", counted, kernel)
-    # The part of a window that hangs over the padded end is not counted.
-    counts = np.ones((), np.int64)
-    for window, (_, after) in zip(windows, pads, strict=True):
-        first = np.arange(window.count) * window.stride + window.start
-        counts = counts[..., None] * (np.minimum(first + window.kernel, window.size + after) - first)
-    divisor = xp.array(counts.astype("float32" if types.compute == "float32" else "float64"), "count")
-    mean = sums.reshape((*lead, *(window.count for window in windows))) / divisor
-    return xp.finish(mean, result, lambda array: finish(array, result, "raise"))
+    return types.compute, "float64" if types.compute in ("int64", "uint64") else types.result
+
+
+class _Mean:
+    """The mean of each window, by a kernel of its own or as a convolution with a box; and its adjoint."""
+
+    def __init__(self, geometry: _Geometry, compute: str) -> None:
+        self.windows, self.ends, self.compute = geometry.windows, geometry.ends, compute
+
+    def down(self, values: Array) -> Array:
+        """The means."""
+        found = pooling.pool("mean", values, self.windows, self.ends)
+        if found is not None:
+            return found
+        rank = len(self.windows)
+        lead, space = values.shape[: values.ndim - rank], values.shape[values.ndim - rank :]
+        operator, box, outer = self._operator(lead)
+        sums = operator.forward(values.reshape((*outer, 1, *space)), box)
+        return sums.reshape((*lead, *(window.count for window in self.windows))) / self._counts()
+
+    def up(self, gradient: Array) -> Array:
+        """The adjoint: each number's share of the means that it is in."""
+        rank = len(self.windows)
+        lead, counts = gradient.shape[: gradient.ndim - rank], gradient.shape[gradient.ndim - rank :]
+        operator, box, outer = self._operator(lead)
+        shares = (gradient / self._counts()).astype(gradient.dtype, copy=False)
+        found = operator.linear.input_gradient(shares.reshape((*outer, 1, *counts)), box)
+        return found.reshape((*lead, *(window.size for window in self.windows)))
+
+    def _operator(self, lead: tuple[int, ...]) -> tuple[Bilinear, Array, tuple[int, int]]:
+        """The convolution, its kernel, and samples and groups: channels have boxes of their own, all alike."""
+        groups = lead[-1] if len(lead) > 1 else 1
+        batch = math.prod(lead) // max(1, groups)
+        problem = Problem(
+            windows=self.windows, batch=batch, groups=groups, input_dtype=self.compute, kernel_dtype=self.compute,
+            compute_dtype=self.compute, accuracy="elementwise",
+        )  # fmt: skip
+        box = np.ones((1, 1, 1, *(window.kernel for window in self.windows)), self.compute)
+        return Bilinear(problem), np.broadcast_to(box, (groups, *box.shape[1:])), (batch, groups)
+
+    def _counts(self) -> Array:
+        counts = np.ones((), np.int64)
+        for window, end in zip(self.windows, self.ends, strict=True):
+            first = np.arange(window.count) * window.stride + window.start
+            counts = counts[..., None] * (np.minimum(first + window.kernel, end) - first)
+        return counts.astype("float32" if self.compute == "float32" else "float64")

@@ -32,6 +32,7 @@ class Suite(StrEnum):
     filters_full = "filters-full"
     random = "random"
     choice = "choice"
+    networks = "networks"
 
 
 def bench_command(
@@ -60,6 +61,13 @@ def bench_command(
         from convkit.cli.bench.choice import race
 
         race(only, count, seed, rounds, available, out)
+        return
+    if "networks" in wished:
+        if len(wished) > 1:
+            raise OptionError("bench-alone-networks", others=", ".join(name for name in wished if name != "networks"))
+        from convkit.cli.bench.network_race import race as race_networks
+
+        race_networks(only, rounds, available, out)
         return
     problems = _problems(wished or ["all"], count, seed)
     problems = [problem for problem in problems if only in problem.name]

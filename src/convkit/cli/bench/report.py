@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from convkit.catalogue import say
 from convkit.cli.bench.choice import NEAR, Judgement
 from convkit.cli.bench.classes import NEEDED, behind, of_peak, standings
 from convkit.cli.bench.measurement import Outcome
+from convkit.cli.bench.network_race import NetworkOutcome, summaries
 from convkit.cli.bench.peers import versions
 from convkit.cli.bench.problems import Problem
 from convkit.planner.machine import Machine, cpu_name
@@ -107,6 +109,34 @@ def layers_behind(outcomes: list[Outcome], peak: float) -> list[str]:
         )
         for race in behind(outcomes)
     ]  # fmt: skip
+
+
+def network_table(outcomes: Sequence[NetworkOutcome]) -> Table:
+    """A row for each network: our time, everybody's, and the ratio to the best of them."""
+    shown = Table(title=say("bench.networks.title"))
+    for column in ("network", "ours", "flops", "best", "peer", "ratio", "others"):
+        shown.add_column(
+            say(f"bench.networks.{column}"), justify="left" if column in ("network", "others") else "right"
+        )
+    for outcome in outcomes:
+        best, ratio = outcome.best_peer, outcome.ratio
+        others = [f"{one.name} {duration(one.seconds)}" for one in outcome.timings if one.name != outcome.ours.name]
+        others += [f"{name}: {why}" for name, why in outcome.failures.items()]
+        shown.add_row(
+            outcome.network.name, duration(outcome.ours.seconds),
+            f"{outcome.network.flops / outcome.ours.seconds / 1e9:.3g}",
+            "-" if best is None else best.name, "-" if best is None else duration(best.seconds),
+            "-" if ratio is None else f"{ratio:.2f}x", "\n".join(others),
+        )  # fmt: skip
+    return shown
+
+
+def network_lines(outcomes: Sequence[NetworkOutcome]) -> list[str]:
+    """Sentences: the mean ratios, and what they should be."""
+    return [
+        say("bench.networks.mean", what=say(f"bench.networks.{one.name}"), mean=f"{one.mean:.2f}", wished=one.wished)
+        for one in summaries(outcomes)
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from convkit.data.whole import written_whole
 from convkit.errors import FileError, OptionError
 from convkit.nn.zoo.registry import MODELS, Configuration, build, configuration
 
-_CONFIGURATION, _CHECKSUM = "convkit.configuration", "convkit.crc32"
+_CONFIGURATION, _CHECKSUM = "convkit.configuration", "crc32"
 _NAMED = 4
 """A message names so many parameters; the rest are counted."""
 
@@ -36,7 +36,8 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     if known is None:
         raise OptionError("not-from-the-zoo", type=type(network).__name__)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    about = {_CONFIGURATION: json.dumps(known.facts()), _CHECKSUM: _checksum(state)}
+    # One entry: safetensors writes several in any order, and equal weights should be equal files.
+    about = {_CONFIGURATION: json.dumps({**known.facts(), _CHECKSUM: _checksum(state)})}
     with written_whole(path) as temporary:
         try:
             save_file(state, temporary, metadata=about)
@@ -94,10 +95,18 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Mapping[str,
         raise FileError("broken", path=str(path), format="safetensors", reason=_line(error)) from error
     except OSError as error:
         raise FileError("unreadable", path=str(path), reason=error.strerror or _line(error)) from error
-    if _CHECKSUM in about and about[_CHECKSUM] != (found := _checksum(state)):
-        reason = f"crc32 {found} != {about[_CHECKSUM]}"
+    wanted = _stated_checksum(about)
+    if wanted is not None and wanted != (found := _checksum(state)):
+        reason = f"crc32 {found} != {wanted}"
         raise FileError("broken", path=str(path), format="safetensors", reason=reason)
     return state, about
+
+
+def _stated_checksum(about: Mapping[str, str]) -> str | None:
+    try:
+        return json.loads(about[_CONFIGURATION]).get(_CHECKSUM)
+    except (KeyError, ValueError, AttributeError):  # not a file of ours, or said so where the configuration is read
+        return None
 
 
 def _configuration(path: str | os.PathLike[str], about: Mapping[str, str]) -> Configuration | None:

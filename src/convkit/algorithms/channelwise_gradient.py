@@ -1,0 +1,101 @@
+"""Channelwise gradient: the weights of many groups of few channels, vectors over the groups."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import channelwise_gradients
+from convkit.algorithms.support.channelwise_tiles import Ways
+from convkit.algorithms.support.gradients import readable
+from convkit.algorithms.support.planes import Strides
+from convkit.codegen import library, pool
+from convkit.codegen.channelwise import most_pixels
+from convkit.codegen.memory import address
+from convkit.codegen.program import Program
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
+from convkit.planner.problem import Problem
+
+LEAST_GROUPS = 8
+"""Groups, which are the lanes of vectors, at least."""
+
+MOST_PAIRS = 64
+"""Pairs of an input and an output channel of one group at most."""
+
+MOST_ROWS = 128
+"""Kernel rows at most, each of which has addresses of its own."""
+
+
+class ChannelwiseGradient:
+    """``out[c, g, o, j] = sum_(b,i) u[g, o, b, i] * v[c, g, b, i*stride + start + j*dilation]``, vectors over ``g``.
+
+    See `convkit.codegen.channelwise.ChannelwiseGradient`. Samples and tiles are added in order.
+    """
+
+    name = "channelwise-gradient"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        why_not = readable(problem)
+        if why_not is not None:
+            return why_not
+        if problem.input_dtype != problem.compute_dtype:
+            return Reason("no-compiled-kernel", dtype=problem.input_dtype)
+        if problem.groups < LEAST_GROUPS:
+            return Reason("few-groups", groups=problem.groups, limit=LEAST_GROUPS)
+        pairs = problem.batch * problem.out_channels
+        if pairs > MOST_PAIRS:
+            return Reason("many-pairs", pairs=pairs, limit=MOST_PAIRS)
+        missing = codegen.why_not()
+        if missing is not None:
+            return Reason(missing)
+        *before, columns = problem.output_shape[3:]
+        rows = math.prod(before)
+        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
+            return Reason("long-kernel-rows", columns=columns, rows=rows)
+        return None
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        size = np.dtype(problem.compute_dtype).itemsize
+        lanes = 64 // size
+        padded = -(-problem.groups // lanes) * lanes / problem.groups
+        inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
+        seconds = padded * (2.4 * problem.multiply_adds + 6 * inputs + 7 * kernel) / machine.fused
+        seconds = on_two_threads(seconds * width(problem.compute_dtype), problem.groups / lanes)
+        moved = size * (inputs + kernel)
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 8e-6
+        work = channelwise_gradients.scratch(problem) * threads.num_threads()
+        return Cost(2.0 * problem.multiply_adds, moved, seconds, work)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Array:
+        return np.asarray(kernel, problem.compute_dtype)
+
+    def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        plain = out[0, 0, 0].flags.c_contiguous
+        target = out if plain else np.empty(out.shape, out.dtype)
+        program = _program(problem, x.strides, prepared.strides, target.strides)
+        seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        pool.run(program, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
+        if not plain:
+            out[...] = target
+
+
+@lru_cache(maxsize=256)
+def _program(problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides) -> Program:
+    """The program of a call; strides brought into the forward operator's order."""
+    x_strides = x_strides[2], x_strides[1], x_strides[0], *x_strides[3:]
+    g_strides = g_strides[2], g_strides[0], g_strides[1], *g_strides[3:]
+    out_strides = 0, out_strides[1], out_strides[0], out_strides[2], *out_strides[3:]
+    whole = channelwise_gradients.forward(problem).derive(batch=problem.in_channels)
+    ways = Ways.of(whole, x_strides, g_strides, 1)
+    return channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
+
+
+registry.register(ChannelwiseGradient())

@@ -1,0 +1,157 @@
+"""Depthwise: groups of few channels, vectors over the groups; each lane is a channel with a kernel of its own."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import channelwise_tiles, channelwise_weights, planar_tiles
+from convkit.algorithms.support.packing import LINE
+from convkit.algorithms.support.planes import Strides
+from convkit.codegen import library, pool
+from convkit.codegen.channelwise import most_pixels
+from convkit.codegen.memory import address
+from convkit.codegen.program import Program
+from convkit.planner import registry
+from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.finishing import NOTHING, Operands
+from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
+from convkit.planner.problem import Problem
+
+LEAST_PRODUCTS = 1 << 12
+"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
+LEAST_GROUPS = 4
+"""Groups, which are the lanes of vectors, at least."""
+
+MOST_CHANNELS = 8
+"""Input and output channels of a group at most: with more, vectors hold channels or pixels."""
+
+MOST_ROWS = 128
+"""Kernel rows at most, each of which has addresses of its own."""
+
+
+class Kernel:
+    """A kernel made ready: as it is, for planes; for vectors over groups packed when that is first asked for."""
+
+    __slots__ = ("_packed", "plain", "problem")
+
+    def __init__(self, problem: Problem, plain: Array) -> None:
+        self.problem, self.plain = problem, plain
+        self._packed: Array | None = None
+
+    @property
+    def packed(self) -> Array:
+        """Vectors over groups, in the order of `channelwise_weights.Weights`."""
+        if self._packed is None:
+            cut = channelwise_weights.weights_of(self.problem)
+            packed = np.zeros(max(64, cut.bytes), np.uint8)
+            if cut.bytes:  # otherwise every output meets only the zeros between samples
+                program = channelwise_weights.weights_program(self.problem, self.plain.strides)
+                pool.run(program, (packed.ctypes.data, self.plain.ctypes.data, 0), 1, 0.0)
+            self._packed = packed
+        return self._packed
+
+
+class Depthwise:
+    """``out[g, o, i] = sum_(c,j) w[g, o, c, j] * v[g, c, i*stride + start + j*dilation]``, vectors over ``g``.
+
+    See `convkit.codegen.channelwise.Channelwise`. Every output is formed by the same sequence of fused multiply-adds
+    wherever it stands. Upsampled problems are done phase by phase.
+    """
+
+    name = "depthwise"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if problem.outputs * problem.taps == 0 or not all(window.size for window in problem.windows):
+            return Reason("nothing-to-do")
+        if problem.batch_of == "channels":
+            return Reason("gradient")
+        if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype != problem.compute_dtype:
+            return Reason("no-compiled-kernel", dtype=problem.input_dtype)
+        if problem.groups < LEAST_GROUPS:
+            return Reason("few-groups", groups=problem.groups, limit=LEAST_GROUPS)
+        channels = max(problem.in_channels, problem.out_channels)
+        if channels > MOST_CHANNELS:
+            return Reason("many-channels", channels=channels, limit=MOST_CHANNELS)
+        products = problem.terms * problem.outputs * problem.out_channels * problem.groups
+        if products < LEAST_PRODUCTS:
+            return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
+        missing = codegen.why_not()
+        if missing is not None:
+            return Reason(missing)
+        columns = channelwise_weights.widest(problem.windows)
+        rows = math.prod(window.kernel for window in problem.windows[:-1]) * problem.in_channels
+        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
+            return Reason("long-kernel-rows", columns=columns, rows=rows)
+        return None
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        size = np.dtype(problem.compute_dtype).itemsize
+        lanes = 64 // size
+        padded = -(-problem.groups // lanes) * lanes / problem.groups
+        products = problem.multiply_adds / math.prod(window.up for window in problem.windows)
+        inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
+        # Multiply-adds; what is read and written, more where it has to be turned, and what beginning a tile takes.
+        seconds = padded * (2.2 * products + 5.0 * (inputs + outputs)) / machine.fused
+        seconds = on_two_threads(seconds * width(problem.compute_dtype), len(channelwise_tiles.boxes(problem, 2)) + 1)
+        moved = size * (inputs + outputs)
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6
+        workspace = channelwise_tiles.scratch(problem) * threads.num_threads()
+        return Cost(2 * products, moved, seconds, workspace + channelwise_weights.weights_of(problem).bytes)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        return summation_bound(problem, problem.terms)
+
+    def prepare(self, problem: Problem, kernel: Array) -> Kernel:
+        return Kernel(problem.derive(batch=1), np.array(kernel, problem.compute_dtype, order="C"))
+
+    def finishes(self, problem: Problem) -> bool:
+        """Whether it does the epilogue: a bias for every lane, and an activation."""
+        epilogue = problem.epilogue
+        return epilogue is not None and not epilogue.add and problem.out_channels == 1
+
+    def run(
+        self, problem: Problem, prepared: Kernel, x: Array, out: Array, operands: Operands = NOTHING
+    ) -> None:  # fmt: skip
+        at, source = address(out), address(x)
+        planar, programs = _programs(problem, x.strides, out.strides, at % LINE)
+        weights = address(prepared.plain if planar else prepared.packed)
+        bias = None if operands.bias is None else _whole(operands.bias.ravel())
+        last = at if bias is None else address(bias)
+        for program, first, seconds in programs:
+            bases = at + first * out.strides[0], source + first * x.strides[0], weights, last
+            pool.run(program, bases, threads.num_threads(), seconds)
+
+
+def _whole(bias: Array) -> Array:
+    """The bias with as many numbers as fill vectors."""
+    rest = -len(bias) % (library.this_machine().vector_bytes // bias.itemsize)
+    return np.concatenate((bias, np.zeros(rest, bias.dtype))) if rest else np.ascontiguousarray(bias)
+
+
+@lru_cache(maxsize=256)
+def _programs(
+    problem: Problem, x_strides: Strides, out_strides: Strides, out_at: int
+) -> tuple[bool, list[tuple[Program, int, float]]]:  # fmt: skip
+    """Whether planes are done where they lie; the programs of a call, from which sample on, and how long each takes."""
+    ways = channelwise_tiles.Ways.of(problem, x_strides, out_strides, out_at)
+    planar = planar_tiles.fits(problem, x_strides, out_strides)
+    samples = problem.batch if planar else channelwise_tiles.samples_at_once(problem, ways)
+    seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused / problem.batch
+    found: list[tuple[Program, int, float]] = []
+    for first in range(0, problem.batch, samples):
+        count = min(samples, problem.batch - first)
+        part = problem.derive(batch=count)
+        if planar:
+            program = planar_tiles.program(part, x_strides, out_strides)
+        else:
+            program = channelwise_tiles.program(part, x_strides, out_strides, ways)
+        found.append((program, first, seconds * count))
+    return planar, found
+
+
+registry.register(Depthwise())

@@ -1,0 +1,113 @@
+"""Depthwise convolution of planes where they lie, as a program: some planes of some samples for each task."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convkit.algorithms.support.channelwise_tiles import BIAS, TASK_PRODUCTS
+from convkit.algorithms.support.finishing import ending_of
+from convkit.algorithms.support.packing import LINE, item_bytes, places
+from convkit.algorithms.support.planes import Strides, space, with_rows
+from convkit.algorithms.support.register_tiles import cuts, largest
+from convkit.codegen import planar
+from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.pack import FILL
+from convkit.codegen.planar import Planar, most_rows
+from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.register_tile import lanes_of
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.planner.problem import Problem
+from convkit.spec.window import Window
+
+LEAST_SHARE = 0.75, 0.4
+"""How much of the last axis's vectors must be outputs; and how much of it where there are few products."""
+
+FEW_TAPS = 9
+"""Kernel elements of which there are few."""
+
+WIDEST = 1 << 12
+"""Columns at most: a row of zeros is kept for those outside."""
+
+MOST_ELEMENTS = 7
+"""Kernel rows and columns at most, all of which are written out."""
+
+
+def fits(problem: Problem, x_strides: Strides, out_strides: Strides) -> bool:
+    """Whether planes can be read and written where they lie, under masks, without many of their lanes empty."""
+    item, machine = item_bytes(problem.compute_dtype), this_machine()
+    if machine.vector_bytes != 64 or len(problem.windows) > 2 or problem.in_channels * problem.out_channels > 1:
+        return False
+    rows, columns = with_rows(problem.windows)
+    lanes = lanes_of(machine, problem.compute_dtype)
+    share = columns.count / (-(-columns.count // lanes) * lanes)
+    inside = columns.start >= 0 and columns.last < columns.size
+    return (
+        (x_strides[-1], out_strides[-1]) == (item, item)
+        and columns.up == rows.up == 1
+        and columns.stride in (1, 2)
+        and (inside or columns.sides == ("zero", "zero"))
+        and max(rows.kernel, columns.kernel) <= MOST_ELEMENTS
+        and columns.size <= WIDEST
+        and share >= LEAST_SHARE[problem.taps <= FEW_TAPS]
+        and problem.fill == 0
+    )
+
+
+@lru_cache(maxsize=256)
+def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Program:
+    """Everything about a call but its arrays."""
+    tables, dtype = Tables(), problem.compute_dtype
+    lanes, item = lanes_of(this_machine(), dtype), item_bytes(dtype)
+    rows, columns = with_rows(problem.windows)
+    (x_row, _), (out_row, _) = space(x_strides), space(out_strides)
+    height = largest(rows.count, most_rows(this_machine(), rows.kernel))
+    kernel = Planar(
+        dtype, lanes, height, rows.kernel, columns.start, columns.dilation, rows.stride, rows.dilation,
+        columns.stride, ending_of(problem.epilogue, "plane"),  # type: ignore[arg-type]
+    )  # fmt: skip
+    table = _rows(rows, height, kernel.positions, x_row, out_row)
+    masks = _masks(columns, lanes)
+    zeros = np.zeros(-(-columns.size * item // 8), np.int64)
+    taps = problem.taps * item
+    samples = np.arange(problem.batch, dtype=np.int64)
+    least = max(1, TASK_PRODUCTS // (problem.taps * problem.outputs))
+    tasks: list[list[Steps]] = []
+    for lo, hi in cuts(problem.groups, least):
+        steps = planar.ARGUMENTS.steps(
+            address_of(kernel), problem.batch, out=(OUT, samples * out_strides[0] + lo * out_strides[1]),
+            x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * taps), planes=hi - lo,
+            rows_at=(TABLES, tables.add(table)), masks_at=(TABLES, tables.add(masks)), places=(SCRATCH, 0),
+            zeros=(TABLES, tables.add(zeros)), bias=(BIAS, lo * item), out_plane=out_strides[1],
+            x_plane=x_strides[1], w_plane=taps, w_row=columns.kernel * item, columns=columns.kernel,
+            tiles=len(table), tile_step=table.shape[1] * 8, vectors=len(masks), out_row=out_row,
+        )  # fmt: skip
+        tasks.append([steps])
+    return join(tasks, tables.array(), -(-8 * len(kernel.positions) // LINE) * LINE)
+
+
+def _rows(window: Window, height: int, positions: list[int], x_row: int, out_row: int) -> NDArray[np.int64]:
+    """For each tile where its outputs lie, and the rows of samples that it meets; marks for rows of zeros."""
+    starts = np.array([min(at, window.count - height) for at in range(0, window.count, height)], np.int64)
+    at = window.start + starts[:, None] * window.stride + np.array(positions, np.int64)
+    first = int(at.min())
+    _, index = places((window,), [np.arange(first, int(at.max()) + 1, dtype=np.int64)], (1,))
+    rows = index[at - first]
+    rows = np.where(rows <= FILL, rows, rows * x_row)
+    return np.ascontiguousarray(np.concatenate((starts[:, None] * out_row, rows), axis=1))
+
+
+def _masks(window: Window, lanes: int) -> NDArray[np.int64]:
+    """For each vector of columns the samples that there are, for each kernel element, and the outputs."""
+    vectors = math.ceil(window.count / lanes)
+    column = np.arange(vectors * lanes).reshape(vectors, 1, lanes)
+    # Every vector that is read, one after another, starts where the last one ends.
+    read = np.arange(window.stride)[:, None] * lanes + np.arange(lanes)
+    first = np.arange(vectors).reshape(vectors, 1, 1, 1) * lanes * window.stride
+    sample = first + window.start + np.arange(window.kernel)[:, None, None] * window.dilation + read
+    there = ((sample >= 0) & (sample < window.size)).reshape(vectors, -1, lanes)
+    bits = np.concatenate((there, column < window.count), axis=1)
+    return np.sum(bits.astype(np.int64) << np.arange(lanes), axis=2)

@@ -1,0 +1,64 @@
+"""Tensors as NumPy arrays over the same memory, and the memory of results: torch's conventions of layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from convkit.errors import DTypeError
+
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Torch's names for channels as the last axis in memory, by the number of axes."""
+
+
+def plain(tensor: torch.Tensor) -> Any:
+    """A NumPy view of a tensor; a pending conjugate or sign is carried out first."""
+    return tensor.detach().resolve_conj().resolve_neg().numpy()
+
+
+def shared(tensor: torch.Tensor) -> Any:
+    """`plain` for what layers read: bfloat16, which NumPy does not have, is widened."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.float().numpy()
+    if tensor.is_conj() or tensor.is_neg():
+        return plain(tensor)
+    return tensor.numpy()
+
+
+def format_of(*tensors: torch.Tensor) -> torch.memory_format:
+    """The layout of a result: channels last if one of the tensors has them so and not in order as well."""
+    for tensor in tensors:
+        last = _LAST.get(tensor.ndim)
+        if last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last):
+            return last
+    return torch.contiguous_format
+
+
+def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.memory_format) -> torch.Tensor:
+    """Memory for a result on the device of ``like``."""
+    return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device, memory_format=layout)
+
+
+def tensor_of(array: Any) -> torch.Tensor:
+    """A NumPy array as a tensor on the same memory.
+
+    Raises
+    ------
+    DTypeError
+        ``dtype.not-in-torch``.
+    """
+    if not hasattr(torch, array.dtype.name):
+        raise DTypeError("not-in-torch", dtype=array.dtype.name)
+    if array.dtype.name == "bfloat16":  # known to torch by its bits alone
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def laid_out(array: Any, layout: torch.memory_format) -> torch.Tensor:
+    """A NumPy array as a tensor of some layout, without a copy where it has it."""
+    return tensor_of(array).contiguous(memory_format=layout)

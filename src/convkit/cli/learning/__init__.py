@@ -1,0 +1,1 @@
+"""``convkit train``, ``evaluate``, ``predict`` and ``export``."""

@@ -1,0 +1,196 @@
+"""Depthwise convolution of planes where they lie: rows of samples under masks, several rows of outputs at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from convkit.codegen.arithmetic import ARITHMETIC
+from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
+from convkit.codegen.channelwise import positions
+from convkit.codegen.epilogue import NO_ENDING, Ending, ended
+from convkit.codegen.pack import FILL
+from convkit.codegen.step import SIGNATURE, Arguments
+from convkit.codegen.target import Target
+
+ARGUMENTS = Arguments.of(
+    "out x w rows_at masks_at places zeros bias",
+    "planes out_plane x_plane w_plane w_row columns tiles tile_step vectors out_row",
+)
+"""``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``,
+and how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of
+columns the samples that there are for each element of a kernel row, a bit each in one word for each vector that is
+read, and the outputs that there are.
+``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of
+each plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
+
+MOST_ROWS = 8
+"""Rows of outputs that are done together at most."""
+
+
+def most_rows(target: Target, rows: int) -> int:
+    """Rows of outputs together at most: their sums stay in registers with a column of weights and a row of samples."""
+    return min(MOST_ROWS, target.registers - rows - 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Planar:
+    """``out[p, r, i] = sum_j sum_k x[p, row[r*stride + k*dilation], i*step + start + j*apart] * w[p, k, j]``.
+
+    ::
+
+        for plane: for each tile of `height` rows of outputs: for each vector of columns:
+            for each kernel column: load `rows` weights
+                for each row of samples: load it, shifted; multiply-add with every weight it meets
+
+    Samples outside a row are masked out, which costs nothing where processors have masks for every lane; rows outside
+    the plane are others, or zeros, as their table says. Nothing is copied.
+
+    Attributes
+    ----------
+    arithmetic : str
+        What samples, weights and sums are: a name of `convkit.codegen.arithmetic`.
+    lanes : int
+        Numbers in a vector.
+    height : int
+        Rows of outputs of a tile, each a vector of sums.
+    rows : int
+        Rows of the kernel.
+    start, apart : int
+        Where the first element of a kernel row meets the first column, and how far apart its elements are.
+    stride, dilation : int
+        How far neighbouring rows of outputs stand apart, and neighbouring kernel rows.
+    step : {1, 2}
+        How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors is kept.
+    ending : Ending
+        What becomes of sums before they are stored; a bias belongs to the ``plane``.
+    """
+
+    arithmetic: str
+    lanes: int
+    height: int
+    rows: int
+    start: int
+    apart: int = 1
+    stride: int = 1
+    dilation: int = 1
+    step: Literal[1, 2] = 1
+    ending: Ending = NO_ENDING
+
+    @property
+    def name(self) -> str:
+        """``planar_<arithmetic>_<lanes>l_<height>_<rows>_<start>_<apart>_<stride>_<dilation>_<step>_...``."""
+        shape = f"{self.height}_{self.rows}_{self.start}_{self.apart}_{self.stride}_{self.dilation}_{self.step}"
+        return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
+
+    @property
+    def registers(self) -> int:
+        """Vector registers that the inner loop needs: sums, a column of weights, samples."""
+        return self.height + self.rows + 1
+
+    @property
+    def positions(self) -> list[int]:
+        """The rows of samples of a tile."""
+        return positions(self.height, self.rows, self.stride, self.dilation)
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR.
+
+        Raises
+        ------
+        ValueError
+            If the tile does not fit the target's vector registers.
+        """
+        target.require(self.name, self.registers)
+        return _Nest(self).module()
+
+
+class _Nest:
+    """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
+
+    def __init__(self, planar: Planar) -> None:
+        self.p, self.w = planar, Writer()
+        self.arithmetic = ARITHMETIC[planar.arithmetic]
+        self.kind = Vector(planar.lanes, self.arithmetic.sum)
+        self.item = ITEM_BYTES[self.kind.scalar]
+        self.positions = planar.positions
+
+    def module(self) -> str:
+        w = self.w
+        self.a = a = ARGUMENTS.read(w)
+        planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("out", "x", "w", "bias")})
+        tiles = w.loop("tile", a["tiles"], {"tile": ("ptr", a["rows_at"])})
+        self.note(tiles["tile"], planes["x"])
+        out = w.offset(planes["out"], w.load_scalar("i64", tiles["tile"]))
+        carried = {"out": ("ptr", out), "masks": ("ptr", a["masks_at"]), "at": ("i64", "0")}
+        vectors = w.loop("vector", a["vectors"], carried)
+        self.tile(vectors["out"], planes["w"], planes["bias"], vectors["masks"], vectors["at"])
+        masks = w.multiply(a["columns"], self.p.step)
+        vectors.close({
+            "out": w.offset(vectors["out"], self.kind.bytes),
+            "masks": w.element(w.element(vectors["masks"], masks, "i64"), 1, "i64"),
+            "at": w.add(vectors["at"], self.p.step * self.kind.bytes),
+        })  # fmt: skip
+        tiles.close({"tile": w.offset(tiles["tile"], a["tile_step"])})
+        planes.close({
+            **{name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("out", "x", "w")},
+            "bias": w.offset(planes["bias"], self.item),
+        })  # fmt: skip
+        w.line("ret void")
+        return w.function(self.p.name, SIGNATURE)
+
+    def note(self, tile: str, x: str) -> None:
+        """Work out where the rows of samples lie, from the first column's first kernel element on."""
+        w = self.w
+        before = self.p.start * self.item
+        for n in range(len(self.positions)):
+            at = w.load_scalar("i64", w.element(tile, 1 + n, "i64"))
+            marked = w.value(f"icmp sle i64 {at}, {FILL}")
+            there = w.value(f"select i1 {marked}, ptr {self.a['zeros']}, ptr {w.offset(x, at)}")
+            w.line(f"store ptr {w.offset(there, before)}, ptr {w.element(self.a['places'], n, 'i64')}, align 8")
+
+    def mask(self, at: str) -> str:
+        w = self.w
+        bits = w.value(f"load i{self.p.lanes}, ptr {at}, align 1")
+        return w.value(f"bitcast i{self.p.lanes} {bits} to {self.kind.mask}")
+
+    def tile(self, out: str, weights: str, bias: str, masks: str, at: str) -> None:
+        """One vector of columns of all rows of a tile."""
+        w, p = self.w, self.p
+        names = [f"s{n}" for n in range(p.height)]
+        carried = {"w": ("ptr", weights), "masks": ("ptr", masks), "at": ("i64", at)}
+        sums = {name: (str(self.kind), "zeroinitializer") for name in names}
+        loop = w.loop("column", self.a["columns"], {**carried, **sums})
+        found = self.column(loop, [loop[name] for name in names])
+        loop.close({
+            "w": w.offset(loop["w"], self.item), "masks": w.element(loop["masks"], p.step, "i64"),
+            "at": w.add(loop["at"], p.apart * self.item), **dict(zip(names, found, strict=True)),
+        })  # fmt: skip
+        mask = self.mask(loop["masks"])
+        added = w.splat(self.kind, bias) if p.ending.bias else None
+        for name in names:
+            w.store(self.kind, ended(w, self.kind, p.ending, loop[name], added), out, mask)
+            out = w.offset(out, self.a["out_row"])
+
+    def column(self, loop: Loop, sums: list[str]) -> list[str]:
+        """One column of the kernel: every row of samples meets all its weights."""
+        w, p = self.w, self.p
+        masks = [self.mask(w.element(loop["masks"], n, "i64")) for n in range(p.step)]
+        weights, held = loop["w"], list[str]()
+        for _ in range(p.rows):
+            held.append(w.splat(self.kind, weights))
+            weights = w.offset(weights, self.a["w_row"])
+        for n, position in enumerate(self.positions):
+            place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
+            samples = self.samples(w.offset(place, loop["at"]), masks)
+            for k, weight in enumerate(held):
+                row, rest = divmod(position - k * p.dilation, p.stride)
+                if rest == 0 and 0 <= row < p.height:
+                    sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weight, sums[row])
+        return sums
+
+    def samples(self, place: str, masks: list[str]) -> str:
+        """One vector of samples, neighbours or every second one."""
+        w, kind = self.w, self.kind
+        parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
+        return parts[0] if len(parts) == 1 else w.shuffle(kind, parts[0], parts[1], range(0, 2 * kind.lanes, 2))

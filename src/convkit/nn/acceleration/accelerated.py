@@ -1,0 +1,92 @@
+"""``accelerate``: a torch model on convkit's layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from convkit.catalogue import say
+from convkit.errors import OptionError
+from convkit.nn.acceleration.findings import Acceleration, LayerFinding
+from convkit.nn.acceleration.functional import replace_functions
+from convkit.nn.acceleration.fusing import fuse, traced
+from convkit.nn.acceleration.swapping import fold_sequences, swap
+
+
+def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = None, *, training: bool = False) -> Any:
+    """A copy of a torch model that runs on convkit's layers; the model itself stays as it is.
+
+    For inference every convolution takes over what follows it, ``activation(conv(x) + bias + add)`` in one step with
+    the batch norm folded into its weights. The copy is in evaluation mode for good, and its parameters want no
+    gradients. For training only the layers change: gradients flow, batch norms stay, and the ``state_dict`` has the
+    original's keys, shapes and values.
+
+    Parameters
+    ----------
+    model : Module
+        Any torch model. Convolutions are replaced where they are torch's own modules or functions, with one to three
+        axes; what else the model does is left to torch.
+    example : Tensor or sequence of Tensor, optional
+        Arguments of the model: with them every layer is timed before and after.
+    training : bool
+        Whether the copy is to be trained.
+
+    Returns
+    -------
+    Module
+        With an attribute ``acceleration``, an `Acceleration`: print it for a table; ``.check(model, example)`` compares
+        both models with the bounds that the plans state.
+
+    Raises
+    ------
+    OptionError
+        ``option.not-a-module``.
+
+    Notes
+    -----
+    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values, hooks on
+    containers) layers are replaced where they stand, and only what follows them in an ``nn.Sequential`` is taken over.
+
+    Examples
+    --------
+    >>> import torch, convkit as ck
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU()).eval()
+    >>> fast = ck.nn.accelerate(model)
+    >>> [(layer.name, layer.folded) for layer in fast.acceleration.layers]
+    [('0', ('batch norm', 'relu'))]
+    >>> x = torch.randn(1, 3, 9, 9)
+    >>> fast.acceleration.check(model, x).within
+    True
+    """
+    if not isinstance(model, nn.Module):
+        raise OptionError("not-a-module", type=type(model).__name__)
+    done = copy.deepcopy(model)
+    acceleration = Acceleration()
+    if training:
+        acceleration.layers = [LayerFinding(name) for name in swap(done)]
+        acceleration.layers += [LayerFinding(name or "forward") for name in replace_functions(done)]
+    else:
+        done = _for_inference(done.eval(), acceleration)
+    acceleration._model = done
+    done.acceleration = acceleration  # type: ignore[assignment]
+    if example is not None:
+        acceleration.measure(model, *((example,) if isinstance(example, Tensor) else example))
+    return done
+
+
+def _for_inference(model: nn.Module, acceleration: Acceleration) -> nn.Module:
+    try:
+        graph_module = traced(model)
+    except Exception as reason:  # the tracer runs the model's own code, which may raise anything
+        acceleration.notes.append(say("nn.acceleration.not-traced", reason=str(reason).splitlines()[0]))
+        names = swap(model)
+        folded = fold_sequences(model)
+        functions = replace_functions(model)
+        acceleration.layers = [LayerFinding(name, folded.get(name, ())) for name in names]
+        acceleration.layers += [LayerFinding(name or "forward") for name in functions]
+        return model.requires_grad_(False)
+    acceleration.layers = [LayerFinding(name, folded) for name, folded in fuse(graph_module).items()]
+    return graph_module.eval().requires_grad_(False)

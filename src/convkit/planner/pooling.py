@@ -1,0 +1,53 @@
+"""Faster ways of pooling than NumPy's, which register here: the verb asks them in turn."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from convkit.spec.window import Window
+
+Array = NDArray[Any]
+Kind = Literal["max", "mean"]
+
+
+class Pooler(Protocol):
+    """A way of pooling some arrays."""
+
+    def pool(self, kind: Kind, x: Array, windows: tuple[Window, ...], ends: tuple[int, ...]) -> Array | None:
+        """The largest number or the mean of each window of the last axes; None for arrays that it cannot do.
+
+        ``ends``: where what is counted ends along each axis. The result lies in memory as ``x`` does.
+        """
+        ...
+
+    def largest_gradient(self, x: Array, g: Array, windows: tuple[Window, ...]) -> Array | None:
+        """``g`` added up where the largest numbers stand, the first of equals; None for arrays that it cannot do."""
+        ...
+
+
+_poolers: list[Pooler] = []
+
+
+def register(pooler: Pooler) -> None:
+    """Have ``pooler`` asked."""
+    _poolers.append(pooler)
+
+
+def pool(kind: Kind, x: Array, windows: tuple[Window, ...], ends: tuple[int, ...]) -> Array | None:
+    """What the first one that can gives; None if none can."""
+    for pooler in _poolers:
+        found = pooler.pool(kind, x, windows, ends)
+        if found is not None:
+            return found
+    return None
+
+
+def largest_gradient(x: Array, g: Array, windows: tuple[Window, ...]) -> Array | None:
+    """What the first one that can gives; None if none can."""
+    for pooler in _poolers:
+        found = pooler.largest_gradient(x, g, windows)
+        if found is not None:
+            return found
+    return None

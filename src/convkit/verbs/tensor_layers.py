@@ -1,0 +1,185 @@
+"""Layers handed down to the adapter of tensors: results are written into the tensors' own memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from convkit.arrays import NUMPY, Namespace
+from convkit.arrays.layers import Options, provide
+from convkit.codegen import pool
+from convkit.errors import ShapeError, by, choose
+from convkit.planner.algorithm import Array
+from convkit.planner.finishing import Operands
+from convkit.planner.plan import Plan, Prepared
+from convkit.spec import sizes
+from convkit.spec.conv import ConvSpec
+from convkit.spec.epilogue import ACTIVATIONS, Activation, Epilogue
+from convkit.spec.options import Direction
+from convkit.verbs.addends import check_addends, check_gradient, check_types
+from convkit.verbs.bilinear import run
+from convkit.verbs.calls import plain
+from convkit.verbs.dtypes import element_types, result_name
+from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
+from convkit.verbs.pooling import Pools
+
+
+class TensorLayer:
+    """One layer for one set of shapes, types and options; see `convkit.arrays.layers.Layer`."""
+
+    __slots__ = ("call", "dtype", "output_shape", "stored", "written")
+
+    def __init__(self, call: NetworkCall, dtype: str) -> None:
+        self.call = call
+        self.output_shape = call.output_shape()
+        self.dtype, self.stored = dtype, call.types.result
+        self.written = not call.operator.problem.exact and self.stored == call.types.compute
+
+    def prepare(self, w: Array, bias: bool, add: bool, activation: str) -> tuple[Plan, Prepared]:
+        """The weights made ready for an epilogue, with the plan of a layer that ends so.
+
+        Whatever the weights are: a network's change, and its layers are not to change their ways with them.
+        """
+        plan = self.plan(bias, add, activation)
+        return plan, plan.prepare(self.call.canonical_kernel(NUMPY, w))
+
+    def plan(self, bias: bool, add: bool, activation: str) -> Plan:
+        """The plan of the layer with an epilogue."""
+        return self.call.with_epilogue(Epilogue(bias, add, _activation(activation))).plan()
+
+    def forward(
+        self, ready: tuple[Plan, Prepared] | None, x: Array, w: Array, bias: Array | None, add: Array | None,
+        activation: str, out: Array | None,
+    ) -> Array:  # fmt: skip
+        """``activation(layer(x, w) + bias + add)``, written into ``out`` if there is one."""
+        call = self.call
+        if out is None:
+            return call.forward(NUMPY, x, w, bias, add, _activation(activation), None)
+        plan, prepared = ready or self.prepare(w, bias is not None, add is not None, activation)
+        problem = call.operator.problem
+        kind, channels = call.types.compute, problem.out_channels
+        if bias is not None:
+            bias = np.ascontiguousarray(bias, kind).reshape((call.groups, channels))
+        if add is not None:
+            add = call.canonical(add.astype(kind, copy=False), channels, call.counts)
+        x = call.canonical(x, problem.in_channels, call.x_shape[2:])
+        run(plan, prepared, x, call.canonical(out, channels, call.counts), Operands(bias, add))
+        return out
+
+    def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
+        """Gradient of the input, written into ``out`` if there is one."""
+        return self.call.input_gradient(NUMPY, g, w, out)
+
+    def weight_gradient(self, g: Array, x: Array, out: Array | None) -> Array:
+        """Gradient of the weights, likewise."""
+        return self.call.weight_gradient(NUMPY, g, x, out)
+
+
+class TensorLayers(Pools):
+    """Layers of all kinds; see `convkit.arrays.layers.Layers`."""
+
+    def lend(self, team: Any) -> None:
+        """Have the work done by threads of the tensors' library."""
+        pool.lend(team)
+
+    def options(self, direction: Direction, rank: int, method: str, given: dict[str, Any]) -> Options:
+        """The options of a verb, checked and spelled out."""
+        given = {name: plain(value) for name, value in given.items()}
+        key = (direction, rank, method, *given.items())
+        known = _options.get(key)
+        if known is None:
+            chosen = {**given, "dtype": result_name(given["dtype"])}
+            spec = ConvSpec.of_network(rank, direction=direction, **chosen)
+            known = _options[key] = _spelled_out(spec, method)
+        return known
+
+    def layer(
+        self, direction: Direction, x_shape: tuple[int, ...], w_shape: tuple[int, ...], x_dtype: str, w_dtype: str,
+        options: Options,
+    ) -> TensorLayer:  # fmt: skip
+        """The layer, made now or found again."""
+        types = element_types(x_dtype, w_dtype, options.dtype or None)
+        given = _given(direction, options)
+        if types.result in ("float16", "bfloat16"):  # torch rounds them, and sooner than NumPy
+            given["dtype"] = types.compute
+        call = network_call(direction, x_shape, w_shape, x_dtype, w_dtype, options.method, given)
+        return TensorLayer(call, types.result)
+
+    def result(
+        self, direction: Direction, x_shape: Sequence[Any], w_shape: Sequence[Any], x_dtype: str, w_dtype: str,
+        options: Options,
+    ) -> tuple[tuple[Any, ...], str]:  # fmt: skip
+        """Shape and type of the output; sizes may be symbols."""
+        if len(x_shape) != len(w_shape) or len(x_shape) < 3:
+            raise ShapeError("network-rank", input=by(x_shape), weights=by(w_shape))
+        spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **_given(direction, options))
+        _, channels = check_channels(spec, tuple(x_shape), tuple(w_shape))
+        types = element_types(x_dtype, w_dtype, options.dtype or None)
+        return (x_shape[0], spec.groups * channels, *_counts(spec, x_shape[2:], w_shape[2:])), types.result
+
+    def check_addends(
+        self, xp: Namespace, bias: Any, add: Any, activation: str, shape: Sequence[Any], compute: str
+    ) -> None:  # fmt: skip
+        """Raise unless addends and activation go with sums of this shape and type."""
+        check_addends(bias, add, shape)
+        check_types(xp, bias, add, _activation(activation), compute)
+
+    def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:
+        """Raise unless a gradient has the shape of the layer's output."""
+        check_gradient(shape, expected, x, w)
+
+
+def _activation(word: str) -> Activation | None:
+    return choose("activation", word, ACTIVATIONS) if word else None  # type: ignore[return-value]
+
+
+_options: dict[Any, Options] = {}
+
+
+def _counts(spec: ConvSpec, space: Sequence[Any], kernel: Sequence[Any]) -> Iterator[Any]:
+    """Output sizes, by formulas that symbols can go through: of windows nothing else is asked."""
+    if spec.direction == "forward" and spec.padding == "same":
+        yield from (sizes.same_size(n, s).value for n, s in zip(space, spec.stride, strict=True))
+        return
+    pads: Any = spec.padding
+    axes = list(zip(space, kernel, spec.stride, spec.dilation, pads, strict=True))
+    if spec.direction == "transposed":
+        for axis, spare in zip(axes, spec.output_padding, strict=True):
+            yield sizes.transposed_size(*axis, spare).value
+        return
+    sizes.check_fit(tuple(n + sum(pad) for n, *_, pad in axes), tuple(kernel), spec.dilation)
+    yield from (sizes.padded_size(*axis).value for axis in axes)
+
+
+def _spelled_out(spec: ConvSpec, method: str) -> Options:
+    padding = () if spec.padding == "same" else tuple(pad for pair in spec.padding or () for pad in pair)
+    return Options(
+        spec.stride, padding, spec.output_padding, spec.dilation, spec.groups,
+        tuple(side for sides in spec.boundary for side in sides), spec.fill, spec.operation, spec.dtype or "",
+        spec.overflow, spec.accuracy if isinstance(spec.accuracy, str) else repr(spec.accuracy), method,
+    )  # fmt: skip
+
+
+def _given(direction: Direction, options: Options) -> dict[str, Any]:
+    """The options as the verbs take them."""
+    accuracy = options.accuracy
+    if accuracy not in ("norm", "elementwise"):
+        accuracy = float(accuracy)
+    given: dict[str, Any] = {
+        "stride": options.stride, "padding": _pairs(options.padding) or "same", "dilation": options.dilation,
+        "groups": options.groups, "operation": options.operation, "dtype": options.dtype or None,
+        "overflow": options.overflow, "accuracy": accuracy,
+    }  # fmt: skip
+    if direction == "transposed":
+        return {**given, "output_padding": options.output_padding}
+    return {**given, "boundary": _pairs(options.boundary), "fill": options.fill}
+
+
+def _pairs(sides: tuple[Any, ...]) -> tuple[tuple[Any, Any], ...]:
+    return tuple(zip(sides[::2], sides[1::2], strict=True))
+
+
+LAYERS = TensorLayers()
+provide(LAYERS)
