@@ -30,6 +30,7 @@ X, K = random_array((400, 350), "float64", 2), random_array((9, 6), "float64", 3
 def restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small problems too, and as many threads afterwards as before."""
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(compiled, "LEAST_OF_A_ROW", 0)
     before = ck.num_threads()
     yield
     ck.set_num_threads(before)

@@ -26,6 +26,7 @@ from tests.oracle.strategies import Case, random_array
 def restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small problems too, and as many threads afterwards as before."""
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(compiled, "LEAST_OF_A_ROW", 0)
     before = ck.num_threads()
     yield
     ck.set_num_threads(before)

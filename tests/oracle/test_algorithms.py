@@ -33,6 +33,7 @@ FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
 def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems, which are not worth compiling for, are the ones that an oracle can check."""
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(compiled, "LEAST_OF_A_ROW", 0)
     monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)

@@ -17,7 +17,8 @@ WANTED = {
     "flip", "echo", "superposition", "pulses", "moving-average", "dice", "interest", "interest-continuous", "buns",
     "hand-tables", "circular", "theorem", "properties", "find-signal", "window", "smooth", "sobel", "sharpen",
     "separable", "image-difference", "template", "sizes", "pooling", "volume", "dense-to-conv", "perceptron",
-    "and-gate", "activations", "digits",
+    "and-gate", "activations", "mlp", "groups", "equivariance", "x-or-o", "transposed", "gradient", "preprocess",
+    "digits", "initialisation", "segment",
 }  # fmt: skip
 VERBS = ("convolve", "correlate", "conv", "conv_transpose", "pool")
 
@@ -110,7 +111,7 @@ def test_every_word_is_there_and_used(language):
                 assert str(label)
                 used.add(label.key)
     known = {key for key in texts(language) if key.startswith("scenes.") and key.count(".") > 1}
-    known = {key for key in known if not key.startswith("scenes.digits.")}
+    known = {key for key in known if key.split(".")[1] in QUICK}  # the others' words are looked at where they train
     assert used == known
 
 
@@ -133,6 +134,17 @@ def test_sobel_without_scipy_keeps_its_own_definition(monkeypatch):
     assert report.ok
     assert {"right", "down"} <= {check.name for check in report.checks}
     assert "scipy-right" not in {check.name for check in report.checks}
+
+
+def test_the_network_of_three_layers_without_torch(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    report = scenes.run(scenes.find("mlp"))
+    assert report.ok
+    names = {check.name for check in report.checks}
+    assert "loops" in names
+    assert "torch" not in names
 
 
 def test_examples_are_what_explain_can_walk_through():

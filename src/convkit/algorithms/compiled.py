@@ -24,6 +24,9 @@ from convkit.spec.window import Window
 LEAST_PRODUCTS = 1 << 2
 """Products of one sample below which loading the compiler would never be paid back."""
 
+LEAST_OF_A_ROW = 1 << 10
+"""The same for signals that NumPy's own correlation does."""
+
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
 
@@ -59,8 +62,9 @@ class Compiled:
         if problem.in_channels > 1 or problem.out_channels > 1:
             return Reason("mixed-channels")
         products = problem.taps * problem.outputs * problem.groups
-        if products < LEAST_PRODUCTS:
-            return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
+        least = LEAST_OF_A_ROW if _plain_row(problem) else LEAST_PRODUCTS
+        if products < least:
+            return Reason("too-small", products=products, limit=least)
         why_not = codegen.why_not()
         return None if why_not is None else Reason(why_not)
 
@@ -174,6 +178,13 @@ class Compiled:
                 out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+
+
+def _plain_row(problem: Problem) -> bool:
+    """Whether it is a signal without boundary, stride or dilation."""
+    first = problem.windows[0]
+    plain = first.stride == first.dilation == 1 and first.sides == ("zero", "zero")
+    return plain and len(problem.windows) == 1
 
 
 def _one_thread(problem: Problem) -> float:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from convkit.nn.layers import Conv1d, Conv2d, Conv3d
     from convkit.nn.networks import digit_network
     from convkit.nn.reading import Reading, read_digits
+    from convkit.nn.segments import SHAPES, Segmentation, learn_segments
+    from convkit.nn.starts import Start, compare_starts
     from convkit.nn.training import shifted, train
 
 _HOMES = {
@@ -24,20 +26,30 @@ _HOMES = {
     "Conv3d": "layers",
     "Evaluation": "evaluation",
     "Reading": "reading",
+    "SHAPES": "segments",
+    "Segmentation": "segments",
+    "Start": "starts",
+    "compare_starts": "starts",
     "digit_network": "networks",
     "evaluate": "evaluation",
+    "learn_segments": "segments",
     "read_digits": "reading",
     "shifted": "training",
     "train": "training",
 }
 __all__ = [
+    "SHAPES",
     "Conv1d",
     "Conv2d",
     "Conv3d",
     "Evaluation",
     "Reading",
+    "Segmentation",
+    "Start",
+    "compare_starts",
     "digit_network",
     "evaluate",
+    "learn_segments",
     "read_digits",
     "shifted",
     "train",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from convkit import data
+from convkit.nn.alone import alone
 from convkit.nn.evaluation import Evaluation, evaluate
 from convkit.nn.layers import Conv2d
 from convkit.nn.networks import digit_network
@@ -59,8 +59,7 @@ def read_digits(
         As in `train`. The random numbers of the caller go on as if nothing had happened.
     """
     digits = data.digits()
-    with _one_torch_thread(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with alone(seed):
         network = digit_network()
         losses = train(
             network,
@@ -88,14 +87,3 @@ def read_digits(
 def _ink(images: NDArray[np.uint8]) -> torch.Tensor:
     """Ink from 0 to 1, with a channel axis."""
     return torch.from_numpy(images).float().unsqueeze(1) / 16
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Torch's own share of the work is tiny here, and its idle threads would spin against those of `ck.conv`."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

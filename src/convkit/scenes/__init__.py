@@ -9,7 +9,8 @@ from convkit.scenes.scene import SCENES, Check, Example, Outcome, Report, Scene,
 for _file in (
     "signals_meaning", "signals_sums", "signals_growth", "signals_circular", "signals_laws", "signals_search",
     "images_window", "images_edges", "images_noise", "images_compare",
-    "networks_units", "networks_sizes", "networks_dense", "networks_digits",
+    "networks_units", "networks_layers", "networks_sizes", "networks_dense", "networks_shifts", "networks_features",
+    "networks_gradients", "networks_preprocess", "networks_digits", "networks_trained",
 ):  # fmt: skip
     import_module(f"convkit.scenes.{_file}")
 

@@ -91,3 +91,24 @@ def test_without_onnxscript_the_extra_is_named(tmp_path, monkeypatch):
         zoo.write_onnx(zoo.build("lenet5"), tmp_path / "x.onnx")
     assert caught.value.code == "missing.onnx"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("operation", "convolution"), ("boundary", "reflect"), ("activation", "relu"), ("padding", ((0, 1), (1, 1)))],
+)
+def test_what_torchs_layers_lack_is_not_dropped(option, value):
+    network = zoo.build("lenet5", seed=0)
+    setattr(network.c3, option, value)
+    with pytest.raises(OptionError) as caught:
+        zoo.plain_torch(network)
+    assert caught.value.code == "option.not-in-torch"
+    assert f"layer c3 has {option}={value!r}" in str(caught.value)
+
+
+def test_same_with_a_stride_is_not_torchs():
+    network = torch.nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"))
+    assert type(zoo.plain_torch(network)[0]) is torch.nn.Conv2d
+    network[0].stride = (1, 2)
+    with pytest.raises(OptionError, match="padding='same'"):
+        zoo.plain_torch(network)

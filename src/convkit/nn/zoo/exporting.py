@@ -6,7 +6,9 @@ import copy
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,11 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTra
 def plain_torch(network: nn.Module) -> nn.Module:
     """A copy whose convolution layers are torch's own, with the same weights: it runs where convkit is not installed.
 
+    Raises
+    ------
+    OptionError
+        ``option.not-in-torch``: a layer does what torch's layers cannot.
+
     Examples
     --------
     >>> from convkit.nn import zoo
@@ -29,8 +36,10 @@ def plain_torch(network: nn.Module) -> nn.Module:
     ['torch.nn.modules.conv', 'torch.nn.modules.conv']
     """
     twin = copy.deepcopy(network)
-    for layer in twin.modules():
+    for name, layer in twin.named_modules():
         if isinstance(layer, _CONVOLUTIONS):
+            for option, value in _beyond(layer):
+                raise OptionError("not-in-torch", layer=name, option=option, value=repr(value))
             layer.__class__ = next(kind for kind in type(layer).__mro__ if kind in _CONVOLUTIONS)  # type: ignore[assignment]
     return twin
 
@@ -48,7 +57,7 @@ def exported(network: nn.Module, example: Tensor | None = None) -> ExportedProgr
     Raises
     ------
     OptionError
-        ``option.example-needed``.
+        ``option.example-needed``, ``option.not-in-torch``.
 
     Examples
     --------
@@ -79,7 +88,7 @@ def write_onnx(network: nn.Module, path: str | os.PathLike[str], example: Tensor
     MissingExtraError
         ``missing.onnx``.
     OptionError
-        ``option.example-needed``.
+        ``option.example-needed``, ``option.not-in-torch``.
     FileError
         ``file.unwritable``, ``file.no-folder``, ``file.is-a-folder``, ``file.not-a-file``.
     """
@@ -103,6 +112,20 @@ def write_onnx(network: nn.Module, path: str | os.PathLike[str], example: Tensor
             )
         finally:
             log.setLevel(before)
+
+
+def _beyond(layer: Any) -> Iterator[tuple[str, object]]:
+    """The options of a layer that torch's namesake does not have, where they matter."""
+    for option, usual in (("operation", "correlation"), ("boundary", None), ("activation", None)):
+        value = getattr(layer, option, usual)
+        if value != usual:
+            yield option, value
+    padding, stride = layer.padding, layer.stride
+    if isinstance(padding, str):
+        if padding == "same" and any(step != 1 for step in stride):
+            yield "padding", padding
+    elif not all(isinstance(pad, int) for pad in padding):
+        yield "padding", padding
 
 
 def _example(network: nn.Module, given: Tensor | None) -> Tensor:

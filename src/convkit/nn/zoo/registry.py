@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from convkit.errors import OptionError, ShapeError, choose
 from convkit.nn.zoo.initialisation import Initialisation, initialise
 
 Builder = Callable[[int, int, tuple[int, int]], nn.Module]
+_Own = TypeVar("_Own", bound=Builder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,10 @@ def model(
     least: int = 1,
     task: Literal["classification", "segmentation"] = "classification",
     initialisation: Initialisation = "he",
-) -> Callable[[Builder], Builder]:
+) -> Callable[[_Own], _Own]:
     """Register the builder below; ``standard`` is (channels, classes, side)."""
 
-    def register(builder: Builder) -> Builder:
+    def register(builder: _Own) -> _Own:
         channels, classes, side = standard
         whole = Configuration(name, channels, classes, (side, side))
         MODELS[name] = Model(whole, task, parameters, source, least, initialisation, builder)
