@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import convkit as ck
 from convkit.algorithms import compiled, implicit_gemm
-from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights, gradients
+from convkit.algorithms.support import dense_blocks, dense_samples, dense_tiles, dense_weights, gradients
 from convkit.errors import AccuracyError
 from convkit.planner.finishing import NOTHING, Operands, finish_by_numpy
 from convkit.planner.plan import forget_plans, plan_for
@@ -315,3 +315,25 @@ def test_they_are_chosen_where_they_are_fastest() -> None:
     depthwise = Window(56, 3, 56, -1).kernel_adjoint()
     problem = Problem((depthwise,) * 2, groups=128, in_channels=8, batch_of="channels", **types)
     assert plan_for(problem).choice == "depthwise-gradient"
+
+
+def test_many_channels_side_by_side_are_laid_down_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = numbers((1, 37, 12, 13), "float32", 1), numbers((18, 37, 3, 3), "float32", 2)
+    expected = ck.conv(x, w, padding=1, method="direct")
+    monkeypatch.setattr(dense_samples, "MOST_BYTES", 1)
+    forget_tiles()
+    out = last(np.zeros_like(expected), 1)
+    ck.conv(last(x, 1), w, padding=1, method="implicit-gemm", out=out)
+    forget_tiles()
+    assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_a_constant_stands_where_both_axes_are_left(dilation: int) -> None:
+    """Kernel rows beyond zeros are left out only if nothing else stands there."""
+    rows = Window(5, 3, 7, -2, dilation=dilation)
+    columns = Window(6, 3, 8, -2, sides=("zero", "constant"))
+    problem = Problem((rows, columns), in_channels=5, out_channels=17, fill=3)
+    x, w = numbers(problem.input_shape, "float64", 1), numbers(problem.kernel_shape, "float64", 2)
+    ours, expected = both(problem, x, w, "implicit-gemm")
+    assert np.array_equal(ours, expected)

@@ -309,11 +309,15 @@ class _PixelTile(_Tile):
         return found
 
 
-def runs_met(window: Window, outputs: Range) -> list[tuple[int, Range]]:
-    """Which kernel elements outputs along an axis meet samples with: so many outputs, and the first and last of them.
+def runs_met(windows: tuple[Window, ...], outputs: Range) -> list[tuple[int, Range]]:
+    """Which kernel elements along the first axis meet samples: for so many outputs, from which on, and up to which.
 
-    Beyond a side that stands for zeros nothing is met, and products with zeros need not be added.
+    Beyond a side that stands for zeros nothing is met, and products with zeros need not be added; unless another axis
+    has a constant beyond its sides, which stands where both are left.
     """
+    window, others = windows[0], windows[1:]
+    if any("constant" in other.sides for other in others):
+        return [(outputs[1] - outputs[0], (0, window.kernel))]
     found: list[tuple[int, Range]] = []
     for n in range(*outputs):
         at = n * window.stride + window.start
@@ -335,7 +339,7 @@ class _ChannelTile(_Tile):
     def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         super().__init__(problem, cut, tables, outputs, samples)
         self.pixels = math.prod(self.counts)
-        self.met = runs_met(cut.windows[0], outputs[0])
+        self.met = runs_met(cut.windows, outputs[0])
         channels = cut.blocks_a_task * cut.blocks[0][0]
         self.sums_row = channels * self.item + (LINE if channels * self.item % 1024 == 0 else 0)
         self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
