@@ -337,3 +337,14 @@ def test_a_constant_stands_where_both_axes_are_left(dilation: int) -> None:
     x, w = numbers(problem.input_shape, "float64", 1), numbers(problem.kernel_shape, "float64", 2)
     ours, expected = both(problem, x, w, "implicit-gemm")
     assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_number_of_channels_side_by_side(dtype: str) -> None:
+    """Blocks of two sizes, the last one's vectors not full."""
+    for outputs in range(2, 150, 7):
+        x, w = numbers((1, 3, 5, 6), dtype, 1), numbers((outputs, 3, 3, 3), dtype, 2)
+        expected = ck.conv(x, w, padding=1, method="direct")
+        out = last(np.full_like(expected, 7.5), 1)
+        ck.conv(last(x, 1), w, padding=1, method="implicit-gemm", out=out)
+        assert np.array_equal(out, expected), outputs

@@ -361,7 +361,8 @@ class _ChannelTile(_Tile):
                 continue
             to = sums.at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
             # Only the very last channels may not fill their vector, and have no room behind them in the result.
-            rest = (problem.out_channels - self.cut.before(last)) % self.lanes if sums.final else 0
+            very_last = self.cut.before(last) >= problem.out_channels
+            rest = problem.out_channels % self.lanes if sums.final and very_last else 0
             ending = self.ending("column", channels) if sums.final else NO_ENDING
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             run, pixel = (channels[1] - channels[0]) * problem.taps // self.leading, 0
