@@ -17,13 +17,14 @@ from typer.testing import CliRunner
 
 from convkit.catalogue import language, set_language, texts
 from convkit.cli import bench
-from convkit.cli.bench import peers, report, truth
+from convkit.cli.bench import layer_samples, peers, report, truth
 from convkit.cli.bench.bound import bound
 from convkit.cli.bench.command import Suite
+from convkit.cli.bench.layers import DIRECTIONS
 from convkit.cli.bench.measurement import Outcome, Timing, measure
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.random_problems import random_problems
-from convkit.cli.bench.suites import TOGETHER
+from convkit.cli.bench.suites import TOGETHER, longest
 from convkit.errors import AccuracyError, ConvError, FileError, OptionError
 from convkit.planner import registry
 from convkit.planner.machine import Machine
@@ -35,9 +36,15 @@ TINY = [
     Problem("tiny", "filter", (20, 24), (5, 3), "uint8"),
     Problem("tiny", "filter", (9, 8, 7), (3, 3, 5), "float64"),
     Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), stride=2, padding=1, groups=2),
-    Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), padding=1, groups=2, direction="training"),
+    Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), padding=1, groups=2, direction="input-gradient"),
+    Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), stride=2, dilation=2, direction="weight-gradient", groups=2),
     Problem("tiny", "layer", (2, 3, 20), (4, 3, 5), "float64", padding=2),
-    Problem("tiny", "layer", (1, 2, 6, 5, 4), (3, 2, 3, 2, 1), "float64", direction="training"),
+    Problem("tiny", "layer", (1, 2, 6, 5, 4), (3, 2, 3, 2, 1), "float64", stride=3, direction="input-gradient"),
+    Problem("tiny", "layer", (1, 2, 6, 5, 4), (3, 2, 3, 2, 1), "float64", padding=1, direction="weight-gradient"),
+    *(
+        Problem("tiny", "layer", (2, 6, 5, 4), (6, 2, 3, 2), "float32", 2, 1, 2, direction, form="transposed")
+        for direction in DIRECTIONS
+    ),
 ]
 NAMES = [problem.name for problem in TINY]
 
@@ -133,17 +140,41 @@ def test_a_failure_of_our_own_stops_the_bench() -> None:
 def test_the_truth_is_scipys_and_torchs() -> None:
     for problem in TINY:
         x, k = (array.astype(float) for array in problem.arrays())
-        results = truth.expected(problem).values
+        result = truth.expected(problem).values
         if problem.kind == "filter":
-            np.testing.assert_allclose(results[0], ndimage.correlate(x, k, mode="constant"), atol=1e-9)
-            continue
-        a, b = torch.from_numpy(x).requires_grad_(), torch.from_numpy(k).requires_grad_()
-        call = getattr(torch.nn.functional, f"conv{x.ndim - 2}d")
-        y = call(a, b, stride=problem.stride, padding=problem.padding, groups=problem.groups)
-        np.testing.assert_allclose(results[0], y.detach(), atol=1e-9)
-        if problem.direction == "training":
-            for mine, other in zip(results[1:], torch.autograd.grad(y, (a, b), y.detach())):
-                np.testing.assert_allclose(mine, other, atol=1e-9)
+            np.testing.assert_allclose(result, ndimage.correlate(x, k, mode="constant"), atol=1e-9)
+        else:
+            np.testing.assert_allclose(result, by_autograd(problem), atol=1e-9)
+
+
+def by_autograd(problem: Problem) -> np.ndarray:
+    a, b = (torch.from_numpy(array.astype(float)).requires_grad_() for array in problem.arrays())
+    call = getattr(torch.nn.functional, f"conv{'_transpose' if problem.form == 'transposed' else ''}{a.ndim - 2}d")
+    y = call(a, b, **problem.options)
+    if problem.direction == "forward":
+        return y.detach().numpy()
+    wished = a if problem.direction == "input-gradient" else b
+    return torch.autograd.grad(y, wished, torch.from_numpy(problem.upstream().astype(float)))[0].numpy()
+
+
+def test_a_large_layer_is_checked_at_places_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_samples, "PRODUCTS", 2e5)
+    for direction in DIRECTIONS:
+        for form in ("conv", "transposed"):
+            shape = (2, 12, 61, 50)
+            kernel = (16, 6, 3, 5) if form == "conv" else (12, 8, 3, 5)
+            large = Problem("tiny", "layer", shape, kernel, "float64", 2, 3, 2, direction, 2, form=form)
+            right = truth.expected(large)
+            whole = by_autograd(large)
+            assert whole.shape == large.computed
+            assert right.places is not None
+            at = right.places
+            assert layer_samples.LEAST < right.values.size + layer_samples.LEAST < whole.size
+            np.testing.assert_allclose(right.values, whole[at], atol=1e-9)
+            truth.check(large, "somebody", (whole,), right)
+            whole[at] = np.roll(whole[at], 1)
+            with pytest.raises(AccuracyError):
+                truth.check(large, "somebody", (whole,), right)
 
 
 def test_threads_are_given_back() -> None:
@@ -156,6 +187,7 @@ def test_threads_are_given_back() -> None:
 def test_suites() -> None:
     assert set(Suite) == {*bench.SUITES, *TOGETHER, "choice"}
     assert {problem.suite for problem in bench.suites(["all"])} == {"filters", "layers", "overhead"}
+    assert longest(bench.suites(["layers", "overhead"])).keys() == {"layers"}
     assert {problem.suite for problem in bench.suites(["filters-full"])} == set(TOGETHER["filters-full"])
     assert bench.suites(["overhead", "all", "overhead"])[0].shape == (100,)
     assert len(bench.suites(["layers", "layers"])) == len(bench.suites(["layers"]))
@@ -171,6 +203,9 @@ def test_work_is_counted_by_the_definition() -> None:
     layer = Problem("tiny", "layer", (2, 4, 9, 8), (6, 2, 3, 2), stride=2, padding=1, groups=2)
     assert layer.output == (2, 6, 5, 5)
     assert layer.flops == 2 * (2 * 6 * 5 * 5) * (2 * 3 * 2)
+    turned = Problem("tiny", "layer", (2, 6, 5, 4), (6, 2, 3, 2), stride=2, padding=1, groups=2, form="transposed")
+    assert turned.output == (2, 4, 9, 6)
+    assert turned.flops == 2 * (2 * 6 * 5 * 4) * (2 * 3 * 2)
     image = Problem("tiny", "filter", (2048, 2048), (3, 3))
     assert image.flops == 2 * 2048 * 2048 * 9
     assert image.bytes == pytest.approx(4 * 2 * 2048 * 2048, rel=1e-5)
@@ -220,10 +255,10 @@ def test_a_large_filter_is_checked_at_its_corners_and_at_places_drawn_by_chance(
     large = Problem("tiny", "filter", (700, 900), (21, 20), boundary="reflect")
     right = truth.expected(large)
     assert right.places is not None
-    assert 10_000 < right.values[0].size < 700 * 900
+    assert 10_000 < right.values.size < 700 * 900
     x, k = (array.astype(float) for array in large.arrays())
     whole = ndimage.correlate(x, k, mode="mirror")
-    np.testing.assert_allclose(right.values[0], whole[right.places], atol=1e-9)
+    np.testing.assert_allclose(right.values, whole[right.places], atol=1e-9)
     truth.check(large, "somebody", (whole.astype("f4"),), right)
     for at in ((0, 0), (-1, -1), (0, -1), (-1, 0)):
         spoiled = whole.astype("f4")
@@ -236,10 +271,10 @@ def test_whole_numbers_must_be_right_and_rounded_ones_may_be_rounded_either_way(
     exact = Problem("tiny", "filter", (40,), (5,), "int64")
     right = truth.expected(exact)
     with pytest.raises(AccuracyError):
-        truth.check(exact, "somebody", (right.values[0] + 1,), right)
+        truth.check(exact, "somebody", (right.values + 1,), right)
     image = Problem("tiny", "filter", (30, 26), (5, 5), "uint8")
     sums = truth.expected(image)
-    up, down = (rounded(sums.values[0]).astype("u1") for rounded in (np.ceil, np.floor))
+    up, down = (rounded(sums.values).astype("u1") for rounded in (np.ceil, np.floor))
     with pytest.raises(AccuracyError):
         truth.check(image, "somebody", (up,), sums)
     assert truth.check(image, "somebody", (up,), sums, allowance=1.0) > 0
@@ -259,7 +294,7 @@ def test_losers_are_listed_worst_first_with_their_algorithm() -> None:
         timings = [Timing("convkit", "convkit", ours, ours, ours, 1, 0.0)]
         if theirs is not None:
             timings.append(Timing("SciPy", "SciPy oaconvolve", theirs, theirs, theirs, 1, 0.0))
-        return Outcome(Problem("random", "filter", (size,), (3,)), 1.0, tuple(timings), {}, "dot")
+        return Outcome(tuple(timings), {}, Problem("random", "filter", (size,), (3,)), 1.0, "dot")
 
     lines = report.losers([outcome(10, 1.0, 2.0), outcome(20, 2.0, 1.0), outcome(30, 4.0, 1.0), outcome(40, 1.0, None)])
     assert len(lines) == 3

@@ -41,7 +41,7 @@ def test_a_row_says_what_the_document_says(table: ModuleType) -> None:
         Timing(name.split()[0], name, s, s, s, 3, 0.0) for name, s in (("convkit out=", 2e-3), ("SciPy x", 5e-3))
     )
     problem = Problem("tiny", "filter", (1000, 500), (3, 5), "float64", boundary="reflect")
-    outcome = Outcome(problem, 1e-3, (ours, peer), {}, "direct")
+    outcome = Outcome((ours, peer), {}, problem, 1e-3, "direct")
     alone = replace(outcome, problem=replace(problem, shape=(20,), kernel=(3,)), timings=(ours,))
     document = json.loads(json.dumps(report.document([outcome, alone], 3, 2, Machine())))
     for language, word in (("en", "best peer"), ("zh", "最快的同类库")):

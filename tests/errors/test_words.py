@@ -129,6 +129,11 @@ WORDS: list[tuple[str, Callable[[], Any], list[str]]] = [
     ),
     ("shape.labels-differ", train_with_a_label_too_few, ["3 pictures have 2 labels", "3 == 2 is false"]),
     ("shape.network-rank", lambda: ck.conv(IMAGE, np.ones((2, 2))), ["5x6", "2x2", "x[None]"]),
+    (
+        "shape.pool-nothing",
+        lambda: ck.pool(X, 2, padding=10, dilation=20),
+        ["window 0 on axis 0", "-10, 10", "dilation"],
+    ),
     ("shape.pool-rank", lambda: ck.pool(X, (2, 2)), ["2 axes", "array of 1"]),
     ("shape.stream-block", lambda: begun().push(np.ones(3, np.float32)), ["float32", "float64", "block.astype"]),
     ("shape.weights-shape", lambda: ck.convolve(X, K, weights=np.ones(7)), ["weights of shape 7", "input 8"]),

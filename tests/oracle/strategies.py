@@ -183,16 +183,21 @@ def _pad_totals(padding: Any, rank: int, reaches: list[int]) -> list[int]:
 
 
 @st.composite
-def pool_cases(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
+def pool_cases(draw: st.DrawFn, dilated: bool = True) -> tuple[tuple[int, ...], dict[str, Any]]:
     """An input shape and the options of ``pool``: batch, channel and one or two pooled axes."""
     rank = draw(st.integers(1, 2))
     size = tuple(draw(st.integers(1, 4)) for _ in range(rank))
+    # Of three samples or more, one is inside wherever the padding is less than half a reach.
+    apart = tuple(draw(st.integers(1, 1 if n == 2 else 3)) for n in size)
+    reaches = [d * (n - 1) + 1 for n, d in zip(size, apart)]
     options = {
         "size": size,
-        "kind": draw(st.sampled_from(("max", "mean"))),
+        "kind": draw(st.sampled_from(("max", "mean", "argmax") if dilated else ("max", "mean"))),
         "stride": draw(st.one_of(st.none(), st.tuples(*[st.integers(1, 4)] * rank))),
         "padding": tuple(draw(st.integers(0, n // 2)) for n in size),
         "ceil": draw(st.booleans()),
     }
-    sizes = tuple(draw(st.integers(n, n + 6)) for n in size)
+    if dilated:
+        options["dilation"] = apart
+    sizes = tuple(draw(st.integers(n, n + 6)) for n in (reaches if dilated else size))
     return (2, 3, *sizes), options

@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convkit.compat import cv2, numpy, scipy_ndimage, scipy_signal, torch
+    from convkit.compat import cv2, numpy, onnx, scipy_ndimage, scipy_signal, torch
 
-__all__ = ["cv2", "numpy", "scipy_ndimage", "scipy_signal", "torch"]
+__all__ = ["cv2", "numpy", "onnx", "scipy_ndimage", "scipy_signal", "torch"]
 
 
 def __getattr__(name: str) -> ModuleType:

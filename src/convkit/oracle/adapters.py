@@ -292,6 +292,7 @@ def oracle_pool(
     kind: PoolKind = "max",
     stride: Any = None,
     padding: Any = 0,
+    dilation: Any = 1,
     ceil: bool = False,
     arithmetic: Arithmetic = "exact",
 ) -> Array:
@@ -305,6 +306,9 @@ def oracle_pool(
     given = np.asarray(x)
     rank = given.ndim if given.ndim <= 2 else given.ndim - 2
     window = (size,) * rank if isinstance(size, int) else tuple(size)
-    out = pool(to_grid(given, arithmetic), window, kind=kind, stride=stride, padding=padding, ceil=ceil)
+    grid = to_grid(given, arithmetic)
+    out = pool(grid, window, kind=kind, stride=stride, padding=padding, dilation=dilation, ceil=ceil)
+    if kind == "argmax":
+        return from_grid(out, np.dtype(np.int64))
     dtype = np.dtype(np.float64) if kind == "mean" and given.dtype.kind in "biu" else given.dtype
     return from_grid(out, dtype)

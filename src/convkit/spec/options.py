@@ -15,7 +15,7 @@ Mode = Literal["full", "same", "valid"]
 BoundaryName = Literal["zero", "constant", "edge", "reflect", "symmetric", "wrap"]
 Overflow = Literal["raise", "saturate", "wrap"]
 NanPolicy = Literal["propagate", "omit"]
-PoolKind = Literal["max", "mean"]
+PoolKind = Literal["max", "mean", "argmax"]
 Latency = Literal["zero", "block"]
 Sides = tuple[BoundaryName, BoundaryName]
 

@@ -110,14 +110,14 @@ def _stored(exact: Array, dtype: Any, overflow: str, out: Any = None) -> Array:
     )  # fmt: skip
 
 
-def pool(x: Array, size: tuple[int, ...], kind: str, stride: tuple[int, ...], padding: Any, ceil: bool) -> Array:
+def pool(
+    x: Array, size: tuple[int, ...], kind: str, stride: tuple[int, ...], padding: Any, ceil: bool, dilation: Any = 1
+) -> Array:
     """``ck.pool`` by its definition."""
     from convkit.oracle import adapters
 
-    return computed(
-        lambda **_: adapters.oracle_pool(_own(x), size, kind=kind, stride=stride, padding=padding, ceil=ceil),  # type: ignore[arg-type]
-        None, "raise",
-    )  # fmt: skip
+    options: dict[str, Any] = {"kind": kind, "stride": stride, "padding": padding, "ceil": ceil, "dilation": dilation}
+    return computed(lambda **_: adapters.oracle_pool(_own(x), size, **options), None, "raise")
 
 
 def _network(options: dict[str, Any]) -> dict[str, Any]:

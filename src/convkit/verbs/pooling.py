@@ -23,11 +23,12 @@ from convkit.verbs.dtypes import element_types, finish
 
 
 def pool(
-    x: Any, size: Any, *, kind: str = "max", stride: Any = None, padding: Any = 0, ceil: bool = False
+    x: Any, size: Any, *, kind: str = "max", stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil: bool = False,
 ) -> Any:  # fmt: skip
-    """Reduce each window of the last axes to its largest value or its mean.
+    """Reduce each window of the last axes to its largest value, to where that stands, or to its mean.
 
-    ``out[i] = max_j v[i*stride - pad + j]`` or ``sum_j v[...] / count``, j = 0..size-1.
+    ``out[i] = max_j v[i*stride - pad + j*dilation]`` or ``sum_j v[...] / count``, j = 0..size-1.
 
     Parameters
     ----------
@@ -36,31 +37,35 @@ def pool(
         otherwise all but the first two (batch and channel).
     size : int or sequence of int
         The window.
-    kind : {"max", "mean"}
+    kind : {"max", "mean", "argmax"}
         What becomes of it. The padding of ``max`` never wins; that of ``mean`` counts as zeros, so the mean is the
-        convolution with a box.
+        convolution with a box. ``argmax`` is the place of the largest value (the first of equals), counted through the
+        pooled axes, last axis fastest.
     stride : int or sequence of int, optional
         Distance between windows; their size by default.
     padding : int or sequence
-        Samples before and after, fewer than the window.
+        Samples before and after, fewer than the window reaches.
+    dilation : int or sequence of int
+        Distance between the samples of a window.
     ceil : bool
         Whether a last window may hang over the end; what lies beyond the padding is not counted.
 
     Returns
     -------
     ndarray or torch.Tensor
-        ``max`` keeps the type; the mean of integers is float64.
+        ``max`` keeps the type; the mean of integers is float64; places are int64.
 
     Raises
     ------
     ShapeError
-        ``shape.kernel-does-not-fit``, ``shape.pool-rank``.
+        ``shape.kernel-does-not-fit``, ``shape.pool-rank``, ``shape.pool-nothing``.
     OptionError
         ``option.pool-padding`` and the usual ones.
 
     Notes
     -----
-    Equivalent to ``torch.nn.functional.max_pool2d`` and ``avg_pool2d`` with the same arguments.
+    Equivalent to ``torch.nn.functional.max_pool2d`` (``argmax``: its indices) and ``avg_pool2d`` with the same
+    arguments.
 
     Examples
     --------
@@ -70,6 +75,10 @@ def pool(
            [3, 4]])
     """
     choose("kind", kind, POOL_KINDS)
+    if kind == "argmax" or not (isinstance(dilation, int) and dilation == 1):
+        from convkit.verbs import spread_pooling  # it builds on this file
+
+        return spread_pooling.pool(x, size, kind, stride, padding, dilation, ceil)
     xp = namespace_of(x)
     array = xp.array(x, "x")
     rank = _rank(size, array.ndim)
@@ -131,7 +140,8 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     seen = np.zeros(counts, bool)
     space = tuple(window.size for window in windows)
     for tap in product(*(range(window.kernel) for window in windows)):
-        positions = [np.arange(w.count) * w.stride + w.start + j for w, j in zip(windows, tap, strict=True)]
+        offsets = [w.start + j * w.dilation for w, j in zip(windows, tap, strict=True)]
+        positions = [np.arange(w.count) * w.stride + first for w, first in zip(windows, offsets, strict=True)]
         hits = [np.nonzero((p >= 0) & (p < w.size))[0] for p, w in zip(positions, windows, strict=True)]
         if any(len(hit) == 0 for hit in hits):
             continue

@@ -11,7 +11,7 @@ import typer
 
 from convkit.cli.bench.measurement import Outcome, measure
 from convkit.cli.bench.problems import Problem
-from convkit.cli.bench.suites import SUITES, suites
+from convkit.cli.bench.suites import SUITES, longest, suites
 from convkit.cli.options import Lang
 
 
@@ -20,6 +20,7 @@ class Suite(StrEnum):
 
     filters = "filters"
     layers = "layers"
+    layers_full = "layers-full"
     overhead = "overhead"
     all = "all"
     filters_images = "filters-images"
@@ -85,7 +86,7 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
     import convkit.algorithms  # noqa: F401 - registers the transform that machine.measure times
     from convkit.catalogue import say
     from convkit.cli.bench.bound import steady_rates
-    from convkit.cli.bench.report import document, losers, table
+    from convkit.cli.bench.report import classes_table, document, layers_behind, losers, table
     from convkit.planner import machine
 
     console = Console()
@@ -97,11 +98,15 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
             progress.advance(task)
             progress.update(task, description=outcome.problem.name)
 
-        outcomes = measure(problems, rounds, threads, rates, done)
+        outcomes = measure(problems, rounds, threads, rates, done, longest=longest(problems))
     console.print(table(outcomes))
     console.print(say("bench.footnote", rounds=rounds, threads=threads, cpu=machine.cpu_name()))
     if any(outcome.problem.suite == "random" for outcome in outcomes):
         for line in losers(outcomes):
+            console.print(line)
+    if any(outcome.problem.kind == "layer" for outcome in outcomes):
+        console.print(classes_table(outcomes))
+        for line in layers_behind(outcomes, rates.matrix):
             console.print(line)
     if out is not None:
         write(out, document(outcomes, rounds, threads, rates))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from convkit.cli.bench.bound import bound
 from convkit.cli.bench.chosen import algorithm_of
 from convkit.cli.bench.peers import Contender, contenders, threads
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.truth import check, expected
-from convkit.cli.bench.ways.way import Run
+from convkit.cli.bench.ways.way import Results, Run
 from convkit.planner.machine import Machine
 
 SAMPLE = 0.002
@@ -20,6 +22,15 @@ SAMPLE = 0.002
 
 PATIENCE = 20.0
 """How many times slower than the fastest a contender may be and still take part in every round."""
+
+FEWEST = 3
+"""Rounds that every problem has, however long they take."""
+
+PAUSE = 0.01
+"""Seconds between two libraries: threads that wait awake for more work have given up by then.
+
+OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long.
+"""
 
 SLOW = 0.2
 """Seconds of a first run from which a contender that is far behind is not run again."""
@@ -53,17 +64,11 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one problem: the bound, everybody's timing, convkit's first, and why peers took no part.
+class Raced:
+    """Everybody's timing, convkit's first, and why others took no part."""
 
-    ``algorithm`` is the one that convkit chose, by name; empty for layers.
-    """
-
-    problem: Problem
-    bound: float
     timings: tuple[Timing, ...]
     failures: dict[str, str]
-    algorithm: str = ""
 
     @property
     def ours(self) -> Timing:
@@ -91,6 +96,18 @@ class Outcome:
                 best[timing.library] = min(best.get(timing.library, timing.seconds), timing.seconds)
         return {library: seconds / self.ours.seconds for library, seconds in best.items()}
 
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Raced):
+    """What came of one problem, and the bound.
+
+    ``algorithm`` is the one that convkit chose, by name; empty for layers.
+    """
+
+    problem: Problem
+    bound: float
+    algorithm: str = ""
+
     @property
     def flops(self) -> float:
         """Operations of the definition per second; more than the machine can do where a faster way was found."""
@@ -114,8 +131,11 @@ def measure(
     machine: Machine,
     done: Callable[[Outcome], None] = lambda outcome: None,
     entrants: Callable[[Problem], list[Contender]] = contenders,
+    longest: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Outcome]:
     """Measure problems one after another with ``count`` threads; ``done`` hears of each.
+
+    ``longest`` has for some suites the seconds after which no further round of a problem is begun, but for `FEWEST`.
 
     Raises
     ------
@@ -125,15 +145,21 @@ def measure(
     outcomes: list[Outcome] = []
     with threads(count):
         for problem in problems:
-            checked, failures = _checked(problem, entrants(problem))
-            timings = _race(checked, rounds)
-            outcomes.append(Outcome(problem, bound(problem, machine), timings, failures, algorithm_of(problem)))
+            truth = expected(problem)
+            checked, failures = fit_to_race(
+                entrants(problem),
+                lambda entrant, result, problem=problem, truth=truth: check(
+                    problem, entrant.name, result, truth, entrant.allowance
+                ),
+            )
+            timings = raced(checked, rounds, longest.get(problem.suite, math.inf))
+            outcomes.append(Outcome(timings, failures, problem, bound(problem, machine), algorithm_of(problem)))
             done(outcomes[-1])
     return outcomes
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class Checked:
     """A contender whose result is right: its error, and the seconds of this first run."""
 
     entrant: Contender
@@ -141,10 +167,14 @@ class _Checked:
     seconds: float
 
 
-def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked], dict[str, str]]:
-    """Those whose result is right, and the peers that could not do the problem, with their own words."""
-    truth = expected(problem)
-    field: list[_Checked] = []
+def fit_to_race(
+    entrants: Iterable[Contender], judge: Callable[[Contender, Results], float]
+) -> tuple[list[Checked], dict[str, str]]:
+    """Those whose result is right, and the peers that could not do the problem, with their own words.
+
+    ``judge`` gives the error of a result, or raises.
+    """
+    field: list[Checked] = []
     failures: dict[str, str] = {}
     for entrant in entrants:
         start = time.perf_counter()
@@ -157,12 +187,12 @@ def _checked(problem: Problem, entrants: list[Contender]) -> tuple[list[_Checked
                 raise
             failures[entrant.name] = str(failure).strip().split("\n")[0]
             continue
-        error = check(problem, entrant.name, result, truth, entrant.allowance)
-        field.append(_Checked(entrant, error, seconds))
+        field.append(Checked(entrant, judge(entrant, result), seconds))
     return field, failures
 
 
-def _race(field: list[_Checked], rounds: int) -> tuple[Timing, ...]:
+def raced(field: list[Checked], rounds: int, longest: float) -> tuple[Timing, ...]:
+    """Time everybody in turn, round after round."""
     # The run for the check has warmed everything up, so that this one says how often each fits into a sample. Who was
     # slow and far behind even so is not run again.
     least = min(one.seconds for one in field)
@@ -173,10 +203,16 @@ def _race(field: list[_Checked], rounds: int) -> tuple[Timing, ...]:
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
     racing = [i for i, one in enumerate(field) if first[i] <= limit or one.entrant.library == "convkit"]
     samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
+    begin, before = time.perf_counter(), ""
     for turn in range(rounds):
+        if turn >= FEWEST and time.perf_counter() - begin > longest:
+            break
         # Starting with another one each round, nobody always runs behind the same neighbour.
         start = turn % len(racing)
         for i in racing[start:] + racing[:start]:
+            if field[i].entrant.library != before:
+                time.sleep(PAUSE)
+                before = field[i].entrant.library
             samples[i].append(_seconds(field[i].entrant.run, repeats[i]))
     return tuple(map(_timing, field, samples))
 
@@ -188,7 +224,7 @@ def _seconds(run: Run, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _timing(checked: _Checked, samples: list[float]) -> Timing:
+def _timing(checked: Checked, samples: list[float]) -> Timing:
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     entrant = checked.entrant
     return Timing(entrant.library, entrant.name, middle, low, high, len(samples), checked.error)

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from convkit.cli.bench.problems import Problem
-from convkit.cli.bench.ways import by_convkit, by_numpy, by_opencv, by_scipy, by_torch
+from convkit.cli.bench.ways import by_convkit, by_numpy, by_onnxruntime, by_opencv, by_openvino, by_scipy, by_torch
 from convkit.cli.bench.ways.way import Results, Run, Way
 
 
@@ -49,8 +49,17 @@ WAYS: dict[str, Callable[[Problem], Iterator[Way]]] = {
     "SciPy": by_scipy.ways,
     "OpenCV": by_opencv.ways,
     "torch": by_torch.ways,
+    "ONNX Runtime": by_onnxruntime.ways,
+    "OpenVINO": by_openvino.ways,
 }
 """The libraries, and what each brings to a problem."""
+
+
+INSTALLED = (
+    "numpy", "ducc0", "llvmlite", "scipy", "opencv-python-headless", "opencv-python", "torch", "onnx", "onnxruntime",
+    "openvino",
+)  # fmt: skip
+"""The packages whose versions are noted."""
 
 
 def contenders(problem: Problem) -> list[Contender]:
@@ -68,7 +77,7 @@ def contenders(problem: Problem) -> list[Contender]:
 def versions() -> dict[str, str]:
     """The version of everybody who may take part and is installed."""
     found: dict[str, str] = {}
-    for name in ("numpy", "ducc0", "llvmlite", "scipy", "opencv-python-headless", "opencv-python", "torch"):
+    for name in INSTALLED:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -104,4 +113,4 @@ def threads(count: int) -> Iterator[None]:
 
 
 def _module(library: str) -> str:
-    return {"OpenCV": "cv2"}.get(library, library.lower())
+    return {"OpenCV": "cv2", "ONNX Runtime": "onnxruntime"}.get(library, library.lower())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
 
+from convkit.cli.bench.layer_tables import Form
 from convkit.errors import by
 
 Kind = Literal["filter", "layer"]
 Values = Literal["dense", "separable", "gaussian", "box", "derivative"]
 Layout = Literal["contiguous", "transposed", "reversed", "sliced"]
+Direction = Literal["forward", "input-gradient", "weight-gradient"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,10 @@ class Problem:
         those of bytes are float32, but for derivatives, which are int64.
     stride, padding, groups : int
         Options of a layer; a filter has the stride only.
-    direction : {"forward", "training"}
-        A layer's output, or its output and both gradients.
+    direction : {"forward", "input-gradient", "weight-gradient"}
+        A layer's output, or one of its gradients.
     dilation : int
-        Distance of a filter's kernel elements.
+        Distance of the kernel's elements.
     axes : tuple of int
         The axes that a filter runs along, if not all; the others are channels that share the kernel.
     boundary : str
@@ -53,6 +55,11 @@ class Problem:
         Whole numbers are between ``-span`` and ``span``, but for bytes.
     tolerance : float
         The error by norms that is asked of convkit instead of a few units of roundoff; peers are asked for nothing.
+    form : {"conv", "transposed"}
+        Whether a layer is a convolution, with weights (out, in/groups, ...), or the adjoint of one, with weights
+        (in, out/groups, ...).
+    source : str
+        The networks that a layer comes from.
     """
 
     suite: str
@@ -63,7 +70,7 @@ class Problem:
     stride: int = 1
     padding: int = 0
     groups: int = 1
-    direction: Literal["forward", "training"] = "forward"
+    direction: Direction = "forward"
     dilation: int = 1
     axes: tuple[int, ...] = ()
     boundary: str = "zero"
@@ -73,6 +80,8 @@ class Problem:
     layout: Layout = "contiguous"
     span: int = 1000
     tolerance: float = 0.0
+    form: Form = "conv"
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -82,12 +91,16 @@ class Problem:
             parts.append(f"to {self.result}")
         if self.values != "dense":
             parts.append(f"{self.values} {self.sigma:g}" if self.sigma else self.values)
+        if self.form != "conv":
+            parts.append(self.form)
         if self.stride > 1:
             parts.append(f"stride {self.stride}")
         if self.dilation > 1:
             parts.append(f"dilation {self.dilation}")
         if self.groups > 1:
             parts.append(f"groups {self.groups}")
+        if self.padding:
+            parts.append(f"padding {self.padding}")
         if self.boundary != "zero":
             parts.append(self.boundary)
         if self.layout != "contiguous":
@@ -96,7 +109,7 @@ class Problem:
             parts.append(f"up to {self.span:.0e}")
         if self.tolerance:
             parts.append(f"within {self.tolerance:.0e}")
-        if self.direction == "training":
+        if self.direction != "forward":
             parts.append(self.direction)
         return " ".join(parts)
 
@@ -129,11 +142,24 @@ class Problem:
         if self.kind == "filter":
             strided = self.filter_axes
             return tuple(-(-n // self.stride) if axis in strided else n for axis, n in enumerate(self.shape))
-        space = [
-            (size + 2 * self.padding - taps) // self.stride + 1
-            for size, taps in zip(self.spatial, self.taps, strict=True)
-        ]
+        reaches = [self.dilation * (taps - 1) + 1 for taps in self.taps]
+        sides = zip(self.spatial, reaches, strict=True)
+        if self.form == "transposed":
+            space = [(size - 1) * self.stride + reach - 2 * self.padding for size, reach in sides]
+            return (self.shape[0], self.kernel[1] * self.groups, *space)
+        space = [(size + 2 * self.padding - reach) // self.stride + 1 for size, reach in sides]
         return (self.shape[0], self.kernel[0], *space)
+
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """Sizes of what is computed: of the output, or of a gradient."""
+        return {"forward": self.output, "input-gradient": self.shape, "weight-gradient": self.kernel}[self.direction]
+
+    @property
+    def options(self) -> dict[str, int]:
+        """The options of a layer that differ from what they are unless somebody says so."""
+        named = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return {name: value for name, value in named.items() if value != (0 if name == "padding" else 1)}
 
     @property
     def out_dtype(self) -> str:
@@ -146,11 +172,6 @@ class Problem:
         return self.stride == self.dilation == 1 and self.boundary == "zero" and not self.axes
 
     @property
-    def passes(self) -> int:
-        """Convolutions to be done: one forward, three when training."""
-        return 3 if self.direction == "training" else 1
-
-    @property
     def _each(self) -> float:
         """Real operations of one product and its addition."""
         return 8.0 if np.dtype(self.dtype).kind == "c" else 2.0
@@ -159,7 +180,9 @@ class Problem:
     def flops(self) -> float:
         """Additions and multiplications of the definition."""
         channels = 1 if self.kind == "filter" else self.kernel[1]
-        return self._each * self.passes * math.prod(self.output) * channels * math.prod(self.taps)
+        # A transposed layer lays its kernel down once for each sample of the input.
+        windows = self.output if self.form == "conv" else self.shape
+        return self._each * math.prod(windows) * channels * math.prod(self.taps)
 
     @property
     def factored_flops(self) -> float:
@@ -190,12 +213,15 @@ class Problem:
     def bytes(self) -> float:
         """Bytes that must be read and written at least once."""
         size, written = np.dtype(self.dtype).itemsize, np.dtype(self.out_dtype).itemsize
-        read = size * (math.prod(self.shape) + math.prod(self.kernel))
-        return float(self.passes * (read + written * math.prod(self.output)))
+        return float(size * (math.prod(self.shape) + math.prod(self.kernel)) + written * math.prod(self.output))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The input and the kernel: the same numbers every time."""
-        return _arrays(self)
+        return _arrays(replace(self, direction="forward", source=""))
+
+    def upstream(self) -> np.ndarray:
+        """The gradient of a layer's output that is carried back: the same numbers every time."""
+        return _upstream(replace(self, direction="forward", source=""))
 
     def factors(self) -> list[np.ndarray] | None:
         """The kernel's vectors, one an axis, where it is an outer product."""
@@ -239,6 +265,11 @@ def _arrays(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Made once for everybody who takes part."""
     rng = np.random.default_rng(20260)
     return _laid_out(_samples(rng, problem, problem.shape), problem.layout), problem._kernel(rng)
+
+
+@lru_cache(maxsize=1)
+def _upstream(problem: Problem) -> np.ndarray:
+    return _samples(np.random.default_rng(20261), problem, problem.output)
 
 
 @lru_cache(maxsize=1)

@@ -12,12 +12,13 @@ from rich.table import Table
 import convkit
 from convkit.catalogue import say
 from convkit.cli.bench.choice import NEAR, Judgement
+from convkit.cli.bench.classes import NEEDED, behind, of_peak, standings
 from convkit.cli.bench.measurement import Outcome
 from convkit.cli.bench.peers import versions
 from convkit.cli.bench.problems import Problem
 from convkit.planner.machine import Machine, cpu_name
 
-FORMAT = 2
+FORMAT = 3
 """The version of the document's form."""
 
 BEHIND = 0.9
@@ -79,6 +80,35 @@ def losers(outcomes: list[Outcome]) -> list[str]:
     return lines
 
 
+def classes_table(outcomes: list[Outcome]) -> Table:
+    """A row for each class of layers: the mean of the ratios, what it should be, and the worst."""
+    shown = Table(title=say("bench.classes.title"))
+    for column in ("class", "count", "mean", "wished", "worst", "behind"):
+        shown.add_column(say(f"bench.classes.{column}", limit=NEEDED), justify="left" if column == "class" else "right")
+    for one in standings(outcomes):
+        colour = "green" if one.mean >= one.wished else "yellow"
+        shown.add_row(
+            say(f"bench.class.{one.name}"), str(one.count), f"[{colour}]{one.mean:.2f}x[/]", f"{one.wished:.2f}x",
+            f"{one.worst:.2f}x", str(one.behind),
+        )  # fmt: skip
+    return shown
+
+
+def layers_behind(outcomes: list[Outcome], peak: float) -> list[str]:
+    """Sentences: the part of the peak that dense layers reach, and the layers that are clearly behind, worst first."""
+    parts = of_peak(outcomes, peak)
+    lines = [
+        say("bench.peak", direction=say(f"bench.direction.{name}"), part=f"{part:.0%}") for name, part in parts.items()
+    ]
+    return lines + [
+        say(
+            "bench.behind", ratio=f"{race.ratio:.2f}", layer=race.name, ours=duration(race.ours),
+            theirs=duration(race.theirs),
+        )
+        for race in behind(outcomes)
+    ]  # fmt: skip
+
+
 def duration(seconds: float) -> str:
     """Seconds as people read them.
 
@@ -114,7 +144,13 @@ def _predicted(judgement: Judgement, name: str) -> str:
 
 def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
     """Everything measured, and what it was measured with, ready for JSON."""
-    return {**surroundings(rounds, threads, machine), "results": [_result(outcome) for outcome in outcomes]}
+    return {
+        **surroundings(rounds, threads, machine),
+        "classes": [asdict(one) for one in standings(outcomes)],
+        "fraction_of_peak": of_peak(outcomes, machine.matrix),
+        "behind": [{**asdict(race), "ratio": race.ratio} for race in behind(outcomes)],
+        "results": [_result(outcome) for outcome in outcomes],
+    }
 
 
 def surroundings(rounds: int, threads: int, machine: Machine) -> dict[str, Any]:

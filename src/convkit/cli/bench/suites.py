@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import product
 
+from convkit.cli.bench.layers import layers, layers_full
 from convkit.cli.bench.problems import Problem
 from convkit.cli.bench.random_problems import random_problems
 from convkit.errors import choose
@@ -129,30 +130,13 @@ def _kinds() -> list[Problem]:
     return found
 
 
-def _layers() -> list[Problem]:
-    layer = partial(Problem, "layers", "layer")
-    return [
-        layer((8, 64, 56, 56), (64, 64, 3, 3), padding=1),
-        layer((8, 64, 56, 56), (64, 64, 3, 3), padding=1, direction="training"),
-        layer((8, 128, 56, 56), (128, 1, 3, 3), padding=1, groups=128),
-        layer((8, 128, 56, 56), (128, 1, 3, 3), padding=1, groups=128, direction="training"),
-        layer((8, 256, 28, 28), (128, 256, 1, 1)),
-        layer((4, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3),
-        layer((8, 64, 56, 56), (128, 64, 3, 3), stride=2, padding=1),
-        layer((1, 512, 7, 7), (512, 512, 3, 3), padding=1),
-        layer((4, 64, 4096), (64, 64, 9), padding=4),
-        layer((1, 16, 32, 32, 32), (32, 16, 3, 3, 3), padding=1),
-        layer((8, 64, 56, 56), (64, 64, 3, 3), "float64", padding=1),
-    ]
-
-
 def _overhead() -> list[Problem]:
     return [Problem("overhead", "filter", (100,), (5,), "float64")]
 
 
 SUITES: dict[str, Callable[[], list[Problem]]] = {
     "filters": _filters,
-    "layers": _layers,
+    "layers": layers,
     "overhead": _overhead,
     "filters-images": _images,
     "filters-signals": _signals,
@@ -160,9 +144,16 @@ SUITES: dict[str, Callable[[], list[Problem]]] = {
     "filters-smoothing": _smoothing,
     "filters-small": _small,
     "filters-kinds": _kinds,
+    "layers-full": layers_full,
     "random": random_problems,
 }
 """The suites by name."""
+
+MINUTES = {"layers": 4.0}
+"""How long the suites that are looked at often may take, about."""
+
+RACING = 0.4
+"""The part of that in which contenders race; the rest goes into making them ready and checking their results."""
 
 TOGETHER = {
     "all": ("filters", "layers", "overhead"),
@@ -176,6 +167,12 @@ TOGETHER = {
     ),
 }
 """Names that stand for several suites."""
+
+
+def longest(problems: Sequence[Problem]) -> dict[str, float]:
+    """Seconds of racing for each problem of the suites that have to end in time."""
+    counts = Counter(problem.suite for problem in problems)
+    return {suite: 60 * minutes * RACING / counts[suite] for suite, minutes in MINUTES.items() if counts[suite]}
 
 
 def suites(names: Sequence[str]) -> list[Problem]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from convkit.cli.bench.problems import Problem
-from convkit.cli.bench.ways.way import Results, Way
+from convkit.cli.bench.ways.way import Run, Way
 
 
 def ways(problem: Problem) -> Iterator[Way]:
-    """``correlate`` for filters, ``conv`` and both gradients for layers."""
+    """``correlate`` for filters; ``conv``, ``conv_transpose`` and their gradients for layers, in either layout."""
     from convkit import verbs
 
     x, k = problem.arrays()
@@ -31,17 +32,37 @@ def ways(problem: Problem) -> Iterator[Way]:
         yield Way("", lambda: verbs.correlate(x, k, "same", **options))
         yield Way("out=", lambda: verbs.correlate(x, k, "same", out=out, **options))
         return
-    settings: dict[str, Any] = {"stride": problem.stride, "padding": problem.padding, "groups": problem.groups}
-    if problem.direction == "forward":
-        yield Way("", lambda: verbs.conv(x, k, **settings))
-        return
+    yield Way("", _layer(problem, x, k, None if problem.direction == "forward" else problem.upstream()))
+    if len(problem.taps) in (2, 3) and importlib.util.find_spec("torch") is not None:
+        yield _channels_last(problem, x, k)
 
-    def train() -> Results:
-        y = verbs.conv(x, k, **settings)
-        return (
-            y,
-            verbs.conv_input_gradient(y, k, x.shape, **settings),
-            verbs.conv_weight_gradient(y, x, k.shape, **settings),
-        )
 
-    yield Way("", train, tuple)
+def _channels_last(problem: Problem, x: np.ndarray, k: np.ndarray) -> Way:
+    """The same call on tensors whose channels are neighbours in memory."""
+    import torch
+
+    layout = torch.channels_last if len(problem.taps) == 2 else torch.channels_last_3d
+    arrays = [x, k] if problem.direction == "forward" else [x, k, problem.upstream()]
+    tensors: list[Any] = [torch.from_numpy(array).contiguous(memory_format=layout) for array in arrays]
+    call = _layer(problem, *tensors, *[None] * (3 - len(tensors)))
+    return Way("channels last", call, lambda value: (value.contiguous().numpy(),))
+
+
+def _layer(problem: Problem, x: Any, k: Any, g: Any) -> Run:
+    """The verb that does a layer; a transposed one is the adjoint of the layer from its outputs to its inputs."""
+    from convkit import verbs
+
+    options: dict[str, Any] = problem.options
+    if problem.form == "conv":
+        calls: dict[str, Run] = {
+            "forward": lambda: verbs.conv(x, k, **options),
+            "input-gradient": lambda: verbs.conv_input_gradient(g, k, tuple(x.shape), **options),
+            "weight-gradient": lambda: verbs.conv_weight_gradient(g, x, tuple(k.shape), **options),
+        }
+    else:
+        calls = {
+            "forward": lambda: verbs.conv_transpose(x, k, **options),
+            "input-gradient": lambda: verbs.conv(g, k, **options),
+            "weight-gradient": lambda: verbs.conv_weight_gradient(x, g, tuple(k.shape), **options),
+        }
+    return calls[problem.direction]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convkit.cli.bench.problems import Problem
-from convkit.cli.bench.ways.way import Results, Way
+from convkit.cli.bench.ways.way import Way
 
 FILTER_LIMIT = 1e10
 """Operations up to which filters take part; beyond it torch needs seconds, transforms milliseconds."""
@@ -35,9 +35,10 @@ def ways(problem: Problem) -> Iterator[Way]:
     if last is not None:
         layouts = {"channels first": torch.contiguous_format, "channels last": last}
     for way, layout in layouts.items():
-        name = f"{way} conv{rank}d".strip()
+        turned = "_transpose" if problem.form == "transposed" else ""
+        name = f"{way} conv{turned}{rank}d".strip()
         if problem.kind == "layer":
-            yield _layer(problem, name, call, layout)
+            yield _layer(problem, name, layout)
             continue
         if problem.axes or problem.boundary not in PADS:
             continue
@@ -88,22 +89,31 @@ def _filter(problem: Problem, name: str, call: Callable[..., Any], layout: Any, 
     return Way(name, run, lambda value: (value.contiguous().numpy()[0, 0],))
 
 
-def _layer(problem: Problem, name: str, call: Callable[..., Any], layout: Any) -> Way:
+def _layer(problem: Problem, name: str, layout: Any) -> Way:
     import torch
+    from torch.nn import functional
 
-    x, k = (torch.from_numpy(array).contiguous(memory_format=layout) for array in problem.arrays())
-    options: dict[str, Any] = {"stride": problem.stride, "padding": problem.padding, "groups": problem.groups}
+    rank = len(problem.taps)
+    arrays = problem.arrays() if problem.direction == "forward" else (*problem.arrays(), problem.upstream())
+    x, k, *upstream = (torch.from_numpy(array).contiguous(memory_format=layout) for array in arrays)
+    spread = {option: [value] * rank for option, value in problem.options.items() if option != "groups"}
+    options: dict[str, Any] = {**spread, "groups": problem.groups}
+    if problem.direction == "forward":
+        call = getattr(functional, f"conv{'_transpose' if problem.form == 'transposed' else ''}{rank}d")
 
-    def forward() -> object:
-        with torch.no_grad():
-            return (call(x, k, **options),)
+        def run() -> Any:
+            with torch.no_grad():
+                return call(x, k, **options)
+    else:
+        wished = [problem.direction == "input-gradient", problem.direction == "weight-gradient", False]
+        settings = (
+            spread.get("stride", [1] * rank), spread.get("padding", [0] * rank), spread.get("dilation", [1] * rank),
+            problem.form == "transposed", [0] * rank, problem.groups, wished,
+        )  # fmt: skip
 
-    def train() -> object:
-        a, b = x.detach().requires_grad_(), k.detach().requires_grad_()
-        y = call(a, b, **options)
-        return (y, *torch.autograd.grad(y, (a, b), y.detach()))
+        def run() -> Any:
+            with torch.no_grad():
+                grads = torch.ops.aten.convolution_backward(upstream[0], x, k, None, *settings)
+            return grads[0] if wished[0] else grads[1]
 
-    def read(value: Any) -> Results:
-        return tuple(tensor.detach().contiguous().numpy() for tensor in value)
-
-    return Way(name, forward if problem.direction == "forward" else train, read)
+    return Way(name, run, lambda value: (value.contiguous().numpy(),))
