@@ -128,6 +128,25 @@ def test_rows_become_columns(machine: Target, dtype: str) -> None:
 
 @MACHINES
 @DTYPES
+def test_rows_become_columns_anywhere(machine: Target, dtype: str) -> None:
+    item = np.dtype(dtype).itemsize
+    lanes = machine.vector_bytes // item
+    for rows, columns in product((1, lanes - 1, lanes, lanes + 3), (1, 9, lanes, 2 * lanes + 3)):
+        x = whole_numbers((2, rows, columns + 1), dtype, 1)
+        to = np.full((2, columns, rows + 1), 7, dtype)
+        order = np.random.default_rng(1).permutation(columns)
+        places = np.concatenate((order * to.strides[1], np.zeros(lanes, np.int64)))
+        call(
+            transpose.Transpose(dtype, places="table"), transpose.PLACED_ARGUMENTS, machine, to=to, x=x, to_at=places,
+            planes=2, to_plane=to.strides[0], x_plane=x.strides[0], rows=rows, columns=columns, width=rows,
+            x_row=x.strides[1],
+        )  # fmt: skip
+        assert np.array_equal(to[:, order, :rows], x[..., :columns].swapaxes(1, 2))
+        assert (to[..., -1] == 7).all()
+
+
+@MACHINES
+@DTYPES
 @pytest.mark.parametrize("bias_of", ["row", "column"])
 def test_rows_become_columns_and_end(machine: Target, dtype: str, bias_of: str) -> None:
     lanes = machine.vector_bytes // np.dtype(dtype).itemsize

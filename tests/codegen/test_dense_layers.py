@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import convkit as ck
 from convkit.algorithms import compiled, implicit_gemm
-from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights, gradients
+from convkit.algorithms.support import dense_blocks, dense_samples, dense_tiles, dense_weights, gradients
 from convkit.errors import AccuracyError
 from convkit.planner.finishing import NOTHING, Operands, finish_by_numpy
 from convkit.planner.plan import forget_plans, plan_for
@@ -118,6 +118,7 @@ def forget_tiles() -> None:
         dense_tiles.scratch,
         dense_tiles.samples_at_once,
         dense_weights._program,
+        dense_blocks.runs,
     ):
         cached.cache_clear()
     forget_plans()
@@ -198,15 +199,15 @@ def test_a_batch_changes_no_bit(x_shape: Any, w_shape: Any, options: dict[str, A
 
 
 def test_a_tile_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large tiles and small ones, pixels or channels side by side, few or many terms at a time."""
+    """Large tiles and small ones, pixels or channels side by side in registers and in memory."""
     source = np.random.default_rng(1)
     x, w = source.standard_normal((1, 30, 20, 23)), source.standard_normal((37, 30, 3, 3))
     results = set()
-    for products, terms, other in product((1 << 24, 1), (1 << 10, 50), ("_by_channels", "_by_pixels")):
+    for products, pixels, other in product((1 << 24, 1), (1 << 10, 1), ("_by_channels", "_by_pixels")):
         with monkeypatch.context() as patch:
             patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
             patch.setattr(dense_blocks, "TILE_PRODUCTS", products)
-            patch.setattr(dense_blocks, "TERMS", terms)
+            patch.setattr(dense_blocks, "LEAST_PIXELS", pixels)
             forget_tiles()
             for samples in (x, last(x, 1)):
                 results.add(ck.conv(samples, w, padding=1, method="implicit-gemm").tobytes())
@@ -315,3 +316,36 @@ def test_they_are_chosen_where_they_are_fastest() -> None:
     for groups, choice in ((4, "depthwise-gradient"), (128, "channelwise-gradient")):
         problem = Problem((depthwise,) * 2, groups=groups, in_channels=8, batch_of="channels", **types)
         assert plan_for(problem).choice == choice
+
+
+def test_many_channels_side_by_side_are_laid_down_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = numbers((1, 37, 12, 13), "float32", 1), numbers((18, 37, 3, 3), "float32", 2)
+    expected = ck.conv(x, w, padding=1, method="direct")
+    monkeypatch.setattr(dense_samples, "MOST_BYTES", 1)
+    forget_tiles()
+    out = last(np.zeros_like(expected), 1)
+    ck.conv(last(x, 1), w, padding=1, method="implicit-gemm", out=out)
+    forget_tiles()
+    assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_a_constant_stands_where_both_axes_are_left(dilation: int) -> None:
+    """Kernel rows beyond zeros are left out only if nothing else stands there."""
+    rows = Window(5, 3, 7, -2, dilation=dilation)
+    columns = Window(6, 3, 8, -2, sides=("zero", "constant"))
+    problem = Problem((rows, columns), in_channels=5, out_channels=17, fill=3)
+    x, w = numbers(problem.input_shape, "float64", 1), numbers(problem.kernel_shape, "float64", 2)
+    ours, expected = both(problem, x, w, "implicit-gemm")
+    assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_number_of_channels_side_by_side(dtype: str) -> None:
+    """Blocks of two sizes, the last one's vectors not full."""
+    for outputs in range(2, 150, 7):
+        x, w = numbers((1, 3, 5, 6), dtype, 1), numbers((outputs, 3, 3, 3), dtype, 2)
+        expected = ck.conv(x, w, padding=1, method="direct")
+        out = last(np.full_like(expected, 7.5), 1)
+        ck.conv(last(x, 1), w, padding=1, method="implicit-gemm", out=out)
+        assert np.array_equal(out, expected), outputs

@@ -33,8 +33,8 @@ _READABLE = {
 class ImplicitGemm:
     """``out[o, i] = sum_(c,j) w[o, c, j] * v[c, i*stride + start + j*dilation]``; see `convkit.codegen.dense.Dense`.
 
-    Every output is formed by the same sequence of fused multiply-adds wherever it stands: channel by channel, there
-    kernel element by kernel element.
+    Every output is formed by the same sequence of fused multiply-adds wherever it stands: some channels at a time,
+    there kernel row by kernel row. Rows that meet nothing but zeros beyond the edge are left out where they can be.
     """
 
     name = "implicit-gemm"

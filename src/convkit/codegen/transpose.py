@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
@@ -17,6 +18,10 @@ ARGUMENTS = Arguments.of("to x", "planes to_plane x_plane rows columns width to_
 ENDING_ARGUMENTS = Arguments.of("to x bias add", "planes to_plane x_plane rows columns width to_row x_row")
 """The same with an ending: ``add`` lies as the result does; ``bias`` has a number for each ``row`` of it, or for each
 ``column``."""
+
+PLACED_ARGUMENTS = Arguments.of("to x to_at", "planes to_plane x_plane rows columns width x_row")
+"""The same with a table of how far, in bytes, each row of the result lies from ``to``; it has as many entries more as a
+vector has lanes."""
 
 BLOCK = 16
 """Bytes that all vectors are made of."""
@@ -35,20 +40,25 @@ class Transpose:
     number : {"float32", "float64"}
         The type of the numbers, which may stand for any other of as many bytes.
     ending : Ending
-        What becomes of them before they are stored.
+        What becomes of them before they are stored; nothing if their places are in a table.
+    places : {"even", "table"}
+        Where the rows of the result are.
     """
 
     number: str
     ending: Ending = NO_ENDING
+    places: Literal["even", "table"] = "even"
 
     @property
     def name(self) -> str:
-        """``transpose_<number>_<ending>``."""
-        return f"transpose_{self.number}_{self.ending.name}"
+        """``transpose_<number>_<places>_<ending>``."""
+        return f"transpose_{self.number}_{self.places}_{self.ending.name}"
 
     @property
     def arguments(self) -> Arguments:
         """What its steps hold."""
+        if self.places == "table":
+            return PLACED_ARGUMENTS
         return ARGUMENTS if self.ending.empty else ENDING_ARGUMENTS
 
     def module(self, target: Target) -> str:
@@ -59,6 +69,7 @@ class Transpose:
 class _Nest:
     def __init__(self, transpose: Transpose, target: Target) -> None:
         self.name, self.w, self.ending, self.arguments = transpose.name, Writer(), transpose.ending, transpose.arguments
+        self.placed = transpose.places == "table"
         element = Element(transpose.number)
         self.item, self.lanes = element.bytes, target.vector_bytes // element.bytes
         self.kind = Vector(self.lanes, element.stored)
@@ -89,7 +100,10 @@ class _Nest:
         w, a = self.w, self.a
         loop = w.loop("column", a["columns"], step=self.lanes)
         left = w.subtract(a["columns"], loop.index)
-        at = {**at, **{name: w.offset(at[name], w.multiply(loop.index, a["to_row"])) for name in self.walks}}
+        if self.placed:
+            at = {**at, "places": w.element(a["to_at"], loop.index, "i64")}
+        else:
+            at = {**at, **{name: w.offset(at[name], w.multiply(loop.index, a["to_row"])) for name in self.walks}}
         if self.ending.bias == "row":
             at["bias"] = w.offset(at["bias"], w.multiply(loop.index, self.item))
         x = w.offset(x, w.multiply(loop.index, self.item))
@@ -148,6 +162,10 @@ class _Nest:
         """The columns of a square, each with its end."""
         w, held = self.w, at
         for n, (row, mask) in enumerate(zip(found, masks, strict=True)):
+            if self.placed:
+                place = w.load_scalar("i64", w.element(at["places"], n, "i64"))
+                w.store(self.kind, row, w.offset(at["to"], place), mask)
+                continue
             add = w.load(self.kind, at["add"], mask) if self.ending.add else None
             w.store(self.kind, ended(w, self.kind, self.ending, row, self.bias(held, n, mask), add), at["to"], mask)
             at = {**at, **{name: w.offset(at[name], self.a["to_row"]) for name in self.walks}}

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.dense_samples import PIXELS, Layout
 from convkit.algorithms.support.packing import item_bytes, touched_stride
 from convkit.algorithms.support.planes import Box, pitch, with_rows
@@ -108,7 +109,7 @@ def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
         one = blocking(problem.derive(batch=1), layout)
         return replace(one, splits=-(-one.splits // max(1, problem.batch)))
     windows = with_rows(problem.windows)
-    channels = largest(problem.in_channels, max(1, TERMS // problem.taps))
+    channels = channels_at_once(problem)
     room = _room(problem, channels, math.prod(touched_stride(window) for window in windows))
     lengths: list[int] = []
     for window in reversed(windows):
@@ -125,6 +126,38 @@ def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
     )  # fmt: skip
     ideal = problem.out_channels * math.prod(lengths) / lanes_of(this_machine(), problem.compute_dtype)
     return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, ideal * problem.terms / cost)  # type: ignore[arg-type]
+
+
+def channels_at_once(problem: Problem) -> int:
+    """Input channels summed at a time at most."""
+    return largest(problem.in_channels, max(1, TERMS // problem.taps))
+
+
+class Run(NamedTuple):
+    """Terms that are summed one after another: some channels, for each of them some kernel elements.
+
+    A run has the kernel's elements with one index along the first axis, so that outputs whose windows leave the input
+    there can leave runs out.
+    """
+
+    channels: Range
+    taps: Range
+    at: int
+    """Terms before."""
+
+
+@lru_cache(maxsize=512)
+def runs(problem: Problem) -> tuple[Run, ...]:
+    """All terms in the order in which they are summed: channels by channels, there run by run."""
+    leading = with_rows(problem.windows)[0].kernel
+    if leading == 1:
+        return (Run((0, problem.in_channels), (0, problem.taps), 0),)
+    each = problem.taps // leading
+    return tuple(
+        Run((lo, hi), (n * each, (n + 1) * each), lo * problem.taps + n * each * (hi - lo))
+        for lo, hi in cuts(problem.in_channels, channels_at_once(problem))
+        for n in range(leading)
+    )
 
 
 Way = tuple[float, tuple[int, int], tuple[tuple[int, int], ...]]

@@ -36,6 +36,9 @@ PAGE = 1 << 12
 FEW_SETS = 1 << 10
 """Pixels a multiple of this many bytes apart share so few sets of the first-level cache that no window fits them."""
 
+MOST_BYTES = 1 << 20
+"""Bytes of a tile with all its channels at most: of more, some channels at a time are laid down as planes."""
+
 Offsets = NDArray[np.int64]
 Side = Literal["pixels", "channels"]
 
@@ -215,7 +218,9 @@ def of_numbers(
     if inside(problem, windows, outputs) and not crowded:
         return InPlace(problem, windows, outputs, x_strides)
     if side_by_side:
-        return SideBySide(problem, windows, outputs, channels[1], x_strides)
+        together = SideBySide(problem, windows, outputs, channels[1], x_strides)
+        if together.bytes <= MOST_BYTES:
+            return together
     planes = Planes(windows, outputs, problem.compute_dtype, "together")
     return InPlanes(problem, planes, channels[0], x_strides)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
@@ -41,6 +41,7 @@ from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
+from convkit.spec.window import Window
 
 PROGRAM_STEPS = 1 << 13
 """Steps of a program beyond which it is run several times, for some of the samples each."""
@@ -140,6 +141,7 @@ class _Tile(ABC):
         self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
         self.laid, self.sums_at = samples, samples.bytes + LINE
         self.counts = [hi - lo for lo, hi in outputs]
+        self.leading = cut.windows[0].kernel  # runs of terms for each channel, see `dense_blocks.Run`
         batch, groups = np.arange(problem.batch)[:, None], np.arange(problem.groups)[None]
         self.samples, self.groups = (batch + 0 * groups).ravel(), (0 * batch + groups).ravel()
         self.bias_at = self.groups * problem.out_channels * self.item
@@ -159,7 +161,8 @@ class _Tile(ABC):
         found: list[Steps] = []
         for channels in cuts(problem.in_channels, self.cut.channels):
             laying, where = self.laid.lay(self.tables, x_at, channels)
-            found += [*laying, *self.multiply_add(where, sums, channels, blocks)]
+            terms = where.terms.reshape(channels[1] - channels[0], self.leading, -1).swapaxes(0, 1).ravel()
+            found += [*laying, *self.multiply_add(replace(where, terms=terms), sums, channels, blocks)]
         if sums.final:
             return found
         return found + self.store(out_at, (first, last), out_strides[2], along, out_dtype)
@@ -306,12 +309,37 @@ class _PixelTile(_Tile):
         return found
 
 
+def runs_met(windows: tuple[Window, ...], outputs: Range) -> list[tuple[int, Range]]:
+    """Which kernel elements along the first axis meet samples: for so many outputs, from which on, and up to which.
+
+    Beyond a side that stands for zeros nothing is met, and products with zeros need not be added; unless another axis
+    has a constant beyond its sides, which stands where both are left.
+    """
+    window, others = windows[0], windows[1:]
+    if any("constant" in other.sides for other in others):
+        return [(outputs[1] - outputs[0], (0, window.kernel))]
+    found: list[tuple[int, Range]] = []
+    for n in range(*outputs):
+        at = n * window.stride + window.start
+        lo = max(0, -(at // window.dilation)) if window.sides[0] == "zero" else 0
+        hi = window.kernel
+        if window.sides[1] == "zero":
+            hi = min(hi, max(0, -(-(window.size - at) // window.dilation)))
+        met = (min(lo, hi), hi)
+        if found and found[-1][1] == met:
+            found[-1] = found[-1][0] + 1, met
+        else:
+            found.append((1, met))
+    return found
+
+
 class _ChannelTile(_Tile):
     """Vectors hold output channels; the register tile's rows are pixels."""
 
     def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         super().__init__(problem, cut, tables, outputs, samples)
         self.pixels = math.prod(self.counts)
+        self.met = runs_met(cut.windows, outputs[0])
         channels = cut.blocks_a_task * cut.blocks[0][0]
         self.sums_row = channels * self.item + (LINE if channels * self.item % 1024 == 0 else 0)
         self.turned_at = self.sums_at + self.sums_row * self.pixels + LINE
@@ -333,25 +361,27 @@ class _ChannelTile(_Tile):
                 continue
             to = sums.at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
             # Only the very last channels may not fill their vector, and have no room behind them in the result.
-            rest = (problem.out_channels - self.cut.before(last)) % self.lanes if sums.final else 0
+            very_last = self.cut.before(last) >= problem.out_channels
+            rest = problem.out_channels % self.lanes if sums.final and very_last else 0
             ending = self.ending("column", channels) if sums.final else NO_ENDING
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
-            pixel = 0
-            for rows, row_blocks in pieces(self.pixels, self.cut.tile[0]):
-                schedule = DenseChannels(self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending)
-                some = slice(pixel, pixel + rows * row_blocks)
-                found.append(
-                    dense_channels.ARGUMENTS.steps(
-                        address_of(schedule), len(self.groups), x=(where.base, where.at), offsets=(TABLES, terms),
-                        w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
-                        rows_at=(TABLES, self.tables.add(pixels[some])),
-                        sums_at=(TABLES, self.tables.add(to_pixels[some])),
-                        depth=(channels[1] - channels[0]) * problem.taps, blocks=row_blocks,
-                        w_vector=problem.terms * self.lanes * self.item, tiles=last - first - (1 if rest else 0),
-                        last_tiles=0, rest=rest, **self.operands(to, self.cut.before(first)),
-                    )
-                )  # fmt: skip
-                pixel += rows * row_blocks
+            run, pixel = (channels[1] - channels[0]) * problem.taps // self.leading, 0
+            weights = self.weights(first, channels[0], size)
+            for lines, (lo, hi) in self.met:
+                for rows, row_blocks in pieces(lines * self.pixels // self.counts[0], self.cut.tile[0]):
+                    schedule = DenseChannels(self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending)
+                    some = slice(pixel, pixel + rows * row_blocks)
+                    found.append(
+                        dense_channels.ARGUMENTS.steps(
+                            address_of(schedule), len(self.groups), x=(where.base, where.at), sums=(sums.base, to),
+                            w=(KERNEL, weights + lo * run * size * self.item), offsets=(TABLES, terms + lo * run * 8),
+                            rows_at=(TABLES, self.tables.add(pixels[some])), depth=(hi - lo) * run, blocks=row_blocks,
+                            sums_at=(TABLES, self.tables.add(to_pixels[some])),
+                            w_vector=problem.terms * self.lanes * self.item, tiles=last - first - (1 if rest else 0),
+                            last_tiles=0, rest=rest, **self.operands(to, self.cut.before(first)),
+                        )
+                    )  # fmt: skip
+                    pixel += rows * row_blocks
         return found
 
     def store(

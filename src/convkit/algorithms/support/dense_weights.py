@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit import threads
+from convkit.algorithms.support.dense_blocks import runs
 from convkit.algorithms.support.packing import item_bytes
-from convkit.algorithms.support.planes import Strides
+from convkit.algorithms.support.planes import Strides, offsets
 from convkit.codegen import gather, pool, transpose, unpack
-from convkit.codegen.library import address_of
+from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import OUT, TABLES, Steps, X
@@ -78,26 +79,24 @@ class _Order:
     """Chooses how blocks are put in order: by which of their numbers are neighbours."""
 
     def __init__(self, problem: Problem, blocks: Blocks, strides: Strides) -> None:
-        self.problem, self.strides = problem, strides
+        self.problem, self.strides, self.runs = problem, strides, runs(problem)
         self.dtype, self.item = problem.compute_dtype, item_bytes(problem.compute_dtype)
+        self.lanes = this_machine().vector_bytes // self.item
         self.groups = np.arange(problem.groups, dtype=np.int64)
         self.group_bytes = problem.terms * sum(size * count for size, count in blocks) * self.item
-        taps = np.zeros(1, np.int64)
-        for size, stride in zip(problem.kernel_shape[3:], strides[3:], strict=True):
-            taps = (taps[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
-        self.taps = taps
+        self.taps = offsets(problem.kernel_shape[3:], strides[3:])
         channels = np.arange(problem.in_channels, dtype=np.int64)[:, None] * strides[2]
-        self.terms = (channels + taps).ravel()
-        apart = set(np.diff(self.terms).tolist())
-        if apart == {self.item}:
-            self.blocks = self._turned
-        elif strides[1] == self.item and len(apart) <= 1:
+        self.terms = (channels + self.taps).ravel()
+        even, side_by_side = set(np.diff(self.terms).tolist()), set(np.diff(self.taps).tolist())
+        if even == {self.item}:
+            self.blocks = self._turned if len(self.runs) == 1 else self._turned_apart
+        elif strides[1] == self.item and len(even) <= 1 and len(self.runs) == 1:
             self.blocks = self._copied
-        elif strides[1] == self.item and len(set(np.diff(taps).tolist())) <= 1:
-            self.blocks = self._copied_by_channels
+        elif strides[1] == self.item and len(side_by_side) <= 1:
+            self.blocks = self._copied_by_runs
         elif strides[2] == self.item:
             self.blocks = self._turned_by_elements
-        elif set(np.diff(taps).tolist()) in ({self.item}, {-self.item}):
+        elif side_by_side in ({self.item}, {-self.item}):
             self.blocks = self._turned_by_channels
         else:
             self.blocks = self._gathered
@@ -107,8 +106,20 @@ class _Order:
         to = self.groups * self.group_bytes + first * self.problem.terms * self.item
         return (OUT, to), (X, self.groups * self.strides[0] + first * self.strides[1])
 
+    def positions(self) -> NDArray[np.int64]:
+        """The place of every term (channel, kernel element) in the order in which they are summed."""
+        found = np.empty((self.problem.in_channels, self.problem.taps), np.int64)
+        for run in self.runs:
+            count, each = run.channels[1] - run.channels[0], run.taps[1] - run.taps[0]
+            found[slice(*run.channels), slice(*run.taps)] = run.at + np.arange(count * each).reshape(count, each)
+        return found
+
+    def table(self, tables: Tables, rows: NDArray[np.int64]) -> tuple[int, int]:
+        """A table of places, and as many entries more as a vector has lanes."""
+        return TABLES, tables.add(np.concatenate((rows, np.zeros(self.lanes, np.int64))))
+
     def _turned(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
-        """All terms of a channel lie side by side."""
+        """All terms of a channel lie side by side, in order."""
         to, x = self.places(first, size)
         return [
             transpose.ARGUMENTS.steps(
@@ -118,20 +129,32 @@ class _Order:
             )
         ]  # fmt: skip
 
+    def _turned_apart(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
+        """All terms of a channel lie side by side, but are summed in another order."""
+        to, x = self.places(first, size)
+        return [
+            transpose.PLACED_ARGUMENTS.steps(
+                address_of(transpose.Transpose(self.dtype, places="table")), len(self.groups), to=to, x=x,
+                to_at=self.table(tables, self.positions().ravel() * (size * self.item)), planes=count,
+                to_plane=size * self.problem.terms * self.item, x_plane=size * self.strides[1], rows=rows,
+                columns=self.problem.terms, width=rows, x_row=self.strides[1],
+            )
+        ]  # fmt: skip
+
     def _turned_by_channels(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
         """The kernel elements of a pair of channels lie side by side, in order or reversed."""
         found: list[Steps] = []
         taps, line = self.problem.taps, size * self.item
-        backwards = self.strides[-1] < 0 or (self.terms[1] < self.terms[0])
-        for n in range(count):
+        backwards, positions = bool(self.taps[-1] < self.taps[0]), self.positions()
+        for n, (lo, hi) in product(range(count), dict.fromkeys(run.channels for run in self.runs)):
             (base, to), (x_base, x) = self.places(first + n * size, size)
+            elements = positions[lo, ::-1] if backwards else positions[lo]
             found.append(
-                transpose.ARGUMENTS.steps(
-                    address_of(transpose.Transpose(self.dtype)), len(self.groups),
-                    to=(base, to + (line * (taps - 1) if backwards else 0)), to_plane=taps * line,
-                    x=(x_base, x + (int(self.terms[taps - 1]) if backwards else 0)), x_plane=self.strides[2],
-                    planes=self.problem.in_channels, rows=rows, columns=taps, width=rows,
-                    to_row=-line if backwards else line, x_row=self.strides[1],
+                transpose.PLACED_ARGUMENTS.steps(
+                    address_of(transpose.Transpose(self.dtype, places="table")), len(self.groups), to=(base, to),
+                    x=(x_base, x + lo * self.strides[2] + int(self.taps.min())), x_plane=self.strides[2],
+                    to_at=self.table(tables, elements * line), planes=hi - lo, rows=rows, columns=taps, width=rows,
+                    to_plane=(self.runs[0].taps[1] - self.runs[0].taps[0]) * line, x_row=self.strides[1],
                 )
             )  # fmt: skip
         return found
@@ -139,16 +162,19 @@ class _Order:
     def _turned_by_elements(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
         """The input channels of a kernel element lie side by side."""
         found: list[Steps] = []
-        taps, line = self.problem.taps, size * self.item
-        for n, tap in product(range(count), range(taps)):
+        line = size * self.item
+        for n, run in product(range(count), self.runs):
             (base, to), (x_base, x) = self.places(first + n * size, size)
-            found.append(
-                transpose.ARGUMENTS.steps(
-                    address_of(transpose.Transpose(self.dtype)), len(self.groups), to=(base, to + tap * line),
-                    x=(x_base, x + int(self.taps[tap])), planes=1, to_plane=0, x_plane=0, rows=rows,
-                    columns=self.problem.in_channels, width=rows, to_row=taps * line, x_row=self.strides[1],
-                )
-            )  # fmt: skip
+            (lo, hi), each = run.channels, run.taps[1] - run.taps[0]
+            for number, tap in enumerate(range(*run.taps)):
+                found.append(
+                    transpose.ARGUMENTS.steps(
+                        address_of(transpose.Transpose(self.dtype)), len(self.groups), planes=1, to_plane=0, x_plane=0,
+                        to=(base, to + (run.at + number) * line), rows=rows, columns=hi - lo, width=rows,
+                        x=(x_base, x + lo * self.item + int(self.taps[tap])), to_row=each * line,
+                        x_row=self.strides[1],
+                    )
+                )  # fmt: skip
         return found
 
     def _copied(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
@@ -163,18 +189,20 @@ class _Order:
             )
         ]  # fmt: skip
 
-    def _copied_by_channels(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
+    def _copied_by_runs(self, tables: Tables, first: int, size: int, rows: int, count: int) -> list[Steps]:
         """The output channels of a term lie side by side; kernel elements and input channels are evenly apart."""
         found: list[Steps] = []
-        taps, line = self.problem.taps, size * self.item
-        step = int(self.taps[1] - self.taps[0]) if taps > 1 else 0
-        for n in range(count):
-            to, x = self.places(first + n * size, size)
+        line = size * self.item
+        step = int(self.taps[1] - self.taps[0]) if len(self.taps) > 1 else 0
+        for n, run in product(range(count), self.runs):
+            (base, to), (x_base, x) = self.places(first + n * size, size)
+            (lo, hi), each = run.channels, run.taps[1] - run.taps[0]
+            source = x_base, x + lo * self.strides[2] + int(self.taps[run.taps[0]])
             found.append(
                 unpack.ARGUMENTS.steps(
-                    address_of(unpack.Unpack(self.dtype, self.dtype)), len(self.groups), out=to, sums=x, imaginary=x,
-                    planes=self.problem.in_channels, out_plane=taps * line, sums_plane=self.strides[2], rows=taps,
-                    out_row=line, sums_row=step, columns=rows, out_step=self.item,
+                    address_of(unpack.Unpack(self.dtype, self.dtype)), len(self.groups), out=(base, to + run.at * line),
+                    sums=source, imaginary=source, planes=hi - lo, out_plane=each * line, sums_plane=self.strides[2],
+                    rows=each, out_row=line, sums_row=step, columns=rows, out_step=self.item,
                 )
             )  # fmt: skip
         return found
@@ -183,11 +211,12 @@ class _Order:
         """Any other view."""
         to, x = self.places(first, size)
         rows_at = tables.add(np.arange(rows, dtype=np.int64) * self.strides[1])
+        summed = self.terms[np.argsort(self.positions().ravel())]
         return [
             gather.ARGUMENTS.steps(
                 address_of(gather.Gather(self.dtype)), len(self.groups), to=to, x=x, planes=count,
                 to_plane=size * self.problem.terms * self.item, x_plane=size * self.strides[1], rows=rows,
                 terms=self.problem.terms, to_row=size * self.item, rows_at=(TABLES, rows_at),
-                terms_at=(TABLES, tables.add(self.terms)),
+                terms_at=(TABLES, tables.add(summed)),
             )
         ]  # fmt: skip
