@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import ConvTranspose2d
 
-from convkit.nn.layers import Conv2d
+from convkit.nn.layers import Conv2d, ConvTranspose2d
 from convkit.nn.zoo.registry import model
 from convkit.nn.zoo.vgg16 import BLOCKS
 

@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import ConvTranspose2d
 
-from convkit.nn.layers import Conv2d
+from convkit.nn.layers import Conv2d, ConvTranspose2d
 from convkit.nn.zoo.registry import model
 
 WIDTHS = (64, 128, 256, 512, 1024)
