@@ -13,14 +13,17 @@ import pytest
 from convkit.catalogue import LANGUAGES, texts
 from convkit.cli import doctor
 
-COMMANDS = ("tour", "filter", "convolve", "explain", "identify", "plan", "doctor")
+COMMANDS = (
+    "tour", "filter", "convolve", "train", "evaluate", "predict", "export", "explain", "identify", "plan", "bench",
+    "doctor",
+)  # fmt: skip
 
 
 def test_help_lists_what_there_is_and_nothing_else(convkit):
     text = convkit("--help").output
     for command in COMMANDS:
         assert f" {command} " in text
-    for later in ("match", "deconvolve", "train", "evaluate", "predict", "studio"):
+    for later in ("match", "deconvolve", "studio"):
         assert f" {later} " not in text
     assert convkit().output.strip()
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import box, compiled, compiled_integer, implicit_gemm, rows, sliding_box, winograd
+from convkit.algorithms import box, compiled, compiled_integer, depthwise, implicit_gemm, rows, sliding_box, winograd
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -24,8 +24,8 @@ FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and
 REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
 TYPES = {"exact-integer": DTYPES, "compiled-exact": DTYPES, "rows": REAL, "box": REAL}
 TYPES["sliding-box"] = (("float32", "float32"),)
-GRADIENTS = {"kernel-gradient", "depthwise-gradient"}
-NETWORK_ONLY = {"polyphase", "implicit-gemm", "winograd-2", "winograd-4", *GRADIENTS}
+GRADIENTS = {"kernel-gradient", "depthwise-gradient", "channelwise-gradient"}
+NETWORK_ONLY = {"polyphase", "implicit-gemm", "depthwise", "winograd-2", "winograd-4", *GRADIENTS}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
 
 
@@ -38,6 +38,8 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(depthwise, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(depthwise, "LEAST_GROUPS", 1)
     monkeypatch.setattr(box, "LEAST", 2)
     monkeypatch.setattr(sliding_box, "LEAST", 2)
 
@@ -195,9 +197,10 @@ def test_networks_forced(name: str) -> None:
         "transposed": (ck.conv_transpose, adapters.oracle_conv_transpose),
     }
     ours_of, truth_of = verbs[direction]
+    types = ("int64",) if name == "exact-integer" else ("float64", "float32", "int64")
 
     @lattice(60)
-    @given(network_cases(direction=direction), st.sampled_from(("float64", "float32", "int64")))
+    @given(network_cases(direction=direction), st.sampled_from(types))
     def check(case: Case, dtype: str) -> None:
         nonlocal done
         x_shape, k_shape = case.x.shape, case.k.shape
