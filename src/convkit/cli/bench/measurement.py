@@ -26,10 +26,11 @@ PATIENCE = 20.0
 FEWEST = 3
 """Rounds that every problem has, however long they take."""
 
-PAUSE = 0.01
-"""Seconds between two libraries: threads that wait awake for more work have given up by then.
+RUN_UP = 0.01
+"""Seconds that a library runs untimed when its turn comes: threads of others that wait awake have given up by then.
 
-OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long.
+OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long. Resting
+as long instead lets the cores themselves fall asleep, and whoever comes then takes as much longer for many calls.
 """
 
 SLOW = 0.2
@@ -211,10 +212,19 @@ def raced(field: list[Checked], rounds: int, longest: float) -> tuple[Timing, ..
         start = turn % len(racing)
         for i in racing[start:] + racing[:start]:
             if field[i].entrant.library != before:
-                time.sleep(PAUSE)
+                _run_up(field[i].entrant.run, first[i])
                 before = field[i].entrant.library
             samples[i].append(_seconds(field[i].entrant.run, repeats[i]))
     return tuple(map(_timing, field, samples))
+
+
+def _run_up(run: Run, seconds: float) -> None:
+    if seconds > 5 * RUN_UP:  # what is left of others at its beginning is no matter then
+        time.sleep(RUN_UP)
+        return
+    end = time.perf_counter() + RUN_UP
+    while time.perf_counter() < end:
+        run()
 
 
 def _seconds(run: Run, repeats: int) -> float:
