@@ -42,8 +42,8 @@ class Dot:
         work = float(problem.multiply_adds)
         seconds = 9 * problem.batch * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
         if problem.compute_dtype != problem.input_dtype or problem.compute_dtype.startswith("c"):
-            seconds += 12 * machine.call
-        if problem.taps > UNROLLED:
+            seconds += 30 * machine.call
+        if problem.taps > UNROLLED or problem.compute_dtype.startswith("c"):
             seconds += EACH * problem.batch * problem.outputs
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(
