@@ -27,6 +27,9 @@ LEAST_PRODUCTS = 1 << 2
 LEAST_OF_A_ROW = 1 << 10
 """The same for signals that NumPy's own correlation does."""
 
+LANES = 16
+"""Numbers in a vector of the machine that costs are told for."""
+
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
 
@@ -75,6 +78,8 @@ class Compiled:
         loads = 1.9 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         # Kernels of three axes are many short blocks of rows; complex products are four, and samples are taken apart.
         loads *= (1.2 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
+        # Rows narrower than a vector take all of it, and too few sums at once to hide the latency of one.
+        loads *= max(1.0, 2 * LANES / problem.windows[-1].count) if problem.windows[-1].count < LANES else 1.0
         written = problem.batch * problem.groups * problem.outputs
         # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
         seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise

@@ -41,7 +41,9 @@ class Dot:
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
         seconds = 9 * problem.batch * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
-        if problem.compute_dtype != problem.input_dtype or problem.compute_dtype.startswith("c"):
+        if problem.compute_dtype.startswith("c"):
+            seconds += 12 * machine.call
+        elif problem.compute_dtype != problem.input_dtype:
             seconds += 30 * machine.call
         if problem.taps > UNROLLED or problem.compute_dtype.startswith("c"):
             seconds += EACH * problem.batch * problem.outputs
