@@ -29,8 +29,8 @@ FEWEST = 3
 RUN_UP = 0.01
 """Seconds that a library runs untimed when its turn comes: threads of others that wait awake have given up by then.
 
-OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long. Resting
-as long instead lets the cores themselves fall asleep, and whoever comes then takes as much longer for many calls.
+OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long.
+Resting as long instead lets the cores themselves fall asleep, and whoever comes then takes as much longer.
 """
 
 SLOW = 0.2
