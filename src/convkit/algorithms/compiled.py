@@ -73,13 +73,13 @@ class Compiled:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
-        work = float(problem.multiply_adds)
+        work, columns = float(problem.multiply_adds), problem.windows[-1].count
         # With one kernel row, each multiply-add waits for samples of its own, half of them across a cache line.
         loads = 1.9 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         # Kernels of three axes are many short blocks of rows; complex products are four, and samples are taken apart.
         loads *= (1.2 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
         # Rows narrower than a vector take all of it, and too few sums at once to hide the latency of one.
-        loads *= max(1.0, 2 * LANES / problem.windows[-1].count) if problem.windows[-1].count < LANES else 1.0
+        loads *= 2 * LANES / columns if columns < LANES else 1.0
         written = problem.batch * problem.groups * problem.outputs
         # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
         seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
