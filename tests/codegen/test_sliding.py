@@ -167,3 +167,29 @@ def test_passes_touch_nothing_outside_the_arrays(way: list[str]) -> None:
     assert (ended != (0, "untouched")) if way else (ended == (0, "untouched")), done.stderr
     if way:
         assert done.returncode < 0, done.stderr
+
+
+@pytest.mark.parametrize("layout", ["plain", "transposed", "reversed", "spread"])
+def test_results_lie_anywhere(layout: str) -> None:
+    """Sums of eight bytes and results share the scratch memory of a tile, but no plane of it."""
+    x = np.random.default_rng(8).standard_normal((200, 210)).astype("float32")
+    kernel = np.full((9, 14), 1 / 126, "float32")
+    out = {
+        "plain": np.empty((200, 210), "float32"),
+        "transposed": np.empty((210, 200), "float32").T,
+        "reversed": np.empty((200, 210), "float32")[:, ::-1],
+        "spread": np.empty((200, 420), "float32")[:, ::2],
+    }[layout]
+    ck.correlate(x, kernel, "same", method="sliding-box", out=out)
+    truth = ck.correlate(x.astype(float), kernel.astype(float), "same", method="direct")
+    assert np.abs(out - truth).max() < 1e-6
+
+
+def test_channels_side_by_side() -> None:
+    x = np.random.default_rng(9).standard_normal((150, 160, 3)).astype("float32")
+    x[120, 5, 1] = np.nan
+    kernel = np.full((9, 14), 1 / 126, "float32")
+    ours = ck.correlate(x, kernel, "same", axes=(0, 1), method="sliding-box")
+    truth = ck.correlate(x.astype(float), kernel.astype(float), "same", axes=(0, 1), method="direct")
+    assert np.array_equal(np.isnan(ours), np.isnan(truth))
+    assert np.nanmax(np.abs(ours - truth)) < 1e-6

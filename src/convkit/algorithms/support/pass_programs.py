@@ -43,6 +43,9 @@ from convkit.planner.problem import Problem
 STREAMED = 1 << 25
 """Bytes of a result that does not stay in any cache: it is written past them."""
 
+BEYOND_WIDE = 4
+"""The first plane beyond samples and sums of eight bytes, whose rows take a line more than two planes have."""
+
 PROGRAM_STEPS = 1 << 13
 """Steps of a program beyond which it is run several times, for some of the samples each."""
 
@@ -52,7 +55,7 @@ def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: 
     if x.dtype != problem.input_dtype:  # kernels read memory as they are told
         raise TypeError(f"samples are {x.dtype}, not {problem.input_dtype} as the problem has them")
     pixel = 1
-    if interleaved(problem, x, out):
+    if passes.main != "slide" and interleaved(problem, x, out):
         # All channels of an image at once: its rows are rows of numbers, whose kernel elements stand a pixel apart.
         pixel, problem = problem.batch, folded(problem)
     x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
@@ -187,8 +190,8 @@ class _Tile:
         any_type = (self.passes.terms == 1 and self.passes.ways[-1] != "box") or slid
         stored_here = neighbours and (any_type or self.out_dtype == self.dtype)
         if self.passes.terms == 1:
-            self.term(begin, 0, None if stored_here else 1)
-            result = 1
+            result = BEYOND_WIDE if self.passes.main == "slide" else 1
+            self.term(begin, 0, None if stored_here else result)
         else:
             result = self.sum_of_terms(begin, stored_here)
         if not stored_here:

@@ -147,8 +147,6 @@ def read_in_place(problem: Problem, passes: Passes) -> str:
         return ""
     if problem.input_dtype == problem.compute_dtype:
         return problem.compute_dtype
-    if passes.main == "slide":
-        return problem.input_dtype
     converted = f"{problem.input_dtype}_{problem.compute_dtype}"
     if slides_down(problem, passes):
         return converted
@@ -278,7 +276,7 @@ def tiles(problem: Problem, passes: Passes) -> Iterator[tuple[Box, bool]]:
 
 def scratch(problem: Problem, passes: Passes) -> int:
     """Bytes of scratch memory that one thread needs at most."""
-    planes = 6 if passes.terms > 1 else 4 if passes.main == "slide" else 3
+    planes = 6 if passes.terms > 1 else 5 if passes.main == "slide" else 3
     return planes * max(plane_of(problem, tile).bytes for tile, _ in tiles(problem, passes))
 
 
