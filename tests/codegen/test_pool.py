@@ -79,17 +79,19 @@ def own_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[pool._Pool]:
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("tasks", [1, 2, 3, 7, 100])
 def test_every_task_is_done_once(tasks: int, threads: int) -> None:
-    """Its steps too, in tasks of one step, of two and of three."""
+    """Its steps too, in tasks of one step, of two and of three; no two tasks write to one place."""
     each = np.arange(tasks)
+    places = [8 * (each + m * tasks) for m in range(3)]
     pieces = [
-        [ONCE.steps(address_of(Count()), tasks, at=(OUT, 8 * each), by=each + n) for n in range(m)] for m in (1, 2, 3)
+        [ONCE.steps(address_of(Count()), tasks, at=(OUT, places[m - 1]), by=each + n) for n in range(m)]
+        for m in (1, 2, 3)
     ]
     program = join(pieces, Tables().array(), 0)
     assert program.tasks == 3 * tasks
     for _ in range(20):
-        out = np.zeros(tasks, np.int64)
+        out = np.zeros((3, tasks), np.int64)
         pool.run(program, (out.ctypes.data, 0, 0), threads)
-        assert np.array_equal(out, 6 * each + 4)
+        assert np.array_equal(out, [each, 2 * each + 1, 3 * each + 3])
 
 
 def test_workers_come_as_they_are_wanted(own_pool: pool._Pool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 
 import numpy as np
@@ -11,10 +11,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import convkit as ck
-from convkit.algorithms import box, compiled, compiled_integer, depthwise, implicit_gemm, rows, sliding_box, winograd
+from convkit.algorithms import (
+    box,
+    compiled,
+    compiled_integer,
+    depthwise,
+    exact_integer,
+    implicit_gemm,
+    rows,
+    sliding_box,
+    winograd,
+)
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
+from convkit.planner.plan import forget_plans
 from tests.oracle.agreement import assert_agrees, extended, magnitudes, products, roundoff, truth, verb
 from tests.oracle.strategies import DTYPES, Case, array_cases, lattice, network_cases, random_array
 
@@ -30,7 +41,7 @@ FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
 
 
 @pytest.fixture(autouse=True)
-def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def compile_everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small problems, which are not worth compiling for, are the ones that an oracle can check."""
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(compiled, "LEAST_OF_A_ROW", 0)
@@ -42,6 +53,15 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthwise, "LEAST_GROUPS", 1)
     monkeypatch.setattr(box, "LEAST", 2)
     monkeypatch.setattr(sliding_box, "LEAST", 2)
+    forget_choices()
+    yield
+    forget_choices()
+
+
+def forget_choices() -> None:
+    """Plans made under other limits are not for other tests."""
+    forget_plans()
+    exact_integer._scheme.cache_clear()
 
 
 def test_the_algorithms_are_all_here() -> None:
