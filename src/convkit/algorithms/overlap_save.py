@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import fourier_blocks, fourier_program, spectra
+from convkit.algorithms.support import (
+    fourier_blocks,
+    fourier_layer_program,
+    fourier_layer_weights,
+    fourier_layers,
+    fourier_program,
+    spectra,
+)
 from convkit.codegen.fourier_lanes import Lanes
 from convkit.codegen.fourier_passes import Pass
 from convkit.planner import registry
@@ -62,7 +69,10 @@ class OverlapSave:
 
     def applies(self, problem: Problem) -> Reason | None:
         reason = spectra.why_not(problem)
-        if reason is not None or fourier_blocks.blocks_of(problem) is not None:
+        if reason is not None or fourier_blocks.blocks_of(problem) or fourier_layers.tiling_of(problem):
+            return reason
+        reason = fourier_layers.too_large(problem)
+        if reason is not None:
             return reason
         _, counts = block_of(problem)
         if all(count >= window.count for count, window in zip(counts, problem.windows, strict=True)):
@@ -73,6 +83,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_blocks.cost_of(problem, compiled, machine)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layers.cost_of(problem, tiling, machine)
         transform, counts = block_of(problem)
         blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
         one = transform.bytes(problem.compute_dtype)
@@ -86,6 +99,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_blocks.bound_of(problem, compiled)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layers.bound_of(problem, tiling)
         return spectra.transform_bound(problem, block_of(problem)[0])
 
     def describe(self, problem: Problem) -> str | None:
@@ -110,6 +126,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_program.kernel_spectra(problem, compiled, kernel)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layer_weights.kernel_spectra(problem, tiling, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
 
     def alone(self, problem: Problem, prepared: Any) -> Alone | None:
@@ -123,6 +142,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_program.run(problem, compiled, prepared, x, out)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layer_program.run(problem, tiling, prepared, x, out)
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
         threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])
