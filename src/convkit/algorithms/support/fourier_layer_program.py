@@ -18,7 +18,7 @@ import numpy as np
 from convkit import threads
 from convkit.algorithms.support.fourier_blocks import LINE, REAL, plane_bytes, scratch_of
 from convkit.algorithms.support.fourier_layer_weights import Weights, scale_of
-from convkit.algorithms.support.fourier_layers import TASKS, Tiling, seconds_of
+from convkit.algorithms.support.fourier_layers import TASKS, Tiling
 from convkit.algorithms.support.fourier_program import FOUND, Tile, aligned_copy, words
 from convkit.algorithms.support.packing import Source, item_bytes, packing, unpacking
 from convkit.algorithms.support.register_tiles import cuts, shared
@@ -41,7 +41,7 @@ def run(problem: Problem, tiling: Tiling, weights: Weights, x: Array, out: Array
     boxes = programs_of(problem, tiling, x.strides, out.strides, type_name(out.dtype))
     groups, tiles = tiling.box(problem)
     found = ctypes.c_int64(0)
-    seconds = seconds_of(problem, tiling) / len(boxes)
+    seconds = tiling.seconds * problem.batch / len(boxes)
     with borrowed(groups * tiling.box_bytes(problem, tiles)) as work:
         bases = (address(out), address(x), address(weights), ctypes.addressof(found), work)
         for parts in boxes:
@@ -139,13 +139,13 @@ class _Build:
         """Tasks take some vectors of frequencies."""
         problem, tiling = self.problem, self.tiling
         samples, sums, apart, before = self.places(box)
-        kernel = tiling.products(len(box.tiles))
+        kernel = tiling.products(problem, len(box.tiles))
         runs = cuts(tiling.vectors, -(-tiling.vectors * len(box.groups) // TASKS))
         first = np.array([[run[0] for run in runs]] * len(box.groups), np.int64)
         count = np.array([[run[1] - run[0] for run in runs]] * len(box.groups), np.int64)
         group = np.arange(len(box.groups))[:, None]
         weights = tiling.weights_vector(problem)
-        (_, panels), (_, last_panels) = shared(problem.out_channels, kernel.outputs)
+        (_, panels), (_, last_panels) = tiling.panels(problem)
         (_, boxes), (_, last_boxes) = shared(len(box.tiles), kernel.tiles)
         tables = Tables()
         scale = tables.add(words(scale_of(tiling)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
@@ -26,7 +26,7 @@ from convkit.codegen.fourier import Fourier, good_lengths
 from convkit.codegen.fourier_products import Products
 from convkit.codegen.library import this_machine
 from convkit.planner.algorithm import Cost, ErrorBound, Reason, unit_roundoff
-from convkit.planner.machine import Machine
+from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 
 MOST_SPECTRA = 1 << 28
@@ -35,7 +35,7 @@ MOST_SPECTRA = 1 << 28
 MOST_WORK = 1 << 24
 """Bytes that the spectra of a box may take at most, if a box is one tile."""
 
-BOX = 1 << 23
+BOX = 1 << 24
 """Bytes of the spectra of a box, samples and sums, where it has several tiles: with a box's weights passing by they
 stay in the cache that cores share."""
 
@@ -61,12 +61,15 @@ class Tiling:
         rows along as the transform.
     tiles : int
         Tiles of one sample.
+    seconds : float
+        Predicted time of one sample on the default machine, by two threads, its weights' spectra included.
     """
 
     lengths: tuple[int, ...]
     counts: tuple[int, ...]
     fourier: Fourier
     tiles: int
+    seconds: float = 0.0
 
     @property
     def folded(self) -> bool:
@@ -110,10 +113,10 @@ class Tiling:
             return 1, tiles
         return largest(problem.groups, max(1, min(problem.groups, BOX // self.box_bytes(problem, tiles)))), tiles
 
-    def products(self, tiles: int) -> Products:
+    def products(self, problem: Problem, tiles: int) -> Products:
         """The kernel that sums over channels."""
         at_once = 4 if this_machine().registers >= 32 else 2
-        return Products(self.fourier.dtype, OUTPUTS, largest(tiles, at_once))
+        return Products(self.fourier.dtype, self.panels(problem)[0][0], largest(tiles, at_once))
 
     @staticmethod
     def panels(problem: Problem) -> list[tuple[int, int]]:
@@ -160,15 +163,15 @@ def tiling_of(problem: Problem) -> Tiling | None:
 def _tiling_of(problem: Problem) -> Tiling | None:
     if len(problem.windows) > RANKS or why_not(problem) is not None or not all(w.size for w in problem.windows):
         return None
-    best: tuple[float, Tiling] | None = None
+    best: Tiling | None = None
     for lengths in _candidates(problem):
         tiling = _cut(problem, lengths)
         if problem.groups * tiling.weights_bytes(problem) > MOST_SPECTRA or tiling.box_bytes(problem, 1) > MOST_WORK:
             continue
         seconds = seconds_of(problem, tiling)
-        if best is None or seconds < best[0]:
-            best = seconds, tiling
-    return None if best is None else best[1]
+        if best is None or seconds < best.seconds:
+            best = replace(tiling, seconds=seconds)
+    return best
 
 
 def _cut(problem: Problem, lengths: tuple[int, ...]) -> Tiling:
@@ -198,35 +201,36 @@ def _candidates(problem: Problem) -> Iterator[tuple[int, ...]]:
 
 # ---------------------------------------------------------------------------------------------------------------- cost
 
-PRODUCT, WEIGHTS = 0.04, 1.3
-"""Nanoseconds of one product of complex numbers of a float32 spectrum with its weight, one thread; and how much of the
-time of a transform there and back it takes to make a weight's spectrum."""
+TRANSFORM, WEIGHTS = 0.33, 0.42
+"""What a transform there, or back, and that of a kernel in a tile of zeros take of the time that `point_seconds` tells
+of a block that is packed, convolved and stored."""
 
-STREAMED = 2.6e10
-"""Bytes of weights' spectra that come from memory in a second, on the default machine."""
+PRODUCT = 0.075
+"""Nanoseconds of one product of a float32 spectrum's numbers with its weight, by one thread."""
+
+STREAMED, CARRIED, NEW = 2.4e10, 5e10, 8e9
+"""Bytes a second that two threads take from memory, weights' spectra; that they write and read again of a box; and that
+they write for the first time, as the system zeroes new memory page by page."""
 
 OVERHEAD = 2.5e-5
 """Seconds of a box beside its work: three times threads begin and end."""
 
 
-def seconds_of(problem: Problem, tiling: Tiling, machine: Machine | None = None) -> float:
+def seconds_of(problem: Problem, tiling: Tiling, machine: Machine = DEFAULT) -> float:
     """Predicted seconds of the layer and of its weights' spectra, by two threads."""
-    item = item_bytes(REAL[problem.compute_dtype])
-    lengths, points = tiling.fourier.lengths, math.prod(tiling.fourier.lengths)
-    there_and_back = point_seconds(lengths, item, unit_of(tiling.fourier.dtype)) * points
+    real = tiling.fourier.dtype
+    item, points = item_bytes(real), math.prod(tiling.fourier.lengths)
+    one = point_seconds(tiling.fourier.lengths, item, unit_of(real)) * points
     tiles = problem.batch * tiling.tiles
     groups, together = tiling.box(problem)
-    pairs = problem.groups * problem.in_channels * problem.out_channels
-    transforms = problem.groups * tiles * (problem.in_channels + problem.out_channels) / 2 * there_and_back
-    products = pairs * tiles * points * PRODUCT * 1e-9 * item / 4
-    prepared = pairs * WEIGHTS * there_and_back / 2
-    scale = 1.0 if machine is None else FITTED / machine.fused
-    streamed = STREAMED * (1.0 if machine is None else machine.bandwidth / Machine().bandwidth)
-    weights = problem.groups * tiling.weights_bytes(problem)
-    passes = -(-tiles // together)
-    seconds = scale * (transforms + prepared) / 1.85
-    seconds += max(scale * products / 1.85, weights * passes / streamed)
-    seconds += 2 * weights / streamed
+    kernels = problem.groups * problem.in_channels * problem.out_channels
+    planes = problem.groups * tiles * (problem.in_channels + problem.out_channels)
+    scale, slower = FITTED / machine.fused, DEFAULT.bandwidth / machine.bandwidth
+    weights, passes = problem.groups * tiling.weights_bytes(problem), -(-tiles // together)
+    products = 1e-9 * PRODUCT * item / 4 * kernels * tiles * points
+    seconds = scale * (TRANSFORM * planes + WEIGHTS * kernels) * one / 1.85
+    seconds += max(scale * products / 1.85, slower * weights * passes / STREAMED)
+    seconds += slower * (2 * planes * 2 * points * item / CARRIED + weights / NEW)
     return seconds + OVERHEAD * passes * -(-problem.groups // groups)
 
 
