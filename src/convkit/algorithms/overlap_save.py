@@ -20,6 +20,7 @@ from convkit.algorithms.support import (
 )
 from convkit.codegen.fourier_lanes import Lanes
 from convkit.codegen.fourier_passes import Pass
+from convkit.codegen.fourier_products import Products
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
@@ -61,8 +62,9 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
 class OverlapSave:
     """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped.
 
-    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); where there is none
-    for a problem, or only a block larger than a few megabytes would do, by ducc0.
+    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); those of layers that
+    sum over channels each for itself (`support.fourier_layer_program`). Where there is no kernel for a problem, or
+    only a block larger than a few megabytes would do, ducc0 transforms them.
     """
 
     name = "overlap-save"
@@ -105,16 +107,19 @@ class OverlapSave:
         return spectra.transform_bound(problem, block_of(problem)[0])
 
     def describe(self, problem: Problem) -> str | None:
-        """The innermost kernel, and the length of a block; None where nothing is compiled."""
-        compiled = fourier_blocks.blocks_of(problem)
+        """The innermost kernel, and the lengths of a block; None where nothing is compiled."""
+        compiled = fourier_blocks.blocks_of(problem) or fourier_layers.tiling_of(problem)
         if compiled is None:
             return None
         return f"{self.kernels(problem)[0].name} {'x'.join(map(str, compiled.lengths))}"
 
-    def kernels(self, problem: Problem) -> tuple[Pass | Lanes, ...]:
+    def kernels(self, problem: Problem) -> tuple[Pass | Lanes | Products, ...]:
         """The compiled kernels that convolve a block, the innermost first."""
         compiled = fourier_blocks.blocks_of(problem)
-        return () if compiled is None else fourier_blocks.fourier_of(problem, compiled).kernels()
+        if compiled is not None:
+            return fourier_blocks.fourier_of(problem, compiled).kernels()
+        tiling = fourier_layers.tiling_of(problem)
+        return () if tiling is None else tiling.kernels(problem)
 
     def stores(self, problem: Problem) -> str:
         """The result's type where kernels can store it: integers, if no sample can make a sum that is none."""

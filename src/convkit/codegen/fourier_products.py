@@ -21,6 +21,10 @@ bytes of all tiles; of weights panel by panel, there by channel and output. ``pa
 ``last_panels`` of one fewer; ``boxes`` of ``tiles`` tiles, then ``last_boxes`` of one fewer. ``scale``: one number."""
 
 
+LINE = 64
+"""Bytes of a cache line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Products:
     """``sums[f, o, t] = scale * sum_c x[f, c, t] * conj(w[f, c, o])`` over complex numbers.
@@ -120,15 +124,25 @@ class _Nest:
     def channels(self, x: str, weights: str, outputs: int, tiles: int) -> list[Complex]:
         """All channels of some outputs and tiles."""
         w, count = self.w, outputs * tiles
+        following = w.offset(weights, w.multiply(self.a["depth"], outputs * self.pair))
         names = [(f"re{n}", f"im{n}") for n in range(count)]
         zeros = {name: (str(self.kind), "zeroinitializer") for pair in names for name in pair}
-        loop = w.loop("channel", self.a["depth"], {"x": ("ptr", x), "w": ("ptr", weights), **zeros})
+        places = {"x": ("ptr", x), "w": ("ptr", weights), "following": ("ptr", following)}
+        loop = w.loop("channel", self.a["depth"], {**places, **zeros})
+        self.fetch(loop["following"], outputs)
         found = self.terms(loop["x"], loop["w"], [(loop[re], loop[im]) for re, im in names], outputs)
-        following = {name: value for pair, sums in zip(names, found, strict=True) for name, value in zip(pair, sums)}
+        sums = {name: value for pair, both in zip(names, found, strict=True) for name, value in zip(pair, both)}
         loop.close({
-            "x": w.offset(loop["x"], self.a["row"]), "w": w.offset(loop["w"], outputs * self.pair), **following,
+            "x": w.offset(loop["x"], self.a["row"]),
+            **{name: w.offset(loop[name], outputs * self.pair) for name in ("w", "following")}, **sums,
         })  # fmt: skip
         return [(loop[re], loop[im]) for re, im in names]
+
+    def fetch(self, weights: str, outputs: int) -> None:
+        """Ask for weights of the next panel, one channel's: each is met once, and should leave no trace in a cache."""
+        for line in range(0, outputs * self.pair, LINE):
+            place = self.w.offset(weights, line)
+            self.w.call("void", "llvm.prefetch.p0", ("ptr", place), ("i32", "0"), ("i32", "0"), ("i32", "1"))
 
     def terms(self, x: str, weights: str, sums: Sequence[Complex], outputs: int) -> list[Complex]:
         """One channel: every tile's samples meet every output's weights."""

@@ -13,6 +13,7 @@ from convkit.algorithms.support.fourier_blocks import (
     FITTED,
     LEAST_PRODUCTS,
     LINE,
+    OWN_CACHES,
     RANKS,
     READABLE,
     REAL,
@@ -23,6 +24,8 @@ from convkit.algorithms.support.fourier_blocks import (
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.register_tiles import largest, shared
 from convkit.codegen.fourier import Fourier, good_lengths
+from convkit.codegen.fourier_lanes import Lanes
+from convkit.codegen.fourier_passes import Pass
 from convkit.codegen.fourier_products import Products
 from convkit.codegen.library import this_machine
 from convkit.planner.algorithm import Cost, ErrorBound, Reason, unit_roundoff
@@ -35,7 +38,7 @@ MOST_SPECTRA = 1 << 28
 MOST_WORK = 1 << 24
 """Bytes that the spectra of a box may take at most, if a box is one tile."""
 
-BOX = 1 << 24
+BOX = 1 << 23
 """Bytes of the spectra of a box, samples and sums, where it has several tiles: with a box's weights passing by they
 stay in the cache that cores share."""
 
@@ -117,6 +120,12 @@ class Tiling:
         """The kernel that sums over channels."""
         at_once = 4 if this_machine().registers >= 32 else 2
         return Products(self.fourier.dtype, self.panels(problem)[0][0], largest(tiles, at_once))
+
+    def kernels(self, problem: Problem) -> tuple[Products | Lanes | Pass, ...]:
+        """The compiled kernels of a layer, that of the products first."""
+        lanes = self.fourier.lanes_for("spectrum"), self.fourier.lanes_for("inverse")
+        tiles = self.box(problem)[1]
+        return self.products(problem, tiles), *lanes, *self.fourier.kernels()[1:]
 
     @staticmethod
     def panels(problem: Problem) -> list[tuple[int, int]]:
@@ -201,16 +210,20 @@ def _candidates(problem: Problem) -> Iterator[tuple[int, ...]]:
 
 # ---------------------------------------------------------------------------------------------------------------- cost
 
-TRANSFORM, WEIGHTS = 0.33, 0.42
+TRANSFORM, WEIGHTS = {1: 0.33, 2: 0.33, 3: 0.45}, 0.42
 """What a transform there, or back, and that of a kernel in a tile of zeros take of the time that `point_seconds` tells
-of a block that is packed, convolved and stored."""
+of a block that is packed, convolved and stored. A volume's tile is many short rows, far from each other."""
 
 PRODUCT = 0.075
 """Nanoseconds of one product of a float32 spectrum's numbers with its weight, by one thread."""
 
-STREAMED, CARRIED, NEW = 2.4e10, 5e10, 8e9
-"""Bytes a second that two threads take from memory, weights' spectra; that they write and read again of a box; and that
-they write for the first time, as the system zeroes new memory page by page."""
+STREAMED, CARRIED = 2.4e10, 3
+"""Bytes a second that two threads take from memory; and how often those of a box pass, if it leaves the caches: fetched
+to be written, written, and read again."""
+
+NEW = ((1 << 25, 8e9), (1 << 62, 1.5e9))
+"""Bytes that are written for the first time in a second: larger pieces of memory come from the system anew each time,
+which zeroes them page by page."""
 
 OVERHEAD = 2.5e-5
 """Seconds of a box beside its work: three times threads begin and end."""
@@ -228,9 +241,11 @@ def seconds_of(problem: Problem, tiling: Tiling, machine: Machine = DEFAULT) -> 
     scale, slower = FITTED / machine.fused, DEFAULT.bandwidth / machine.bandwidth
     weights, passes = problem.groups * tiling.weights_bytes(problem), -(-tiles // together)
     products = 1e-9 * PRODUCT * item / 4 * kernels * tiles * points
-    seconds = scale * (TRANSFORM * planes + WEIGHTS * kernels) * one / 1.85
+    carried = 2 * points * item * planes
+    seconds = scale * (TRANSFORM[len(problem.windows)] * planes + WEIGHTS * kernels) * one / 1.85
     seconds += max(scale * products / 1.85, slower * weights * passes / STREAMED)
-    seconds += slower * (2 * planes * 2 * points * item / CARRIED + weights / NEW)
+    seconds += slower * CARRIED * carried / STREAMED * min(1.0, carried / OWN_CACHES)
+    seconds += slower * weights / next(rate for most, rate in NEW if weights <= most)
     return seconds + OVERHEAD * passes * -(-problem.groups // groups)
 
 
