@@ -62,8 +62,8 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
 class OverlapSave:
     """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped.
 
-    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); those of layers that
-    sum over channels each for itself (`support.fourier_layer_program`). Where there is no kernel for a problem, or
+    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); the tiles of layers
+    that sum over channels each for itself (`support.fourier_layer_program`). Where there is no kernel for a problem, or
     only a block larger than a few megabytes would do, ducc0 transforms them.
     """
 
