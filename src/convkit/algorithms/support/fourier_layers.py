@@ -38,7 +38,7 @@ MOST_SPECTRA = 1 << 28
 MOST_WORK = 1 << 24
 """Bytes that the spectra of a box may take at most, if a box is one tile."""
 
-BOX = 1 << 23
+BOX = 3 << 22
 """Bytes of the spectra of a box, samples and sums, where it has several tiles: with a box's weights passing by they
 stay in the cache that cores share."""
 
@@ -65,7 +65,7 @@ class Tiling:
     tiles : int
         Tiles of one sample.
     seconds : float
-        Predicted time of one sample on the default machine, by two threads, its weights' spectra included.
+        Predicted time of one sample on the default machine, by two threads, its weights' spectra being there.
     """
 
     lengths: tuple[int, ...]
@@ -172,15 +172,16 @@ def tiling_of(problem: Problem) -> Tiling | None:
 def _tiling_of(problem: Problem) -> Tiling | None:
     if len(problem.windows) > RANKS or why_not(problem) is not None or not all(w.size for w in problem.windows):
         return None
-    best: Tiling | None = None
+    best: tuple[float, Tiling] | None = None
     for lengths in _candidates(problem):
         tiling = _cut(problem, lengths)
         if problem.groups * tiling.weights_bytes(problem) > MOST_SPECTRA or tiling.box_bytes(problem, 1) > MOST_WORK:
             continue
-        seconds = seconds_of(problem, tiling)
-        if best is None or seconds < best.seconds:
-            best = replace(tiling, seconds=seconds)
-    return best
+        tiling = replace(tiling, seconds=run_seconds(problem, tiling))
+        price = tiling.seconds + weights_seconds(problem, tiling) / CALLS
+        if best is None or price < best[0]:
+            best = price, tiling
+    return None if best is None else best[1]
 
 
 def _cut(problem: Problem, lengths: tuple[int, ...]) -> Tiling:
@@ -221,36 +222,50 @@ STREAMED, CARRIED = 2.4e10, 3
 """Bytes a second that two threads take from memory; and how often those of a box pass, if it leaves the caches: fetched
 to be written, written, and read again."""
 
-NEW = ((1 << 25, 8e9), (1 << 62, 1.5e9))
+NEW = ((1 << 25, 8e9), (1 << 62, 3e9))
 """Bytes that are written for the first time in a second: larger pieces of memory come from the system anew each time,
 which zeroes them page by page."""
+
+CALLS = 4
+"""Calls that tiles are chosen for: networks keep the spectra of their weights, plain calls make them anew."""
 
 OVERHEAD = 2.5e-5
 """Seconds of a box beside its work: three times threads begin and end."""
 
 
-def seconds_of(problem: Problem, tiling: Tiling, machine: Machine = DEFAULT) -> float:
-    """Predicted seconds of the layer and of its weights' spectra, by two threads."""
-    real = tiling.fourier.dtype
-    item, points = item_bytes(real), math.prod(tiling.fourier.lengths)
-    one = point_seconds(tiling.fourier.lengths, item, unit_of(real)) * points
+def run_seconds(problem: Problem, tiling: Tiling, machine: Machine = DEFAULT) -> float:
+    """Predicted seconds of the layer by two threads, its weights' spectra being there."""
+    item, points = item_bytes(tiling.fourier.dtype), math.prod(tiling.fourier.lengths)
     tiles = problem.batch * tiling.tiles
     groups, together = tiling.box(problem)
-    kernels = problem.groups * problem.in_channels * problem.out_channels
     planes = problem.groups * tiles * (problem.in_channels + problem.out_channels)
+    pairs = problem.groups * tiles * problem.in_channels * problem.out_channels
     scale, slower = FITTED / machine.fused, DEFAULT.bandwidth / machine.bandwidth
-    weights, passes = problem.groups * tiling.weights_bytes(problem), -(-tiles // together)
-    products = 1e-9 * PRODUCT * item / 4 * kernels * tiles * points
-    carried = 2 * points * item * planes
-    seconds = scale * (TRANSFORM[len(problem.windows)] * planes + WEIGHTS * kernels) * one / 1.85
-    seconds += max(scale * products / 1.85, slower * weights * passes / STREAMED)
+    passes, carried = -(-tiles // together), 2 * points * item * planes
+    streamed = problem.groups * tiling.weights_bytes(problem) * passes / STREAMED
+    seconds = scale * TRANSFORM[len(problem.windows)] * planes * _block_seconds(tiling) / 1.85
+    seconds += max(scale * 1e-9 * PRODUCT * item / 4 * pairs * points / 1.85, slower * streamed)
     seconds += slower * CARRIED * carried / STREAMED * min(1.0, carried / OWN_CACHES)
-    seconds += slower * weights / next(rate for most, rate in NEW if weights <= most)
     return seconds + OVERHEAD * passes * -(-problem.groups // groups)
 
 
+def weights_seconds(problem: Problem, tiling: Tiling, machine: Machine = DEFAULT) -> float:
+    """Predicted seconds of the weights' spectra by two threads."""
+    kernels = problem.groups * problem.in_channels * problem.out_channels
+    weights = problem.groups * tiling.weights_bytes(problem)
+    rate = next(rate for most, rate in NEW if weights <= most)
+    scale, slower = FITTED / machine.fused, DEFAULT.bandwidth / machine.bandwidth
+    return scale * WEIGHTS * kernels * _block_seconds(tiling) / 1.85 + slower * weights / rate
+
+
+def _block_seconds(tiling: Tiling) -> float:
+    """Predicted seconds of a block packed, convolved and stored, by one thread."""
+    item, lengths = item_bytes(tiling.fourier.dtype), tiling.fourier.lengths
+    return point_seconds(lengths, item, unit_of(tiling.fourier.dtype)) * math.prod(lengths)
+
+
 def cost_of(problem: Problem, tiling: Tiling, machine: Machine) -> Cost:
-    """The cost of all tiles, and of the weights' own transforms."""
+    """The cost of all tiles, and of the weights' spectra, which a call without kept weights has to make."""
     points = math.prod(tiling.fourier.lengths)
     tiles = problem.batch * tiling.tiles * problem.groups
     pairs = problem.in_channels * problem.out_channels
@@ -266,7 +281,8 @@ def cost_of(problem: Problem, tiling: Tiling, machine: Machine) -> Cost:
     held = weights + groups * tiling.box_bytes(problem, together) + scratch_of(tiling.fourier) * threads.num_threads()
     if any(window.dilation > 1 for window in problem.windows):
         held += item_bytes(problem.compute_dtype) * pairs * problem.groups * math.prod(w.reach for w in problem.windows)
-    return Cost(flops, moved, seconds_of(problem, tiling, machine), held)
+    seconds = run_seconds(problem, tiling, machine) + weights_seconds(problem, tiling, machine)
+    return Cost(flops, moved, seconds, held)
 
 
 def bound_of(problem: Problem, tiling: Tiling) -> ErrorBound:
