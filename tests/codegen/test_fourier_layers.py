@@ -171,18 +171,22 @@ def test_batch_boxes_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) 
     assert tiling.tiles > 1
 
 
-def test_boxes_are_cut_as_their_memory_allows() -> None:
+def test_boxes_are_cut_as_their_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = Problem((Window(60, 9, 60, -4), Window(100, 7, 100, -3)), 3, 4, 2, 3, "float32", "float32", "float32")
     tiling = fourier_layers.tiling_of(problem)
     assert tiling is not None
-    groups, tiles = tiling.box(problem)
-    assert 1 < tiles < 3 * tiling.tiles
-    assert groups == 1
-    assert tiling.box_bytes(problem, tiles) <= fourier_layers.BOX
-    few = problem.derive(windows=(Window(9, 5, 5), Window(40, 7, 34)), batch=1)
-    tiling = fourier_layers.tiling_of(few)
-    assert tiling is not None
-    assert tiling.box(few)[0] > 1, "small groups are done together"
+    total, one = 3 * tiling.tiles, tiling.box_bytes(problem, 1)
+    for most, expected in (
+        (1, (1, 1)),
+        (3 * one - 1, (1, 2)),
+        (total * one, (1, total)),
+        (2 * total * one, (2, total)),
+    ):
+        monkeypatch.setattr(fourier_layers, "BOX", most)
+        groups, tiles = tiling.box(problem)
+        assert groups == expected[0]
+        assert tiles == fourier_layers.largest(total, expected[1])
+        assert tiling.box_bytes(problem, tiles) * groups <= max(one, most)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
