@@ -56,7 +56,10 @@ def borrowed(size: int) -> Iterator[int]:
 
     Memory that is new comes page by page, zeroed by the system, which takes as long as much of the work in it.
     """
-    memory = _free.pop() if _free else np.empty(0, np.uint8)  # nobody else has it until it is given back
+    try:
+        memory = _free.pop()  # nobody else has it until it is given back
+    except IndexError:
+        memory = np.empty(size + 64, np.uint8)
     if memory.size < size + 64:
         memory = np.empty(size + 64, np.uint8)
     try:
