@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support.fourier_blocks import LINE, REAL, plane_bytes, scratch_of
+from convkit.algorithms.support.fourier_blocks import REAL, plane_bytes, scratch_of
 from convkit.algorithms.support.fourier_layer_weights import Weights, scale_of
 from convkit.algorithms.support.fourier_layers import TASKS, Tiling
 from convkit.algorithms.support.fourier_program import FOUND, Tile, aligned_copy, words
@@ -34,6 +34,7 @@ WORK = FOUND + 1
 """The base of a box's spectra: samples, and after them sums."""
 
 Strides = tuple[int, ...]
+Task = Literal["spectrum", "inverse"]
 
 
 def run(problem: Problem, tiling: Tiling, weights: Weights, x: Array, out: Array) -> Literal["finite"] | None:
@@ -50,18 +51,17 @@ def run(problem: Problem, tiling: Tiling, weights: Weights, x: Array, out: Array
     return None if found.value else "finite"
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def programs_of(
     problem: Problem, tiling: Tiling, x_strides: Strides, out_strides: Strides, out_dtype: str
-) -> tuple[tuple[Program, Program, Program], ...]:
+) -> tuple[tuple[Program, ...], ...]:
     """The three parts of each box, in order."""
-    build = _Build(problem, tiling, x_strides, out_strides, out_dtype)
     groups, tiles = tiling.box(problem)
-    total = problem.batch * tiling.tiles
-    return tuple(
-        build.box(_Box(range(*some), range(*these)))
-        for some, these in product(cuts(problem.groups, groups), cuts(total, tiles))
-    )
+    boxes = [
+        _Box(range(*some), range(*these))
+        for some, these in product(cuts(problem.groups, groups), cuts(problem.batch * tiling.tiles, tiles))
+    ]
+    return _Build(problem, tiling, x_strides, out_strides, out_dtype).programs(boxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,17 @@ class _Build:
         self.x, self.out = x_strides, out_strides
         every = [range(0, window.count, n) for window, n in zip(problem.windows, tiling.counts, strict=True)]
         self.first = np.array(list(product(*every)), np.int64)  # the first output of each tile
+        self.tables = Tables()
+        self.tables.add(words(tiling.fourier.table))  # first, where vectors are aligned
+        self.common: dict[tuple[Task, int], Steps] = {}
+        self.written: dict[tuple[Task, int, int], tuple[int, int]] = {}
 
-    def box(self, box: _Box) -> tuple[Program, Program, Program]:
-        """Forward, products, inverse."""
-        return self.forward(box), self.products(box), self.inverse(box)
-
-    def program(self, tables: Tables, steps: Steps, scratch: int) -> Program:
-        program = join([[steps]], tables.array(), scratch)
-        return Program(program.steps, program.starts, aligned_copy(program.tables), program.scratch)
+    def programs(self, boxes: list[_Box]) -> tuple[tuple[Program, ...], ...]:
+        """Forward, products, inverse of each box; they have their tables in common."""
+        parts = [(self.forward(box), self.products(box), self.inverse(box)) for box in boxes]
+        tables = aligned_copy(self.tables.array())
+        scratch = scratch_of(self.fourier)
+        return tuple(tuple(join([[steps]], tables, scratch) for steps in three) for three in parts)
 
     def places(self, box: _Box) -> tuple[int, int, int, int]:
         """Bytes from a vector of a box's samples to the next, of its sums, from group to group, and before the sums."""
@@ -98,15 +101,12 @@ class _Build:
 
     # ------------------------------------------------------------------------------------------- samples to spectra
 
-    def forward(self, box: _Box) -> Program:
-        """Tasks take some channels of one tile; those of a tile have their steps in common."""
-        tables = Tables()
-        tables.add(words(self.fourier.table))  # first, where vectors are aligned
-        samples, _, apart, _ = self.places(box)
-        steps = {tile: [*self.packed(tables, tile), *self.transformed(samples, "spectrum")] for tile in self.kinds(box)}
-        return self.shared(tables, box, steps, self.problem.in_channels, apart, 0)
+    def forward(self, box: _Box) -> Steps:
+        """Tasks take some channels of one tile."""
+        _, _, apart, _ = self.places(box)
+        return self.shared(box, "spectrum", self.problem.in_channels, apart, 0)
 
-    def packed(self, tables: Tables, tile: int) -> list[Steps]:
+    def packed(self, tile: int) -> list[Steps]:
         """Steps that lay down one channel of a tile: its first half, and its second half as the imaginary plane."""
         windows, fourier = self.problem.windows, self.fourier
         dtype = REAL.get(self.problem.input_dtype, self.problem.input_dtype)
@@ -124,18 +124,13 @@ class _Build:
             if ((start >= 0) & (start + length <= size)).all():  # such tiles share their tables
                 spans, at = [(0, int(n)) for n in length], int(start @ np.array(self.x[3:], np.int64))
             done += packing(
-                tables, windows, spans, source, plane, fourier.dtype, self.problem.fill, np.array([at], np.int64)
+                self.tables, windows, spans, source, plane, fourier.dtype, self.problem.fill, np.array([at], np.int64)
             )
         return done
 
-    def transformed(self, apart: int, task: Literal["spectrum", "inverse"]) -> list[Steps]:
-        """Steps from the planes to the spectrum under `GIVEN`, or back."""
-        real, imaginary = (SCRATCH, 0), (SCRATCH, plane_bytes(self.fourier))
-        return self.fourier.steps(real, imaginary, (sequence.GIVEN, 0), (TABLES, 0), task, apart)
-
     # -------------------------------------------------------------------------------------------- sums over channels
 
-    def products(self, box: _Box) -> Program:
+    def products(self, box: _Box) -> Steps:
         """Tasks take some vectors of frequencies."""
         problem, tiling = self.problem, self.tiling
         samples, sums, apart, before = self.places(box)
@@ -147,9 +142,8 @@ class _Build:
         weights = tiling.weights_vector(problem)
         (_, panels), (_, last_panels) = tiling.panels(problem)
         (_, boxes), (_, last_boxes) = shared(len(box.tiles), kernel.tiles)
-        tables = Tables()
-        scale = tables.add(words(scale_of(tiling)))
-        steps = fourier_products.ARGUMENTS.steps(
+        scale = self.tables.add(words(scale_of(tiling)))
+        return fourier_products.ARGUMENTS.steps(
             address_of(kernel), first.size, sums=(WORK, (group * apart + before + first * sums).ravel()),
             x=(WORK, (group * apart + first * samples).ravel()), scale=(TABLES, scale),
             w=(KERNEL, ((box.groups[0] + group) * tiling.weights_bytes(problem) + first * weights).ravel()),
@@ -157,28 +151,13 @@ class _Build:
             last_boxes=last_boxes, row=len(box.tiles) * tiling.pair, sums_vector=sums, x_vector=samples,
             w_vector=weights,
         )  # fmt: skip
-        return self.program(tables, steps, LINE)
 
     # --------------------------------------------------------------------------------------------- sums to results
 
-    def inverse(self, box: _Box) -> Program:
+    def inverse(self, box: _Box) -> Steps:
         """Tasks take some output channels of one tile."""
-        tables = Tables()
-        tables.add(words(self.fourier.table))
-        _, sums, apart, before = self.places(box)
-        back = [*self.transformed(sums, "inverse"), self.check()]
-        steps = {tile: [*back, *self.stored(tile)] for tile in self.kinds(box)}
-        return self.shared(tables, box, steps, self.problem.out_channels, apart, before)
-
-    def check(self) -> Steps:
-        """The step that looks whether all sums of a tile are finite."""
-        fourier = self.fourier
-        blocks = fourier.lengths[-1] // (fourier_check.VECTORS * fourier.lanes)
-        return fourier_check.ARGUMENTS.steps(
-            address_of(fourier_check.Check(fourier.dtype)), 1, real=(SCRATCH, 0),
-            imaginary=(SCRATCH, plane_bytes(fourier)), found=(FOUND, 0), rows=fourier.rows,
-            row=fourier.pitch * fourier.item_bytes, blocks=blocks,
-        )  # fmt: skip
+        _, _, apart, before = self.places(box)
+        return self.shared(box, "inverse", self.problem.out_channels, apart, before)
 
     def stored(self, tile: int) -> list[Steps]:
         """Steps that store the valid outputs of one channel of a tile, from either plane."""
@@ -206,15 +185,40 @@ class _Build:
 
     # ---------------------------------------------------------------------------------------------------- both
 
-    def kinds(self, box: _Box) -> list[int]:
-        """The tiles of a sample that a box has."""
-        return sorted({tile % self.tiling.tiles for tile in box.tiles})
+    def transformed(self, task: Task, tiles: int) -> Steps:
+        """The step that takes a tile from its planes to the spectrum under `GIVEN`, or back, where it is looked at.
 
-    def shared(
-        self, tables: Tables, box: _Box, steps: dict[int, list[Steps]], channels: int, apart: int, before: int
-    ) -> Program:
-        """A program whose tasks run a tile's steps for some channels, moving on in ``x``, ``out`` and the spectra."""
-        at = {tile: tables.add(np.concatenate(some).ravel()) for tile, some in steps.items()}
+        Its own steps are the same for all tiles of boxes of one size.
+        """
+        fourier, real, imaginary = self.fourier, (SCRATCH, 0), (SCRATCH, plane_bytes(self.fourier))
+        channels = self.problem.in_channels if task == "spectrum" else self.problem.out_channels
+        apart = self.tiling.box_vector(channels, tiles)
+        steps = fourier.steps(real, imaginary, (sequence.GIVEN, 0), (TABLES, 0), task, apart)
+        if task == "inverse":
+            blocks = fourier.lengths[-1] // (fourier_check.VECTORS * fourier.lanes)
+            steps.append(fourier_check.ARGUMENTS.steps(
+                address_of(fourier_check.Check(fourier.dtype)), 1, real=real, imaginary=imaginary, found=(FOUND, 0),
+                rows=fourier.rows, row=fourier.pitch * fourier.item_bytes, blocks=blocks,
+            ))  # fmt: skip
+        return sequence.ARGUMENTS.steps(
+            address_of(sequence.Sequence()), 1, steps=(TABLES, self.tables.add(np.concatenate(steps).ravel())),
+            given=(sequence.GIVEN, 0), out=(OUT, 0), x=(X, 0), length=sum(map(len, steps)), times=1, given_step=0,
+            out_step=0, x_step=0,
+        )  # fmt: skip
+
+    def steps(self, task: Task, tile: int, tiles: int) -> tuple[int, int]:
+        """Where the steps of a tile of one sample stand, one channel's, and how many they are."""
+        key = task, tile, tiles
+        if key not in self.written:
+            if (task, tiles) not in self.common:
+                self.common[task, tiles] = self.transformed(task, tiles)
+            middle = self.common[task, tiles]
+            steps = [*self.packed(tile), middle] if task == "spectrum" else [middle, *self.stored(tile)]
+            self.written[key] = self.tables.add(np.concatenate(steps).ravel()), sum(map(len, steps))
+        return self.written[key]
+
+    def shared(self, box: _Box, task: Task, channels: int, apart: int, before: int) -> Steps:
+        """Tasks that run a tile's steps for some channels, moving on in ``x``, ``out`` and the spectra."""
         pair, tiles = self.tiling.pair, len(box.tiles)
         runs = cuts(channels, -(-channels * tiles * len(box.groups) // TASKS))
         tasks = [
@@ -222,16 +226,14 @@ class _Build:
             for tile, group, (begin, end) in product(range(tiles), range(len(box.groups)), runs)
         ]
         tile, group, begin, end = np.array(tasks, np.int64).T
-        number = tile + box.tiles[0]
-        sample, kind = number // self.tiling.tiles, number % self.tiling.tiles
+        sample, kind = np.divmod(tile + box.tiles[0], self.tiling.tiles)
         places: dict[str, Place] = {
             name: (base, sample * strides[0] + (group + box.groups[0]) * strides[1] + begin * strides[2])
             for name, base, strides in (("x", X, self.x), ("out", OUT, self.out))
         }
-        each = sequence.ARGUMENTS.steps(
-            address_of(sequence.Sequence()), len(tasks), steps=(TABLES, np.array([at[n] for n in kind.tolist()])),
-            given=(WORK, group * apart + before + (begin * tiles + tile) * pair), **places,
-            length=np.array([sum(map(len, steps[n])) for n in kind.tolist()]), times=end - begin,
-            given_step=tiles * pair, out_step=self.out[2], x_step=self.x[2],
+        at, length = np.array([self.steps(task, n, tiles) for n in kind.tolist()], np.int64).T
+        return sequence.ARGUMENTS.steps(
+            address_of(sequence.Sequence()), len(tasks), steps=(TABLES, at), length=length, times=end - begin,
+            given=(WORK, group * apart + before + (begin * tiles + tile) * pair), given_step=tiles * pair,
+            out_step=self.out[2], x_step=self.x[2], **places,
         )  # fmt: skip
-        return self.program(tables, each, scratch_of(self.fourier))
