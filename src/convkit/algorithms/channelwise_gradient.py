@@ -9,11 +9,11 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import channelwise_gradients
-from convkit.algorithms.support.channelwise_tiles import Ways
+from convkit.algorithms.support.channelwise_ways import Ways
 from convkit.algorithms.support.gradients import readable
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
-from convkit.codegen.channelwise import most_pixels
+from convkit.codegen.channelwise_nest import most_pixels
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry

@@ -7,22 +7,22 @@ from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
-from convkit.codegen.channelwise import positions
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
+from convkit.codegen.window_tile import WindowTile
 
 ARGUMENTS = Arguments.of(
     "out x w rows_at masks_at places zeros bias",
-    "planes out_plane x_plane w_plane w_row columns tiles tile_step vectors out_row",
+    "planes out_plane x_plane w_plane w_row w_column columns tiles tile_step vectors out_row",
 )
 """``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``,
 and how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of
 columns the samples that there are for each element of a kernel row, a bit each in one word for each vector that is
 read, and the outputs that there are.
 ``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of
-each plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
+each plane, its rows and ``columns`` elements so many bytes apart. ``bias``: a number for each plane."""
 
 MOST_ROWS = 8
 """Rows of outputs that are done together at most."""
@@ -39,8 +39,8 @@ class Planar:
 
     ::
 
-        for plane: for each tile of `height` rows of outputs: for each vector of columns:
-            for each kernel column: load `rows` weights
+        for plane: for each tile of rows of outputs: for each vector of columns:
+            for each kernel column: load its weights
                 for each row of samples: load it, shifted; multiply-add with every weight it meets
 
     Samples outside a row are masked out, which costs nothing where processors have masks for every lane; rows outside
@@ -52,46 +52,39 @@ class Planar:
         What samples, weights and sums are: a name of `convkit.codegen.arithmetic`.
     lanes : int
         Numbers in a vector.
-    height : int
-        Rows of outputs of a tile, each a vector of sums.
-    rows : int
-        Rows of the kernel.
+    tile : WindowTile
+        Neighbouring rows of outputs, each a vector of sums, and the rows of the kernel.
     start, apart : int
         Where the first element of a kernel row meets the first column, and how far apart its elements are.
-    stride, dilation : int
-        How far neighbouring rows of outputs stand apart, and neighbouring kernel rows.
     step : {1, 2}
         How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors is kept.
+    outside : tuple of int
+        Positions at a tile's beginning and at its end that never hold samples, as in planes of one tile: left out.
     ending : Ending
         What becomes of sums before they are stored; a bias belongs to the ``plane``.
     """
 
     arithmetic: str
     lanes: int
-    height: int
-    rows: int
+    tile: WindowTile
     start: int
     apart: int = 1
-    stride: int = 1
-    dilation: int = 1
     step: Literal[1, 2] = 1
+    outside: tuple[int, int] = (0, 0)
     ending: Ending = NO_ENDING
 
     @property
     def name(self) -> str:
-        """``planar_<arithmetic>_<lanes>l_<height>_<rows>_<start>_<apart>_<stride>_<dilation>_<step>_...``."""
-        shape = f"{self.height}_{self.rows}_{self.start}_{self.apart}_{self.stride}_{self.dilation}_{self.step}"
+        """``planar_<arithmetic>_<lanes>l_<tile>_<start>_<apart>_<step>_<outside>_<ending>``."""
+        shape = "_".join(map(str, (self.tile.name, self.start, self.apart, self.step, *self.outside)))
         return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
 
     @property
-    def registers(self) -> int:
-        """Vector registers that the inner loop needs: sums, a column of weights, samples."""
-        return self.height + self.rows + 1
-
-    @property
     def positions(self) -> list[int]:
-        """The rows of samples of a tile."""
-        return positions(self.height, self.rows, self.stride, self.dilation)
+        """Where the rows of samples of a tile stand."""
+        before, after = self.outside
+        positions = self.tile.positions
+        return positions[before : len(positions) - after]
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR.
@@ -101,7 +94,7 @@ class Planar:
         ValueError
             If the tile does not fit the target's vector registers.
         """
-        target.require(self.name, self.registers)
+        target.require(self.name, self.tile.registers)
         return _Nest(self).module()
 
 
@@ -157,13 +150,13 @@ class _Nest:
     def tile(self, out: str, weights: str, bias: str, masks: str, at: str) -> None:
         """One vector of columns of all rows of a tile."""
         w, p = self.w, self.p
-        names = [f"s{n}" for n in range(p.height)]
+        names = [f"s{n}" for n in range(p.tile.outputs)]
         carried = {"w": ("ptr", weights), "masks": ("ptr", masks), "at": ("i64", at)}
         sums = {name: (str(self.kind), "zeroinitializer") for name in names}
         loop = w.loop("column", self.a["columns"], {**carried, **sums})
         found = self.column(loop, [loop[name] for name in names])
         loop.close({
-            "w": w.offset(loop["w"], self.item), "masks": w.element(loop["masks"], p.step, "i64"),
+            "w": w.offset(loop["w"], self.a["w_column"]), "masks": w.element(loop["masks"], p.step, "i64"),
             "at": w.add(loop["at"], p.apart * self.item), **dict(zip(names, found, strict=True)),
         })  # fmt: skip
         mask = self.mask(loop["masks"])
@@ -177,16 +170,14 @@ class _Nest:
         w, p = self.w, self.p
         masks = [self.mask(w.element(loop["masks"], n, "i64")) for n in range(p.step)]
         weights, held = loop["w"], list[str]()
-        for _ in range(p.rows):
+        for _ in range(p.tile.elements):
             held.append(w.splat(self.kind, weights))
             weights = w.offset(weights, self.a["w_row"])
         for n, position in enumerate(self.positions):
             place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
             samples = self.samples(w.offset(place, loop["at"]), masks)
-            for k, weight in enumerate(held):
-                row, rest = divmod(position - k * p.dilation, p.stride)
-                if rest == 0 and 0 <= row < p.height:
-                    sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weight, sums[row])
+            for row, k in p.tile.meetings(position):
+                sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, held[k], sums[row])
         return sums
 
     def samples(self, place: str, masks: list[str]) -> str:
