@@ -91,15 +91,12 @@ class Depthwise:
         size = np.dtype(problem.compute_dtype).itemsize
         lanes = 64 // size
         padded = -(-problem.groups // lanes) * lanes / problem.groups
-        products = problem.multiply_adds / math.prod(window.up for window in problem.windows)
-        inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
-        # Multiply-adds; what is read and written, more where it has to be turned, and what beginning a tile takes.
-        seconds = padded * (2.2 * products + 5.0 * (inputs + outputs)) / machine.fused
-        seconds = on_two_threads(seconds * width(problem.compute_dtype), len(channelwise_ways.boxes(problem, 2)) + 1)
-        moved = size * (inputs + outputs)
+        seconds = on_two_threads(padded * _seconds(problem, machine), len(channelwise_ways.boxes(problem, 2)) + 1)
+        moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6
         workspace = channelwise_tiles.scratch(problem) * threads.num_threads()
-        return Cost(2 * products, moved, seconds, workspace + channelwise_weights.weights_of(problem).bytes)
+        weights = channelwise_weights.weights_of(problem).bytes
+        return Cost(2 * _products(problem), moved, seconds, workspace + weights)
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
@@ -127,6 +124,20 @@ class Depthwise:
             pool.run(program, bases, threads.num_threads(), seconds)
 
 
+def _products(problem: Problem) -> float:
+    """Multiply-adds without those of zeros between samples."""
+    return problem.multiply_adds / math.prod(window.up for window in problem.windows)
+
+
+def _seconds(problem: Problem, machine: Machine) -> float:
+    """What one thread takes, lanes without a group aside."""
+    numbers = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    # Phases and groups of several channels are laid down pixel by pixel, and their sums turned back.
+    lies = problem.in_channels * problem.out_channels == 1 and not problem.upsampled
+    work = 1.2 * _products(problem) + (2.5 if lies else 6.0) * numbers
+    return work * width(problem.compute_dtype) / machine.fused
+
+
 def _whole(bias: Array) -> Array:
     """The bias with as many numbers as fill vectors."""
     rest = -len(bias) % (library.this_machine().vector_bytes // bias.itemsize)
@@ -141,7 +152,7 @@ def _programs(
     ways = channelwise_ways.Ways.of(problem, x_strides, out_strides, out_at)
     planar = planar_tiles.fits(problem, x_strides, out_strides)
     samples = problem.batch if planar else channelwise_ways.samples_at_once(problem, ways)
-    seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused / problem.batch
+    seconds = _seconds(problem, DEFAULT) / problem.batch
     found: list[tuple[Program, int, float]] = []
     for first in range(0, problem.batch, samples):
         count = min(samples, problem.batch - first)

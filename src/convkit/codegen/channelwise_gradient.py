@@ -57,3 +57,6 @@ class _Nest(PixelNest):
         })  # fmt: skip
         if self.k.reads == "ahead":
             self.fetch(channel, count)
+            onwards = w.multiply(self.a["g_pixel"], len(outs))
+            for out in outs:
+                self.ask(w.offset(w.element(out, channel, scalar), onwards))

@@ -26,8 +26,9 @@ from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, Place, Steps, X
 from convkit.planner.problem import Problem
 
-TASKS = 4
-"""Tasks that the groups should make, as far as there are vectors of them."""
+TASKS, FAR_TASKS = 4, 2
+"""Tasks that the groups should make, as far as there are vectors of them; where samples come from beyond the caches,
+which hand over most when as much of each pixel is read at once as may be."""
 
 
 def forward(problem: Problem) -> Problem:
@@ -41,7 +42,7 @@ def forward(problem: Problem) -> Problem:
 def _vectors(problem: Problem, ways: Ways) -> int:
     """Vectors of groups that a task takes."""
     every = -(-problem.groups // lanes_of(this_machine(), problem.compute_dtype))
-    return max(1, min(ways.vectors, every // TASKS))
+    return max(1, min(ways.vectors, every // (FAR_TASKS if ways.reads == "ahead" else TASKS)))
 
 
 def _taps(problem: Problem) -> int:

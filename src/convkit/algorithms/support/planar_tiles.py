@@ -76,7 +76,8 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, w_stride
     tile = WindowTile(height, rows.kernel, rows.stride, rows.dilation)
     table, outside = _rows(rows, tile, x_row, out_row)
     kernel = Planar(
-        dtype, lanes, tile, columns.start, columns.dilation, columns.stride, outside, ending_of(problem.epilogue, "plane"),  # type: ignore[arg-type]
+        dtype, lanes, tile, columns.start, columns.dilation, columns.stride,  # type: ignore[arg-type]
+        outside, ending_of(problem.epilogue, "plane"),
     )  # fmt: skip
     masks = _masks(columns, lanes)
     zeros = np.zeros(-(-columns.size * item // 8), np.int64)
