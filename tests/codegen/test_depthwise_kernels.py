@@ -19,7 +19,9 @@ from convkit.codegen.groups import Groups
 from convkit.codegen.listing import inner_loop
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.planar import Planar, most_rows
-from convkit.codegen.pooling import LargestGradient, Pool
+from convkit.codegen.pooling import Pool
+from convkit.codegen.pooling_gradient import LargestGradient
+from convkit.codegen.pooling_gradient_rows import RowsLargestGradient
 from convkit.codegen.target import Target
 from convkit.codegen.window_tile import WindowTile
 from tests.codegen.isa import TARGETS, written
@@ -222,7 +224,7 @@ def test_pooling_stays_in_registers(isa: str, layout: Any) -> None:
     kernels = [Pool(kind, "float32", stride, layout) for kind in ("max", "mean") for stride in (0, 1, 2)]
     if isa == "avx512":
         assert not written(Groups("float32", 4, "apart"), isa)[1]
-    for kernel in (*kernels, LargestGradient("float32", layout)):
+    for kernel in (*kernels, LargestGradient("float32", layout), RowsLargestGradient("float32", 2)):
         text, spills = written(kernel, isa)
         assert not spills
         if isinstance(kernel, Pool):
