@@ -13,10 +13,10 @@ from itertools import product
 import numpy as np
 
 from convkit.algorithms.support.channelwise_tiles import Tile
-from convkit.algorithms.support.channelwise_ways import Ways, boxes
+from convkit.algorithms.support.channelwise_ways import Ways, boxes, halved
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides, with_rows
-from convkit.algorithms.support.register_tiles import cuts, pieces
+from convkit.algorithms.support.register_tiles import pieces
 from convkit.codegen import channelwise_gradient, transpose
 from convkit.codegen.channelwise_gradient import ChannelwiseGradient
 from convkit.codegen.channelwise_nest import most_pixels
@@ -76,7 +76,7 @@ def program(problem: Problem, x_strides: Strides, g_strides: Strides, out_stride
     tiles = [_Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, vectors, "read")) for box in cut]
     sums_at = max(chunk.tile.bytes for chunk in tiles)
     tasks: list[list[Steps]] = []
-    for lo, hi in cuts(-(-problem.groups // lanes), vectors):
+    for lo, hi in halved(-(-problem.groups // lanes), vectors):
         groups = lo * lanes, min(hi * lanes, problem.groups)
         steps = [_cleared(problem, sums_at, hi - lo)]
         for sample, chunk in product(range(problem.in_channels), tiles):

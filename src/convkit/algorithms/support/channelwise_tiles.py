@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from convkit.algorithms.support.channelwise_tables import Axis, Lookup
 from convkit.algorithms.support.channelwise_turning import Laid, Turning, filled
-from convkit.algorithms.support.channelwise_ways import TURNED, Ways, boxes
+from convkit.algorithms.support.channelwise_ways import TURNED, Ways, boxes, halved
 from convkit.algorithms.support.channelwise_weights import Piece, kernel_rows, pieces, weights_of
 from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes
 from convkit.algorithms.support.planes import Box, Strides, space
-from convkit.algorithms.support.register_tiles import cuts, largest
+from convkit.algorithms.support.register_tiles import largest
 from convkit.codegen import channelwise
 from convkit.codegen.channelwise import Channelwise
 from convkit.codegen.channelwise_nest import held, most_pixels
@@ -47,7 +47,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, ways: Wa
     scratch = 0
     for box in boxes(problem, ways.vectors):
         tile = Tile(problem, ways, tables, box, x_strides, out_strides)
-        for lo, hi in cuts(-(-problem.groups // lanes), ways.vectors):
+        for lo, hi in halved(-(-problem.groups // lanes), ways.vectors):
             tasks.append(tile.steps(lo * lanes, min(hi * lanes, problem.groups)))
         scratch = max(scratch, tile.bytes)
     return join(tasks, tables.array(), scratch)

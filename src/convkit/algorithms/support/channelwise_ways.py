@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Literal
 
+from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_weights import pieces
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Box, Strides, with_rows
@@ -71,6 +72,13 @@ class Ways:
     def vectors(self) -> int:
         """Vectors of channels that are done together at most."""
         return IN_PLACE if self.read and self.write else TURNED
+
+
+def halved(total: int, most: int) -> list[Range]:
+    """``total`` cut into pieces of at most ``most``; an even number of them if there are several, for two threads."""
+    parts = -(-total // most)
+    parts = min(total, parts + parts % 2) if parts > 1 else 1
+    return [(n * total // parts, (n + 1) * total // parts) for n in range(parts)]
 
 
 @lru_cache(maxsize=256)

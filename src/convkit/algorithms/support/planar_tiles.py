@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit.algorithms.support.channelwise_tiles import BIAS
-from convkit.algorithms.support.channelwise_ways import TASK_PRODUCTS
+from convkit.algorithms.support.channelwise_ways import TASK_PRODUCTS, halved
 from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes, places
 from convkit.algorithms.support.planes import Strides, space, with_rows
-from convkit.algorithms.support.register_tiles import cuts, largest
+from convkit.algorithms.support.register_tiles import largest
 from convkit.codegen import planar
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.pack import FILL, ZEROS
@@ -85,7 +85,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, w_stride
     samples = np.arange(problem.batch, dtype=np.int64)
     least = max(1, TASK_PRODUCTS // (problem.taps * problem.outputs))
     tasks: list[list[Steps]] = []
-    for lo, hi in cuts(problem.groups, least):
+    for lo, hi in halved(problem.groups, least):
         steps = planar.ARGUMENTS.steps(
             address_of(kernel), problem.batch, out=(OUT, samples * out_strides[0] + lo * out_strides[1]),
             x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * w_strides[0]), planes=hi - lo,
