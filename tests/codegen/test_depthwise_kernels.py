@@ -120,7 +120,7 @@ def test_gradients_of_weights_with_channels_side_by_side(
     machine: Target, dtype: str, shape: Any, channels: int
 ) -> None:  # fmt: skip
     numbers, x = case(dtype, machine, shape, channels)
-    kernel = ChannelwiseGradient(*numbers)
+    kernel = ChannelwiseGradient(*numbers, reads="ahead")
     vectors = -(-channels // kernel.lanes)
     sums = np.full((vectors, 3, kernel.tile.elements, kernel.lanes), 3, dtype)
     g = whole_numbers((2, 2 * kernel.tile.outputs, channels), dtype, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 import convkit as ck
 from convkit.algorithms import channelwise_gradient, depthwise
-from convkit.algorithms.support import channelwise_tiles, channelwise_ways, gradients, planar_tiles
+from convkit.algorithms.support import (
+    channelwise_gradients,
+    channelwise_tiles,
+    channelwise_ways,
+    gradients,
+    planar_tiles,
+)
 from convkit.planner.plan import forget_plans, plan_for
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -310,6 +316,45 @@ def test_what_it_leaves_to_others() -> None:
     assert "80" in str(back.applies(gradient.derive(out_channels=80)))
     assert "40" in str(forward.applies(problem.derive(windows=long)))
     assert "40" in str(back.applies(gradient.derive(windows=tuple(one.kernel_adjoint() for one in long))))
+
+
+def test_two_threads_have_as_many_tasks() -> None:
+    assert channelwise_ways.halved(72, 16) == [(0, 12), (12, 24), (24, 36), (36, 48), (48, 60), (60, 72)]
+    for total, most in product(range(1, 80), range(1, 20)):
+        parts = channelwise_ways.halved(total, most)
+        assert [parts[0][0], parts[-1][1]] == [0, total]
+        assert all(end == begin for (_, end), (begin, _) in pairwise(parts))
+        sizes = [hi - lo for lo, hi in parts]
+        assert max(sizes) <= most
+        assert max(sizes) - min(sizes) <= 1
+        assert len(parts) in (1, total) or len(parts) % 2 == 0
+
+
+def test_far_gradients_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for ahead or not, in few tasks or in many."""
+    window = Window(12, 3, 12, -1)
+    problem = Problem(
+        (window.kernel_adjoint(),) * 2, batch=1, groups=70, in_channels=3, batch_of="channels",
+        input_dtype="float32", kernel_dtype="float32", compute_dtype="float32",
+    )  # fmt: skip
+    source = np.random.default_rng(1)
+    x, g = (
+        np.moveaxis(source.standard_normal((3, 12, 12, 70, 1)).astype("float32"), (3, 4, 0), axes)
+        for axes in ((1, 0, 2), (0, 1, 2))
+    )
+    results = set()
+    for far in (0, 1 << 40):
+        monkeypatch.setattr(channelwise_ways, "AHEAD", far)
+        for cached in (channelwise_gradient._program, channelwise_gradients.program):
+            cached.cache_clear()
+        plan, out = plan_for(problem, "channelwise-gradient"), np.empty(problem.output_shape, "float32")
+        plan.run(plan.prepare(g), x, out)
+        results.add(out.tobytes())
+    expected = np.empty(problem.output_shape, "float32")
+    plan = plan_for(problem, "direct")
+    plan.run(plan.prepare(g), x, expected)
+    assert np.allclose(out, expected, atol=1e-4)
+    assert len(results) == 1
 
 
 def test_memory_beyond_the_arrays_is_bounded() -> None:

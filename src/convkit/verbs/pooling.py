@@ -185,7 +185,7 @@ class Pools:
 
     def largest(self, x: Array, options: PoolOptions) -> Array:
         """The largest value of each window."""
-        values = widened(NUMPY, x)
+        values = _values(x)
         found = self.selected(values, values, options)
         return found if found.dtype == x.dtype else found.astype(x.dtype)
 
@@ -199,14 +199,14 @@ class Pools:
 
     def mean(self, x: Array, options: PoolOptions) -> Array:
         """The mean of each window."""
-        compute, result = _mean_types(x)
-        means = _mean(_geometry_of(x.shape, options), compute).down(widened(NUMPY, x))
+        compute, result = _mean_types(x.dtype)
+        means = _mean(_geometry_of(x.shape, options), compute).down(_values(x))
         return NUMPY.finish(means, result, lambda array: finish(array, result, "raise"))
 
     def mean_gradient(self, g: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
         """Gradient of the mean's input."""
-        compute, result = _mean_types(g)
-        gradient = _mean(_geometry_of(shape, options), compute).up(widened(NUMPY, g))
+        compute, result = _mean_types(g.dtype)
+        gradient = _mean(_geometry_of(shape, options), compute).up(_values(g))
         return NUMPY.finish(gradient, result, lambda array: finish(array, result, "raise"))
 
 
@@ -286,10 +286,15 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     return best, at.reshape((*lead, math.prod(counts)))
 
 
-def _mean_types(x: Array) -> tuple[str, str]:
+def _values(x: Array) -> Array:
+    """Numbers that NumPy and kernels can compare and add."""
+    return x if x.dtype.char in "fd" else widened(NUMPY, x)  # a type's name takes NumPy a microsecond
+
+
+@lru_cache(maxsize=64)
+def _mean_types(dtype: np.dtype[Any]) -> tuple[str, str]:
     """Types in which means are formed and stored."""
-    own = NUMPY.dtype(x)
-    types = element_types(own, own, None)
+    types = element_types(dtype.name, dtype.name, None)
     return types.compute, "float64" if types.compute in ("int64", "uint64") else types.result
 
 
