@@ -40,7 +40,7 @@ class Planar:
     ::
 
         for plane: for each tile of rows of outputs: for each vector of columns:
-            for each kernel column: load its weights
+            for each kernel column, or two of them: load its weights
                 for each row of samples: load it, shifted; multiply-add with every weight it meets
 
     Samples outside a row are masked out, which costs nothing where processors have masks for every lane; rows outside
@@ -57,7 +57,8 @@ class Planar:
     start, apart : int
         Where the first element of a kernel row meets the first column, and how far apart its elements are.
     step : {1, 2}
-        How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors is kept.
+        How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors meets one kernel
+        column, and the others meet the next.
     outside : tuple of int
         Positions at a tile's beginning and at its end that never hold samples, as in planes of one tile: left out.
     ending : Ending
@@ -80,6 +81,16 @@ class Planar:
         return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
 
     @property
+    def pairs(self) -> bool:
+        """Whether kernel columns are done two at a time."""
+        return (self.step, self.apart) == (2, 1)
+
+    @property
+    def registers(self) -> int:
+        """Vector registers that the inner loop needs: sums, a column of weights or two, samples."""
+        return self.tile.registers + (self.tile.elements + 1 if self.pairs else 0)
+
+    @property
     def positions(self) -> list[int]:
         """Where the rows of samples of a tile stand."""
         before, after = self.outside
@@ -94,7 +105,7 @@ class Planar:
         ValueError
             If the tile does not fit the target's vector registers.
         """
-        target.require(self.name, self.tile.registers)
+        target.require(self.name, self.registers)
         return _Nest(self).module()
 
 
@@ -148,40 +159,50 @@ class _Nest:
         return w.value(f"bitcast i{self.p.lanes} {bits} to {self.kind.mask}")
 
     def tile(self, out: str, weights: str, bias: str, masks: str, at: str) -> None:
-        """One vector of columns of all rows of a tile."""
+        """One vector of columns of all rows of a tile: kernel columns two at a time, and the one that is left."""
         w, p = self.w, self.p
         names = [f"s{n}" for n in range(p.tile.outputs)]
-        carried = {"w": ("ptr", weights), "masks": ("ptr", masks), "at": ("i64", at)}
-        sums = {name: (str(self.kind), "zeroinitializer") for name in names}
-        loop = w.loop("column", self.a["columns"], {**carried, **sums})
-        found = self.column(loop, [loop[name] for name in names])
-        loop.close({
-            "w": w.offset(loop["w"], self.a["w_column"]), "masks": w.element(loop["masks"], p.step, "i64"),
-            "at": w.add(loop["at"], p.apart * self.item), **dict(zip(names, found, strict=True)),
-        })  # fmt: skip
-        mask = self.mask(loop["masks"])
+        kinds = {"w": "ptr", "masks": "ptr", "at": "i64", **{name: str(self.kind) for name in names}}
+        state = {"w": weights, "masks": masks, "at": at, **dict.fromkeys(names, "zeroinitializer")}
+        left = self.a["columns"]
+        for several in (2, 1) if p.pairs else (1,):
+            loop = w.loop("column", w.subtract(left, several - 1), {n: (kinds[n], state[n]) for n in kinds}, several)
+            found = self.columns(loop, several, [loop[name] for name in names])
+            loop.close({
+                "w": w.offset(loop["w"], w.multiply(self.a["w_column"], several)),
+                "masks": w.element(loop["masks"], several * p.step, "i64"),
+                "at": w.add(loop["at"], several * p.apart * self.item), **dict(zip(names, found, strict=True)),
+            })  # fmt: skip
+            state, left = {name: loop[name] for name in kinds}, w.subtract(left, loop.index)
+        mask = self.mask(state["masks"])
         added = w.splat(self.kind, bias) if p.ending.bias else None
         for name in names:
-            w.store(self.kind, ended(w, self.kind, p.ending, loop[name], added), out, mask)
+            w.store(self.kind, ended(w, self.kind, p.ending, state[name], added), out, mask)
             out = w.offset(out, self.a["out_row"])
 
-    def column(self, loop: Loop, sums: list[str]) -> list[str]:
-        """One column of the kernel: every row of samples meets all its weights."""
+    def columns(self, loop: Loop, several: int, sums: list[str]) -> list[str]:
+        """One or two columns of the kernel: every row of samples meets all their weights."""
         w, p = self.w, self.p
         masks = [self.mask(w.element(loop["masks"], n, "i64")) for n in range(p.step)]
-        weights, held = loop["w"], list[str]()
-        for _ in range(p.tile.elements):
-            held.append(w.splat(self.kind, weights))
-            weights = w.offset(weights, self.a["w_row"])
+        column, held = loop["w"], list[list[str]]()
+        for _ in range(several):
+            places = [column]
+            for _ in range(p.tile.elements - 1):
+                places.append(w.offset(places[-1], self.a["w_row"]))
+            held.append([w.splat(self.kind, place) for place in places])
+            column = w.offset(column, self.a["w_column"])
         for n, position in enumerate(self.positions):
             place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
-            samples = self.samples(w.offset(place, loop["at"]), masks)
+            rows = self.samples(w.offset(place, loop["at"]), masks, several)
             for row, k in p.tile.meetings(position):
-                sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, held[k], sums[row])
+                for samples, weights in zip(rows, held, strict=True):
+                    sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weights[k], sums[row])
         return sums
 
-    def samples(self, place: str, masks: list[str]) -> str:
-        """One vector of samples, neighbours or every second one."""
+    def samples(self, place: str, masks: list[str], several: int) -> list[str]:
+        """Vectors of samples for one column, or for two: neighbours, or every second one of as many as there are."""
         w, kind = self.w, self.kind
         parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
-        return parts[0] if len(parts) == 1 else w.shuffle(kind, parts[0], parts[1], range(0, 2 * kind.lanes, 2))
+        if len(parts) == 1:
+            return parts
+        return [w.shuffle(kind, *parts, range(first, 2 * kind.lanes, 2)) for first in range(several)]
