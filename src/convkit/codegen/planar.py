@@ -28,6 +28,10 @@ MOST_ROWS = 8
 """Rows of outputs that are done together at most."""
 
 
+PAIRED = 3
+"""Kernel rows up to which two columns of weights are held: LLVM spills some of more, though there is room."""
+
+
 def most_rows(target: Target, rows: int) -> int:
     """Rows of outputs together at most: their sums stay in registers with a column of weights and a row of samples."""
     return min(MOST_ROWS, target.registers - rows - 2)
@@ -83,7 +87,7 @@ class Planar:
     @property
     def pairs(self) -> bool:
         """Whether kernel columns are done two at a time."""
-        return (self.step, self.apart) == (2, 1)
+        return (self.step, self.apart) == (2, 1) and self.tile.elements <= PAIRED
 
     @property
     def registers(self) -> int:
