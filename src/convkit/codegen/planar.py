@@ -209,4 +209,5 @@ class _Nest:
         parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
         if len(parts) == 1:
             return parts
-        return [w.shuffle(kind, *parts, range(first, 2 * kind.lanes, 2)) for first in range(several)]
+        first, second = parts
+        return [w.shuffle(kind, first, second, range(odd, 2 * kind.lanes, 2)) for odd in range(several)]
