@@ -7,13 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from convkit import codegen, threads
-from convkit.algorithms.support import channelwise_gradients
-from convkit.algorithms.support.channelwise_ways import Ways
+from convkit import threads
+from convkit.algorithms.support import channelwise_gradients, channelwise_ways
 from convkit.algorithms.support.gradients import readable
 from convkit.algorithms.support.planes import Strides
-from convkit.codegen import library, pool
-from convkit.codegen.channelwise_nest import most_pixels
+from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry
@@ -27,14 +25,11 @@ LEAST_GROUPS = 8
 MOST_PAIRS = 64
 """Pairs of an input and an output channel of one group at most."""
 
-MOST_ROWS = 128
-"""Kernel rows at most, each of which has addresses of its own."""
-
 
 class ChannelwiseGradient:
     """``out[c, g, o, j] = sum_(b,i) u[g, o, b, i] * v[c, g, b, i*stride + start + j*dilation]``, vectors over ``g``.
 
-    See `convkit.codegen.channelwise.ChannelwiseGradient`. Samples and tiles are added in order.
+    See `convkit.codegen.channelwise_gradient.ChannelwiseGradient`. Samples and tiles are added in order.
     """
 
     name = "channelwise-gradient"
@@ -50,14 +45,8 @@ class ChannelwiseGradient:
         pairs = problem.batch * problem.out_channels
         if pairs > MOST_PAIRS:
             return Reason("many-pairs", pairs=pairs, limit=MOST_PAIRS)
-        missing = codegen.why_not()
-        if missing is not None:
-            return Reason(missing)
         *before, columns = problem.output_shape[3:]
-        rows = math.prod(before)
-        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
-            return Reason("long-kernel-rows", columns=columns, rows=rows)
-        return None
+        return channelwise_ways.why_not(math.prod(before), columns)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
@@ -78,9 +67,8 @@ class ChannelwiseGradient:
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         plain = out[0, 0, 0].flags.c_contiguous
         target = out if plain else np.empty(out.shape, out.dtype)
-        program = _program(problem, x.strides, prepared.strides, target.strides)
-        bases = address(target), address(x), address(prepared)
-        pool.run(program, bases, threads.num_threads(), _seconds(problem, DEFAULT))
+        program, seconds = _program(problem, x.strides, prepared.strides, target.strides)
+        pool.run(program, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
         if not plain:
             out[...] = target
 
@@ -92,14 +80,17 @@ def _seconds(problem: Problem, machine: Machine) -> float:
 
 
 @lru_cache(maxsize=256)
-def _program(problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides) -> Program:
-    """The program of a call; strides brought into the forward operator's order."""
+def _program(
+    problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides
+) -> tuple[Program, float]:  # fmt: skip
+    """The program of a call, strides brought into the forward operator's order, and how long it takes."""
     x_strides = x_strides[2], x_strides[1], x_strides[0], *x_strides[3:]
     g_strides = g_strides[2], g_strides[0], g_strides[1], *g_strides[3:]
     out_strides = 0, out_strides[1], out_strides[0], out_strides[2], *out_strides[3:]
     whole = channelwise_gradients.forward(problem).derive(batch=problem.in_channels)
-    ways = Ways.of(whole, x_strides, g_strides, 1)
-    return channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
+    ways = channelwise_ways.Ways.of(whole, x_strides, g_strides, 1)
+    program = channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
+    return program, _seconds(problem, DEFAULT)
 
 
 registry.register(ChannelwiseGradient())

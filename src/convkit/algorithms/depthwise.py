@@ -7,12 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from convkit import codegen, threads
+from convkit import threads
 from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
-from convkit.codegen.channelwise_nest import most_pixels
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry
@@ -29,9 +28,6 @@ LEAST_GROUPS = 4
 
 MOST_CHANNELS = 8
 """Input and output channels of a group at most: with more, vectors hold channels or pixels."""
-
-MOST_ROWS = 128
-"""Kernel rows at most, each of which has addresses of its own."""
 
 
 class Kernel:
@@ -78,14 +74,8 @@ class Depthwise:
         products = problem.terms * problem.outputs * problem.out_channels * problem.groups
         if products < LEAST_PRODUCTS:
             return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
-        missing = codegen.why_not()
-        if missing is not None:
-            return Reason(missing)
-        columns = channelwise_weights.widest(problem.windows)
         rows = math.prod(window.kernel for window in problem.windows[:-1]) * problem.in_channels
-        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
-            return Reason("long-kernel-rows", columns=columns, rows=rows)
-        return None
+        return channelwise_ways.why_not(rows, channelwise_weights.widest(problem.windows))
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize

@@ -8,13 +8,16 @@ from functools import lru_cache
 from itertools import product
 from typing import Literal
 
+from convkit import codegen
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_weights import pieces
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Box, Strides, with_rows
 from convkit.algorithms.support.register_tiles import cuts, largest
+from convkit.codegen.channelwise_nest import most_pixels
 from convkit.codegen.library import this_machine
 from convkit.codegen.register_tile import lanes_of
+from convkit.planner.algorithm import Reason
 from convkit.planner.problem import Problem
 
 PROGRAM_STEPS = 1 << 13
@@ -35,6 +38,23 @@ TURNED, IN_PLACE = 2, 16
 AHEAD, STREAMED = 1 << 24, 1 << 23
 """Bytes of samples and results from which samples are asked for before they are needed; of results from which they are
 written past the caches."""
+
+
+MOST_ROWS = 128
+"""Kernel rows at most, each of which has addresses of its own."""
+
+FEWEST_PIXELS = 4
+"""Outputs of a tile at least, for the vectors of a kernel row to be worth loading."""
+
+
+def why_not(rows: int, columns: int) -> Reason | None:
+    """Why kernels of so many rows, each of so many elements, are not for vectors over groups, if they are not."""
+    missing = codegen.why_not()
+    if missing is not None:
+        return Reason(missing)
+    if most_pixels(this_machine(), columns) < FEWEST_PIXELS or rows > MOST_ROWS:
+        return Reason("long-kernel-rows", columns=columns, rows=rows)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
