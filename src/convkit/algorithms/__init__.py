@@ -2,6 +2,7 @@
 
 from convkit.algorithms import (
     box,
+    byte_box,
     channelwise_gradient,
     compiled,
     compiled_integer,
@@ -29,6 +30,7 @@ from convkit.algorithms.support import pooling as pooling  # registers how windo
 
 __all__ = [
     "box",
+    "byte_box",
     "channelwise_gradient",
     "compiled",
     "compiled_integer",
