@@ -26,7 +26,7 @@ _KEPT = 4096
 _ONE = (None, None, None)
 """One sample, one group, one channel: the axes that a lone array lacks."""
 
-SMALL_KERNEL, SMALL_INPUT = 1 << 12, 1 << 17
+SMALL_KERNEL, SMALL_INPUT = 1 << 12, 1 << 24
 """Bytes of a kernel, and samples of an input, up to which what was made of the kernel is remembered by its bytes."""
 
 _REMEMBERED = 32
