@@ -1,8 +1,7 @@
 """Boxes of bytes, summed in 16 bits: the loop nest as data, the kernel that `_Nest` writes from it, and its rounding.
 
-A vector of bytes is taken for one of words half as many: their lower halves are the samples of even columns, their upper
-halves those of odd columns. So bytes become words, and words bytes, without a lane being moved; and as long as no
-window's sum exceeds 16 bits, every sum is exact.
+Even and odd columns are phases, see `convkit.codegen.byte_rows`. As long as no window's sum exceeds 16 bits, every sum is
+exact.
 """
 
 from __future__ import annotations
@@ -14,22 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element, narrow, widen
-from convkit.codegen.pack import FILL
+from convkit.codegen.builder import Vector
+from convkit.codegen.byte_rows import NUMBERS, POINTERS, ByteRows
+from convkit.codegen.numbers import Element, widen
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of(
-    "out x sums windows zeros rows_at edges_at rounding",
-    "rows down columns begin lead samples first plane width edges pairs single step near far out_row",
-)
-"""``sums``: a row of sums, those of even columns and ``plane`` bytes on those of odd ones, ``width`` bytes of each in use;
-``windows``: those of the first window; ``zeros``: as many bytes. ``rows_at``: for each row of samples, after one mark, how far it lies
-from ``x``, or a mark. ``begin``: bytes from a row to its first vector, whose first ``lead`` samples are not there;
-``samples`` with these; ``first``: bytes from ``sums`` to where their sums begin. ``edges_at``: for ``edges`` columns
-beyond the samples where their sums lie and those that they repeat. ``down``: rows of a window. ``rounding``: what
-`rounding` gives. The rest is what `steps` gives."""
+ARGUMENTS = Arguments.of(f"{POINTERS} rounding", f"{NUMBERS} down pairs single step near far")
+"""As `convkit.codegen.byte_rows` says, one mark coming before the rows. ``rounding``: what `rounding` gives. ``down``:
+rows of a window. The rest is what `steps` gives."""
 
 LARGEST = (1 << 16) - 1
 """No sum may exceed it."""
@@ -122,40 +114,37 @@ def _found(factor: np.float32, largest: int) -> tuple[int, int, int]:
     return none
 
 
-class _Nest:
+class _Nest(ByteRows):
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
     def __init__(self, box: ByteBox) -> None:
-        self.b, self.w = box, Writer()
-        self.bytes, self.words = Vector(box.lanes, "i8"), Vector(box.lanes // 2, "i16")
-        self.longs, self.floats = Vector(box.lanes // 4, "i32"), Vector(box.lanes // 4, "float")
-        self.tile = box.vectors * box.lanes
+        super().__init__(box.lanes, "i16")
+        self.b, self.tile = box, box.vectors * box.lanes
 
     def module(self) -> str:
-        w, lanes = self.w, self.b.lanes
+        w = self.w
         self.a = a = ARGUMENTS.read(w)
-        self.odd = w.offset(a["sums"], a["plane"])
-        clear = w.loop("clear", a["width"], step=lanes)
-        for place in (a["sums"], self.odd, a["zeros"]):
-            w.store(self.words, "zeroinitializer", w.offset(place, clear.index))
-        clear.close()
-        read = w.lanes_below(self.bytes, a["samples"])
-        self.entered = w.value(f"xor {self.bytes.mask} {w.lanes_below(self.bytes, a['lead'])}, splat (i1 true)")
-        self.entered = w.value(f"and {self.bytes.mask} {self.entered}, {read}")
+        self.clear([a["sums"], self.phase(a["sums"], 1), a["zeros"]])
+        self.entered = self.there("0")
         self.numbers = self.rounding_numbers()
         before = w.subtract(a["down"], 1)
         rows = w.loop("row", w.add(a["rows"], before), {"out": ("ptr", a["out"])})
         left = w.call("i64", "llvm.smax.i64", ("i64", w.subtract(rows.index, before)), ("i64", "0"))
         self.update(self.row(w.add(rows.index, 1)), self.row(left))
-        self.beyond()
+        self.beyond(a["sums"])
         ends = w.value(f"icmp sge i64 {rows.index}, {before}")
         exact = w.value(f"icmp ne i32 {self.multiplier}, 0")
 
-        def results() -> None:
-            w.when(exact, lambda: self.results(rows["out"], self.in_words),
-                   lambda: self.results(rows["out"], self.in_floats))  # fmt: skip
+        def results(rounded: Callable[[str, str], str]) -> None:
+            def found(at: str, vectors: int) -> list[str]:
+                places = [w.offset(a["windows"], w.add(at, v * self.lanes)) for v in range(vectors)]
+                return [rounded(even, odd) for even, odd in self.windows(places)]
 
-        w.when(ends, results)
+            self.results(rows["out"], self.b.vectors, found)
+
+        w.when(
+            ends, lambda: w.when(exact, lambda: results(self.in_words), lambda: results(self.in_floats))
+        )
         moved = w.value(f"select i1 {ends}, i64 {a['out_row']}, i64 0")
         rows.close({"out": w.offset(rows["out"], moved)})
         w.line("ret void")
@@ -169,18 +158,11 @@ class _Nest:
         short = [w.fill(self.words, w.value(f"trunc i32 {word} to i16")) for word in words]
         return w.splat(self.floats, at), short[0], short[1], short[2]
 
-    def row(self, number: str) -> str:
-        """Where a row's first vector lies; among zeros if there is no such row."""
-        w = self.w
-        offset = w.load_scalar("i64", w.element(self.a["rows_at"], number, "i64"))
-        there = w.offset(w.offset(self.a["x"], offset), self.a["begin"])
-        return w.value(f"select i1 {w.value(f'icmp sle i64 {offset}, {FILL}')}, ptr {self.a['zeros']}, ptr {there}")
-
     # ---------------------------------------------------------------------------------------------- down the columns
 
     def update(self, entering: str, leaving: str) -> None:
         """The row of sums, from left to right; its two ends under masks."""
-        w, a, lanes = self.w, self.a, self.b.lanes
+        w, a, lanes = self.w, self.a, self.lanes
         sums = w.offset(a["sums"], a["first"])
 
         def change(at: str, mask: str | None) -> None:
@@ -211,34 +193,7 @@ class _Nest:
         even = w.value(f"and {kind} {words}, {w.fill(kind, '255')}")
         return even, w.value(f"lshr {kind} {words}, {w.fill(kind, '8')}")
 
-    def beyond(self) -> None:
-        """Columns beyond the samples that repeat others: the sums of one are those of the other."""
-        w, a = self.w, self.a
-        loop = w.loop("edge", a["edges"])
-        at = w.element(a["edges_at"], w.multiply(loop.index, 2), "i64")
-        to, source = (w.offset(a["sums"], w.load_scalar("i64", w.element(at, n, "i64"))) for n in (0, 1))
-        w.line(f"store i16 {w.load_scalar('i16', source)}, ptr {to}, align 2")
-        loop.close()
-
     # ------------------------------------------------------------------------------------------------ along the rows
-
-    def results(self, out: str, rounded: Callable[[str, str], str]) -> None:
-        """A row of results, from left to right; the last vector, whole or not, under a mask."""
-        w, a, lanes = self.w, self.a, self.b.lanes
-
-        def write(at: str, vectors: int, mask: str | None) -> None:
-            places = [w.offset(a["windows"], w.add(at, v * lanes)) for v in range(vectors)]
-            for v, (even, odd) in enumerate(self.windows(places)):
-                w.store(self.bytes, rounded(even, odd), w.offset(out, w.add(at, v * lanes)), mask)
-
-        wide = w.loop("column", w.subtract(a["columns"], self.tile - 1), step=self.tile)
-        write(wide.index, self.b.vectors, None)
-        wide.close()
-        left = w.subtract(a["columns"], wide.index)
-        single = w.loop("single", left, step=lanes)
-        mask = w.lanes_below(self.bytes, w.subtract(left, single.index))
-        write(w.add(wide.index, single.index), 1, mask)
-        single.close()
 
     def windows(self, places: list[str]) -> list[tuple[str, str]]:
         """The sums of windows that begin in even columns and in odd ones, for some vectors of columns."""
@@ -320,15 +275,13 @@ class _Nest:
     def in_floats(self, even: str, odd: str) -> str:
         """The same by float32, whatever the factor."""
         w, kind, lanes = self.w, self.longs, self.longs.lanes
-        whole, real, byte = Element("int32"), Element("float32"), Element("uint8")
-        total = "zeroinitializer"
-        for place, words in ((0, even), (8, odd)):
+        lower, upper = [], []
+        for words in (even, odd):
             both = w.value(f"bitcast {self.words} {words} to {kind}")
-            low = w.value(f"and {kind} {both}, {w.fill(kind, '65535')}")
-            high = w.value(f"lshr {kind} {both}, {w.fill(kind, '16')}")
-            for shift, sums in ((place, low), (place + 16, high)):
-                value = w.value(f"fmul {self.floats} {widen(w, sums, lanes, whole, real)}, {self.numbers[0]}")
-                stored = narrow(w, value, lanes, real, byte)
-                long = w.value(f"zext {Vector(lanes, 'i8')} {stored} to {kind}")
-                total = w.value(f"or {kind} {total}, {w.value(f'shl {kind} {long}, {w.fill(kind, str(shift))}')}")
-        return w.value(f"bitcast {kind} {total} to {self.bytes}")
+            lower.append(w.value(f"and {kind} {both}, {w.fill(kind, '65535')}"))
+            upper.append(w.value(f"lshr {kind} {both}, {w.fill(kind, '16')}"))
+        whole, real = Element("int32"), Element("float32")
+        return self.joined([
+            w.value(f"fmul {self.floats} {widen(w, sums, lanes, whole, real)}, {self.numbers[0]}")
+            for sums in (*lower, *upper)
+        ])  # fmt: skip

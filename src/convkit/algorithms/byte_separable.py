@@ -1,0 +1,132 @@
+"""Short separable kernels over images of bytes, in one pass: sums down the columns stay in the cache, in four phases."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from convkit import codegen, threads
+from convkit.algorithms.support import byte_tiles
+from convkit.algorithms.support.byte_tiles import Filter
+from convkit.codegen.byte_taps import ROWS, ByteTaps, Sums
+from convkit.codegen.library import Kernel, this_machine
+from convkit.errors import AccuracyError, by
+from convkit.planner import registry
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.machine import DEFAULT, Machine
+from convkit.planner.problem import Problem
+from convkit.planner.structure import cross_factors
+
+LONGEST = 21
+"""Elements along an axis at most: the rows that a result meets stay in registers."""
+
+REGISTERS = 32
+"""Fewer would not hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The factors of a kernel, and how they are summed.
+
+    Attributes
+    ----------
+    weights : ndarray of float32
+        Those down the columns, then those along the rows.
+    sums : tuple of str
+        Whether elements of each are multiplied one by one or in pairs, see `ByteTaps`.
+    """
+
+    weights: Array
+    sums: tuple[Sums, Sums]
+
+
+class ByteSeparable:
+    """``out[i, j] = round(sum_b w_b sum_a u_a v[i + a, j + b])`` of bytes.
+
+    Where a factor is its own mirror image, samples that meet the same weight are added first: of bytes the sum is exact,
+    and of sums down the columns it is one addition of those that the error bound counts.
+    """
+
+    name = "byte-separable"
+
+    def applies(self, problem: Problem) -> Reason | None:
+        if problem.upsampled:
+            return Reason("upsampled")
+        if problem.exact:
+            return Reason("not-exact")
+        if not problem.single:
+            return Reason("several-kernels")
+        if problem.structure != "separable":
+            return Reason("not-separable")
+        if problem.outputs * problem.taps == 0:
+            return Reason("nothing-to-do")
+        if not byte_tiles.fits(problem):
+            return Reason("not-bytes")
+        if max(window.kernel for window in problem.windows) > LONGEST:
+            return Reason("long-kernel", limit=LONGEST)
+        why_not = codegen.why_not()
+        if why_not is None and this_machine().registers < REGISTERS:
+            return Reason("no-compiled-kernel", dtype="uint8")
+        return None if why_not is None else Reason(why_not)
+
+    def cost(self, problem: Problem, machine: Machine) -> Cost:
+        found = _filter(problem)
+        work = 2.0 * sum(window.kernel for window in problem.windows) * problem.batch * problem.outputs
+        moved = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+        workspace = byte_tiles.scratch(problem, found) * threads.num_threads()
+        return Cost(work, moved, byte_tiles.seconds_of(problem, found, machine), workspace)
+
+    def bound(self, problem: Problem) -> ErrorBound:
+        """As of any passes; factors are rounded, and their product may miss the kernel by a few units."""
+        return summation_bound(problem, sum(window.kernel for window in problem.windows) + 16)
+
+    def describe(self, problem: Problem) -> str:
+        """The loop nest."""
+        return _filter(problem).kernel.name
+
+    def kernels(self, problem: Problem) -> tuple[Kernel, ...]:
+        """For any kernel, and for one that is its own mirror image along both axes."""
+        return _filter(problem).kernel, _filter(problem, ("pairs", "pairs")).kernel
+
+    def stores(self, problem: Problem) -> str:
+        """Bytes."""
+        return "uint8"
+
+    def prepare(self, problem: Problem, kernel: Array) -> Prepared:
+        """Its factors."""
+        plain = kernel[0, 0, 0]
+        found = cross_factors(plain)
+        if found is None:
+            raise AccuracyError("not-separable", kernel=by(plain.shape))
+        factors = [vector.astype(np.float32) for vector in found[0]]
+        down, along = ("pairs" if _mirrored(factor) else "each" for factor in factors)
+        return Prepared(np.concatenate(factors), (down, along))
+
+    def alone(self, problem: Problem, prepared: Prepared) -> Alone:
+        """One sample, all else worked out before."""
+        found = partial(_filter, sums=prepared.sums)
+        return byte_tiles.one_array(problem, found, prepared.weights, _seconds(problem))
+
+    def run(self, problem: Problem, prepared: Prepared, x: Array, out: Array) -> None:
+        found = partial(_filter, sums=prepared.sums)
+        byte_tiles.run(problem, found, prepared.weights, x, out, _seconds(problem))
+
+
+def _mirrored(factor: Array) -> bool:
+    return len(factor) > 1 and bool((factor == factor[::-1]).all())
+
+
+def _filter(problem: Problem, sums: tuple[Sums, Sums] = ("each", "each")) -> Filter:
+    down, along = problem.windows
+    kernel = ByteTaps(this_machine().vector_bytes, down.kernel, along.kernel, along.dilation, *sums)
+    return Filter(kernel, 4, ROWS, 5.0 + 0.6 * (down.kernel + along.kernel))
+
+
+def _seconds(problem: Problem) -> float:
+    return byte_tiles.one_thread(problem, _filter(problem), DEFAULT)
+
+
+registry.register(ByteSeparable())

@@ -1,0 +1,165 @@
+"""Separable filters over images of bytes, in one pass: the loop nest as data, and the kernel written from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+from convkit.codegen.byte_rows import NUMBERS, POINTERS, ByteRows
+from convkit.codegen.step import SIGNATURE, Arguments
+from convkit.codegen.target import Target
+
+ARGUMENTS = Arguments.of(f"{POINTERS} w", NUMBERS)
+"""As `convkit.codegen.byte_rows` says; ``w``: weights down the columns, then those along the rows."""
+
+ROWS = 8
+"""Rows of results that are done together: a row of samples becomes floats ``(ROWS + down - 1) / ROWS`` times."""
+
+Sums = Literal["each", "pairs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ByteTaps:
+    """``out[r, c] = round(sum_j b[j] * sum_i a[i] * x[r + i, c + j*step])`` of bytes, saturated, half to even.
+
+    ::
+
+        for each `rows` rows of results:
+            for each vector of columns, for each phase of it: a row of samples at a time, sums down the columns
+            columns beyond the edges are copied
+            for each of the rows: for each vector: sums along the row, of all phases; round, store
+
+    Sums down the columns stay in the cache. Along a row four vectors of outputs meet ``taps + 3`` vectors of them, not
+    ``4 * taps``, since all but every fourth tap is another phase.
+
+    Attributes
+    ----------
+    lanes : int
+        Bytes in a vector.
+    down, along, step : int
+        Taps along either axis; how many columns lie from one to the next.
+    down_sums, along_sums : {"each", "pairs"}
+        Whether each tap is multiplied, or weights are their own mirror image and samples of one weight added first.
+    """
+
+    lanes: int
+    down: int
+    along: int
+    step: int = 1
+    down_sums: Sums = "each"
+    along_sums: Sums = "each"
+
+    @property
+    def name(self) -> str:
+        """``byte_taps_<lanes>l_<down>x<along>[_by<step>][_pairs_down][_pairs_along]``."""
+        ending = f"_by{self.step}" * (self.step > 1) + "_pairs_down" * (self.down_sums == "pairs")
+        ending += "_pairs_along" * (self.along_sums == "pairs")
+        return f"byte_taps_{self.lanes}l_{self.down}x{self.along}{ending}"
+
+    @property
+    def registers(self) -> int:
+        """Vector registers: the samples that a result meets, the next ones on their way, a sum, a weight."""
+        return max(self.down + 4, 16)
+
+    def module(self, target: Target) -> str:
+        """The kernel's LLVM IR.
+
+        Raises
+        ------
+        ValueError
+            If the samples do not fit the target's vector registers.
+        """
+        target.require(self.name, self.registers)
+        return _Nest(self).module()
+
+
+class _Nest(ByteRows):
+    """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
+
+    def __init__(self, taps: ByteTaps) -> None:
+        super().__init__(taps.lanes, "float")
+        self.t = taps
+
+    def module(self) -> str:
+        w = self.w
+        self.a = a = ARGUMENTS.read(w)
+        self.line = w.multiply(a["plane"], 4)
+        self.clear([a["zeros"]])
+        rows = w.loop("clear", ROWS, {"at": ("ptr", a["sums"])})
+        self.clear([self.phase(rows["at"], number) for number in range(4)])
+        rows.close({"at": w.offset(rows["at"], self.line)})
+        w.choose(a["rows"], [(ROWS, "tall"), (1, "single")], self.strips)
+        w.line("ret void")
+        return w.function(self.t.name, SIGNATURE)
+
+    def strips(self, rows: int) -> None:
+        """All strips of so many rows; the last one is moved back to end with the results."""
+        w, a = self.w, self.a
+        loop = w.loop("strip", a["rows"], step=rows)
+        row = w.smallest(loop.index, w.subtract(a["rows"], rows))
+        places = [self.row(w.add(row, n)) for n in range(rows + self.t.down - 1)]
+        # The ends of the row first, under masks; what lies between overwrites nothing.
+        last = w.value(f"and i64 {w.subtract(a['samples'], 1)}, {-self.lanes}")
+        ends = w.loop("end", 2)
+        at = w.multiply(ends.index, last)
+        self.down(places, at, rows, self.there(at))
+        ends.close()
+        whole = w.loop("whole", w.subtract(last, self.lanes), step=self.lanes)
+        self.down(places, w.add(whole.index, self.lanes), rows, None)
+        whole.close()
+        out = w.offset(a["out"], w.multiply(row, a["out_row"]))
+        each = w.loop("row", rows, {"out": ("ptr", out), "sums": ("ptr", a["sums"]), "windows": ("ptr", a["windows"])})
+        self.beyond(each["sums"])
+        self.results(each["out"], 1, lambda at, _: [self.joined(self.along(w.offset(each["windows"], at)))])
+        each.close({
+            "out": w.offset(each["out"], a["out_row"]),
+            **{name: w.offset(each[name], self.line) for name in ("sums", "windows")},
+        })  # fmt: skip
+        loop.close()
+
+    def down(self, places: list[str], at: str, rows: int, mask: str | None) -> None:
+        """Sums down the columns of one vector of samples, phase by phase."""
+        w, t = self.w, self.t
+        sums = w.offset(w.offset(self.a["sums"], self.a["first"]), at)
+        for number in range(4):
+            values: list[str] = []
+            target = self.phase(sums, number)
+            for place in places:
+                samples = w.load(self.longs, w.offset(place, at)) if mask is None else self.masked(place, at, mask)
+                part = self.part(samples, number)
+                values.append(w.value(f"uitofp nneg {self.longs} {part} to {self.floats}"))
+                if len(values) < t.down:
+                    continue
+                w.store(self.floats, self.weighted(values[-t.down :], 0, t.down_sums), target)
+                target = w.offset(target, self.line)
+
+    def masked(self, place: str, at: str, mask: str) -> str:
+        """A vector of samples of which some are missing."""
+        samples = self.w.load(self.bytes, self.w.offset(place, at), mask)
+        return self.w.value(f"bitcast {self.bytes} {samples} to {self.longs}")
+
+    def along(self, windows: str) -> list[str]:
+        """Sums along the row of the windows that begin in one vector of columns, for each phase."""
+        w, t = self.w, self.t
+        reached = 4 + (t.along - 1) * t.step
+        values = [
+            w.load(self.floats, w.offset(self.phase(windows, column % 4), column - column % 4))
+            for column in range(reached)
+        ]
+        return [
+            self.weighted([values[number + j * t.step] for j in range(t.along)], t.down, t.along_sums)
+            for number in range(4)
+        ]
+
+    def weighted(self, values: list[str], first: int, sums: Sums) -> str:
+        """The values times the weights from number ``first`` on; from the ends to the middle where they are mirrored."""
+        w, kind, last = self.w, self.floats, len(values) - 1
+        if sums == "pairs":
+            values = [
+                w.value(f"fadd {kind} {values[j]}, {values[last - j]}") if j < last - j else values[j]
+                for j in range(last // 2 + 1)
+            ]
+        weights = [w.splat(kind, w.element(self.a["w"], first + j, "float")) for j in range(len(values))]
+        start = w.value(f"fmul {kind} {values[0]}, {weights[0]}")
+        return reduce(lambda total, pair: w.fma(kind, *pair, total), zip(values[1:], weights[1:]), start)
