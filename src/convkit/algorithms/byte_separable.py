@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import byte_tiles
 from convkit.algorithms.support.byte_tiles import Filter
+from convkit.codegen.byte_rows import Limits
 from convkit.codegen.byte_taps import ROWS, ByteTaps, Sums
 from convkit.codegen.library import Kernel, this_machine
 from convkit.errors import AccuracyError, by
@@ -35,12 +35,20 @@ class Prepared:
     ----------
     weights : ndarray of float32
         Those down the columns, then those along the rows.
-    sums : tuple of str
+    down, along : {"each", "pairs"}
         Whether elements of each are multiplied one by one or in pairs, see `ByteTaps`.
+    limits : {"saturated", "inside"}
+        Whether results may leave the range of bytes.
     """
 
     weights: Array
-    sums: tuple[Sums, Sums]
+    down: Sums
+    along: Sums
+    limits: Limits
+
+    def filter(self, problem: Problem) -> Filter:
+        """The loop nest for such factors."""
+        return _filter(problem, self.down, self.along, self.limits)
 
 
 class ByteSeparable:
@@ -88,8 +96,8 @@ class ByteSeparable:
         return _filter(problem).kernel.name
 
     def kernels(self, problem: Problem) -> tuple[Kernel, ...]:
-        """For any kernel, and for one that is its own mirror image along both axes."""
-        return _filter(problem).kernel, _filter(problem, ("pairs", "pairs")).kernel
+        """For any kernel, and for a mean that is its own mirror image along both axes."""
+        return _filter(problem).kernel, _filter(problem, "pairs", "pairs", "inside").kernel
 
     def stores(self, problem: Problem) -> str:
         """Bytes."""
@@ -102,26 +110,31 @@ class ByteSeparable:
         if found is None:
             raise AccuracyError("not-separable", kernel=by(plain.shape))
         factors = [vector.astype(np.float32) for vector in found[0]]
+        weights = np.concatenate(factors)
         down, along = ("pairs" if _mirrored(factor) else "each" for factor in factors)
-        return Prepared(np.concatenate(factors), (down, along))
+        # No result of a mean exceeds 255, but for what roundings add: far less than the half that would round it up.
+        largest = 255 * math.prod(float(factor.sum(dtype=np.float64)) for factor in factors)
+        inside = all((factor >= 0).all() for factor in factors) and largest < 255.25
+        return Prepared(weights, down, along, "inside" if inside else "saturated")
 
     def alone(self, problem: Problem, prepared: Prepared) -> Alone:
         """One sample, all else worked out before."""
-        found = partial(_filter, sums=prepared.sums)
-        return byte_tiles.one_array(problem, found, prepared.weights, _seconds(problem))
+        return byte_tiles.one_array(problem, prepared.filter, prepared.weights, _seconds(problem))
 
     def run(self, problem: Problem, prepared: Prepared, x: Array, out: Array) -> None:
-        found = partial(_filter, sums=prepared.sums)
-        byte_tiles.run(problem, found, prepared.weights, x, out, _seconds(problem))
+        byte_tiles.run(problem, prepared.filter, prepared.weights, x, out, _seconds(problem))
 
 
 def _mirrored(factor: Array) -> bool:
     return len(factor) > 1 and bool((factor == factor[::-1]).all())
 
 
-def _filter(problem: Problem, sums: tuple[Sums, Sums] = ("each", "each")) -> Filter:
+def _filter(
+    problem: Problem, down_sums: Sums = "each", along_sums: Sums = "each", limits: Limits = "saturated"
+) -> Filter:
     down, along = problem.windows
-    kernel = ByteTaps(this_machine().vector_bytes, down.kernel, along.kernel, along.dilation, *sums)
+    lanes = this_machine().vector_bytes
+    kernel = ByteTaps(lanes, down.kernel, along.kernel, along.dilation, down_sums, along_sums, limits)
     return Filter(kernel, 4, ROWS, 5.0 + 0.6 * (down.kernel + along.kernel))
 
 

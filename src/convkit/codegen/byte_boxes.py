@@ -183,7 +183,7 @@ class _Nest(ByteRows):
         single.close()
         done = w.add(wide.index, single.index)
         rest = w.subtract(left, done)
-        mask = w.lanes_below(self.bytes, rest)
+        mask = self.below(rest)
         w.when(w.value(f"icmp sgt i64 {rest}, 0"), lambda: change(w.add(done, lanes), mask))
 
     def halves(self, samples: str) -> tuple[str, str]:

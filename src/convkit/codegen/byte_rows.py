@@ -8,7 +8,7 @@ what lies a few columns on is mostly another phase of what is there already, not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element, narrow
@@ -21,6 +21,9 @@ NUMBERS = "rows columns begin lead samples first plane width edges out_row"
 samples how far it lies from ``x``, or a mark. ``begin``: bytes from a row to its first vector, whose first ``lead``
 samples are not there; ``samples`` with these; ``first``: bytes from ``sums`` to where their sums begin. ``edges_at``:
 for ``edges`` columns beyond the samples where their sums lie and those that they repeat."""
+
+Limits = Literal["saturated", "inside"]
+"""Whether results beyond the range of bytes are moved to its ends, or there are none."""
 
 
 class ByteRows:
@@ -52,12 +55,24 @@ class ByteRows:
         there = w.offset(w.offset(self.a["x"], offset), self.a["begin"])
         return w.value(f"select i1 {w.value(f'icmp sle i64 {offset}, {FILL}')}, ptr {self.a['zeros']}, ptr {there}")
 
+    def below(self, count: str) -> str:
+        """A mask of the first ``count`` bytes; made of one integer, as it takes no vector register on the way."""
+        w, bits = self.w, f"i{self.lanes}"
+        held = w.call("i64", "llvm.smax.i64", ("i64", count), ("i64", "0"))
+        all_of_them = w.value(f"icmp sge i64 {held}, {self.lanes}")
+        short = w.value(f"select i1 {all_of_them}, i64 0, i64 {held}")
+        if self.lanes < 64:
+            short = w.value(f"trunc i64 {short} to {bits}")
+        some = w.value(f"xor {bits} {w.value(f'shl {bits} -1, {short}')}, -1")
+        chosen = w.value(f"select i1 {all_of_them}, {bits} -1, {bits} {some}")
+        return w.value(f"bitcast {bits} {chosen} to {self.bytes.mask}")
+
     def there(self, at: str) -> str:
         """Which samples of the vector that begins at column ``at`` there are."""
         w, mask = self.w, self.bytes.mask
-        missing = w.lanes_below(self.bytes, w.subtract(self.a["lead"], at))
+        missing = self.below(w.subtract(self.a["lead"], at))
         behind = w.value(f"xor {mask} {missing}, splat (i1 true)")
-        return w.value(f"and {mask} {behind}, {w.lanes_below(self.bytes, w.subtract(self.a['samples'], at))}")
+        return w.value(f"and {mask} {behind}, {self.below(w.subtract(self.a['samples'], at))}")
 
     def beyond(self, sums: str) -> None:
         """Columns beyond the samples that repeat others: the sums of one are those of the other."""
@@ -81,7 +96,7 @@ class ByteRows:
         wide.close()
         left = w.subtract(columns, wide.index)
         single = w.loop("single", left, step=lanes)
-        write(w.add(wide.index, single.index), 1, w.lanes_below(self.bytes, w.subtract(left, single.index)))
+        write(w.add(wide.index, single.index), 1, self.below(w.subtract(left, single.index)))
         single.close()
 
     def part(self, whole: str, number: int) -> str:
@@ -91,13 +106,17 @@ class ByteRows:
             whole = w.value(f"lshr {kind} {whole}, {w.fill(kind, str(8 * number))}")
         return whole if number == 3 else w.value(f"and {kind} {whole}, {w.fill(kind, '255')}")
 
-    def joined(self, phases: Sequence[str]) -> str:
-        """Four phases of float32, rounded half to even and saturated, as a vector of bytes."""
+    def joined(self, phases: Sequence[str], limits: Limits = "saturated") -> str:
+        """Four phases of float32, rounded half to even, as a vector of bytes."""
         w, kind, lanes = self.w, self.longs, self.longs.lanes
         total: Any = None
         for number, value in enumerate(phases):
-            stored = narrow(w, value, lanes, Element("float32"), Element("uint8"))
-            long = w.value(f"zext {Vector(lanes, 'i8')} {stored} to {kind}")
+            if limits == "saturated":
+                stored = narrow(w, value, lanes, Element("float32"), Element("uint8"))
+                long = w.value(f"zext {Vector(lanes, 'i8')} {stored} to {kind}")
+            else:
+                rounded = w.call(str(self.floats), f"llvm.rint.{self.floats.suffix}", (str(self.floats), value))
+                long = w.value(f"fptosi {self.floats} {rounded} to {kind}")
             if total is None:
                 total = long
                 continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
-from convkit.codegen.byte_rows import NUMBERS, POINTERS, ByteRows
+from convkit.codegen.byte_rows import NUMBERS, POINTERS, ByteRows, Limits
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -41,6 +41,8 @@ class ByteTaps:
         Taps along either axis; how many columns lie from one to the next.
     down_sums, along_sums : {"each", "pairs"}
         Whether each tap is multiplied, or weights are their own mirror image and samples of one weight added first.
+    limits : {"saturated", "inside"}
+        Whether results may leave the range of bytes, or weights are such that none does.
     """
 
     lanes: int
@@ -49,12 +51,13 @@ class ByteTaps:
     step: int = 1
     down_sums: Sums = "each"
     along_sums: Sums = "each"
+    limits: Limits = "saturated"
 
     @property
     def name(self) -> str:
-        """``byte_taps_<lanes>l_<down>x<along>[_by<step>][_pairs_down][_pairs_along]``."""
+        """``byte_taps_<lanes>l_<down>x<along>[_by<step>][_pairs_down][_pairs_along][_inside]``."""
         ending = f"_by{self.step}" * (self.step > 1) + "_pairs_down" * (self.down_sums == "pairs")
-        ending += "_pairs_along" * (self.along_sums == "pairs")
+        ending += "_pairs_along" * (self.along_sums == "pairs") + "_inside" * (self.limits == "inside")
         return f"byte_taps_{self.lanes}l_{self.down}x{self.along}{ending}"
 
     @property
@@ -111,7 +114,7 @@ class _Nest(ByteRows):
         out = w.offset(a["out"], w.multiply(row, a["out_row"]))
         each = w.loop("row", rows, {"out": ("ptr", out), "sums": ("ptr", a["sums"]), "windows": ("ptr", a["windows"])})
         self.beyond(each["sums"])
-        self.results(each["out"], 1, lambda at, _: [self.joined(self.along(w.offset(each["windows"], at)))])
+        self.results(each["out"], 1, lambda at, _: [self.stored(w.offset(each["windows"], at))])
         each.close({
             "out": w.offset(each["out"], a["out_row"]),
             **{name: w.offset(each[name], self.line) for name in ("sums", "windows")},
@@ -138,6 +141,10 @@ class _Nest(ByteRows):
         """A vector of samples of which some are missing."""
         samples = self.w.load(self.bytes, self.w.offset(place, at), mask)
         return self.w.value(f"bitcast {self.bytes} {samples} to {self.longs}")
+
+    def stored(self, windows: str) -> str:
+        """Results of the windows that begin in one vector of columns."""
+        return self.joined(self.along(windows), self.t.limits)
 
     def along(self, windows: str) -> list[str]:
         """Sums along the row of the windows that begin in one vector of columns, for each phase."""
