@@ -16,6 +16,9 @@ from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, su
 from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 
+WIDEST = 1 << 14
+"""Numbers of a row at most, all channels of an image together: rows are not cut, and their sums stay in the cache."""
+
 
 class ByteBox:
     """``out[i, j] = round(w * sum v[i + a, j + b])`` over a box of at most 257 bytes.
@@ -39,8 +42,13 @@ class ByteBox:
             return Reason("not-uniform")
         if problem.outputs * problem.taps == 0:
             return Reason("nothing-to-do")
-        if not byte_tiles.fits(problem) or _largest(problem) > LARGEST:
-            return Reason("not-byte-sums")
+        if not byte_tiles.fits(problem):
+            return Reason("not-bytes")
+        if _largest(problem) > LARGEST:
+            return Reason("large-sums")
+        along = problem.windows[1]
+        if max(along.size, along.span) * problem.batch > WIDEST:
+            return Reason("long-rows", limit=WIDEST)
         why_not = codegen.why_not()
         return None if why_not is None else Reason(why_not)
 
@@ -48,7 +56,7 @@ class ByteBox:
         found = _filter(problem)
         work = float(problem.windows[1].kernel + 2) * problem.batch * problem.outputs
         moved = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        workspace = byte_tiles.scratch(problem, found) * threads.num_threads()
+        workspace = 3 * WIDEST * 2 * threads.num_threads()
         return Cost(work, moved, byte_tiles.seconds_of(problem, found, machine), workspace)
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -86,8 +94,8 @@ def _largest(problem: Problem) -> int:
 
 def _filter(problem: Problem) -> Filter:
     along = problem.windows[1]
-    cycles = 3.0 + (0.35 if along.dilation == 1 else 0.7) * along.kernel
-    return Filter(byte_box_for(this_machine(), along.dilation), 2, 1, cycles)
+    cycles = 2.4 + (0.42 if along.dilation == 1 else 0.8) * along.kernel
+    return Filter(byte_box_for(this_machine(), along.dilation), cycles)
 
 
 def _seconds(problem: Problem) -> float:

@@ -11,7 +11,7 @@ from convkit import codegen, threads
 from convkit.algorithms.support import byte_tiles
 from convkit.algorithms.support.byte_tiles import Filter
 from convkit.codegen.byte_rows import Limits
-from convkit.codegen.byte_taps import ROWS, ByteTaps, Sums
+from convkit.codegen.byte_taps import ByteTaps, Sums
 from convkit.codegen.library import Kernel, this_machine
 from convkit.errors import AccuracyError, by
 from convkit.planner import registry
@@ -20,7 +20,7 @@ from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 from convkit.planner.structure import cross_factors
 
-LONGEST = 21
+LONGEST = 25
 """Elements along an axis at most: the rows that a result meets stay in registers."""
 
 REGISTERS = 32
@@ -84,7 +84,7 @@ class ByteSeparable:
         found = _filter(problem)
         work = 2.0 * sum(window.kernel for window in problem.windows) * problem.batch * problem.outputs
         moved = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        workspace = byte_tiles.scratch(problem, found) * threads.num_threads()
+        workspace = byte_tiles.scratch(problem) * threads.num_threads()
         return Cost(work, moved, byte_tiles.seconds_of(problem, found, machine), workspace)
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -135,7 +135,7 @@ def _filter(
     down, along = problem.windows
     lanes = this_machine().vector_bytes
     kernel = ByteTaps(lanes, down.kernel, along.kernel, along.dilation, down_sums, along_sums, limits)
-    return Filter(kernel, 4, ROWS, 5.0 + 0.6 * (down.kernel + along.kernel))
+    return Filter(kernel, 3.2 + 0.76 * (down.kernel + along.kernel))
 
 
 def _seconds(problem: Problem) -> float:

@@ -6,7 +6,7 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -14,14 +14,22 @@ from typing import Any, Literal
 import numpy as np
 
 from convkit.codegen.builder import Vector
-from convkit.codegen.byte_rows import NUMBERS, POINTERS, ByteRows
+from convkit.codegen.byte_rows import ByteRows
 from convkit.codegen.numbers import Element, widen
+from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of(f"{POINTERS} rounding", f"{NUMBERS} down pairs single step near far")
-"""As `convkit.codegen.byte_rows` says, one mark coming before the rows. ``rounding``: what `rounding` gives. ``down``:
-rows of a window. The rest is what `steps` gives."""
+ARGUMENTS = Arguments.of(
+    "out x sums windows zeros rows_at edges_at rounding",
+    "rows down columns begin lead samples first plane edges pairs single step near far out_row",
+)
+"""``sums``: a row of sums, those of even columns and ``plane`` bytes on those of odd ones; ``windows``: those of the
+first window; ``zeros``: ``plane`` bytes. ``rows_at``: for each row of samples, after one mark, how far it lies from
+``x``, or a mark. ``begin``: bytes from a row to its first vector, whose first ``lead`` samples are not there;
+``samples`` with these; ``first``: bytes from ``sums`` to where their sums begin. ``edges_at``: for ``edges`` columns
+beyond the samples where their sums lie and those that they repeat. ``down``: rows of a window. ``rounding``: what
+`rounding` gives. The rest is what `steps` gives."""
 
 LARGEST = (1 << 16) - 1
 """No sum may exceed it."""
@@ -118,13 +126,13 @@ class _Nest(ByteRows):
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
     def __init__(self, box: ByteBox) -> None:
-        super().__init__(box.lanes, "i16")
+        super().__init__(box.lanes)
         self.b, self.tile = box, box.vectors * box.lanes
 
     def module(self) -> str:
         w = self.w
         self.a = a = ARGUMENTS.read(w)
-        self.clear([a["sums"], self.phase(a["sums"], 1), a["zeros"]])
+        self.clear([a["sums"], w.offset(a["sums"], a["plane"]), a["zeros"]])
         self.entered = self.there("0")
         self.numbers = self.rounding_numbers()
         before = w.subtract(a["down"], 1)
@@ -149,6 +157,21 @@ class _Nest(ByteRows):
         rows.close({"out": w.offset(rows["out"], moved)})
         w.line("ret void")
         return w.function(self.b.name, SIGNATURE)
+
+    def clear(self, places: Sequence[str]) -> None:
+        """Begin with zeros."""
+        w = self.w
+        loop = w.loop("clear", self.a["plane"], step=self.lanes)
+        for place in places:
+            w.store(self.words, "zeroinitializer", w.offset(place, loop.index))
+        loop.close()
+
+    def row(self, number: str) -> str:
+        """Where a row's first vector lies; among zeros if there is no such row."""
+        w = self.w
+        offset = w.load_scalar("i64", w.element(self.a["rows_at"], number, "i64"))
+        there = w.offset(w.offset(self.a["x"], offset), self.a["begin"])
+        return w.value(f"select i1 {w.value(f'icmp sle i64 {offset}, {FILL}')}, ptr {self.a['zeros']}, ptr {there}")
 
     def rounding_numbers(self) -> tuple[str, str, str, str]:
         """The factor, what is added, the multiplier, and bits, in every lane."""
@@ -186,12 +209,28 @@ class _Nest(ByteRows):
         mask = self.below(rest)
         w.when(w.value(f"icmp sgt i64 {rest}, 0"), lambda: change(w.add(done, lanes), mask))
 
+    def there(self, at: str) -> str:
+        """Which samples of the vector that begins at column ``at`` there are."""
+        w, mask = self.w, self.bytes.mask
+        missing = self.below(w.subtract(self.a["lead"], at))
+        behind = w.value(f"xor {mask} {missing}, splat (i1 true)")
+        return w.value(f"and {mask} {behind}, {self.below(w.subtract(self.a['samples'], at))}")
+
     def halves(self, samples: str) -> tuple[str, str]:
         """The samples of even columns and those of odd columns."""
         w, kind = self.w, self.words
         words = w.value(f"bitcast {self.bytes} {samples} to {kind}")
         even = w.value(f"and {kind} {words}, {w.fill(kind, '255')}")
         return even, w.value(f"lshr {kind} {words}, {w.fill(kind, '8')}")
+
+    def beyond(self, sums: str) -> None:
+        """Columns beyond the samples that repeat others: the sums of one are those of the other."""
+        w, a = self.w, self.a
+        loop = w.loop("edge", a["edges"])
+        at = w.element(a["edges_at"], w.multiply(loop.index, 2), "i64")
+        to, source = (w.offset(sums, w.load_scalar("i64", w.element(at, n, "i64"))) for n in (0, 1))
+        w.line(f"store i16 {w.load_scalar('i16', source)}, ptr {to}, align 2")
+        loop.close()
 
     # ------------------------------------------------------------------------------------------------ along the rows
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
-from convkit.codegen.byte_rows import NUMBERS, POINTERS, ByteRows, Limits
+from convkit.codegen.byte_rows import ByteRows, Limits
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of(f"{POINTERS} w", NUMBERS)
-"""As `convkit.codegen.byte_rows` says; ``w``: weights down the columns, then those along the rows."""
+ARGUMENTS = Arguments.of("out x sums w", "rows columns samples plane x_row out_row")
+"""``x``: rows of samples in scratch memory, ``x_row`` bytes apart, of which whole vectors may be read; windows begin with
+the first of ``samples``. ``sums``: `ROWS` rows of sums, each in four phases ``plane`` bytes apart. ``w``: weights down the
+columns, then those along the rows."""
 
 ROWS = 8
 """Rows of results that are done together: a row of samples becomes floats ``(ROWS + down - 1) / ROWS`` times."""
@@ -27,7 +29,6 @@ class ByteTaps:
 
         for each `rows` rows of results:
             for each vector of columns, for each phase of it: a row of samples at a time, sums down the columns
-            columns beyond the edges are copied
             for each of the rows: for each vector: sums along the row, of all phases; round, store
 
     Sums down the columns stay in the cache. Along a row four vectors of outputs meet ``taps + 3`` vectors of them, not
@@ -81,17 +82,13 @@ class _Nest(ByteRows):
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
     def __init__(self, taps: ByteTaps) -> None:
-        super().__init__(taps.lanes, "float")
+        super().__init__(taps.lanes)
         self.t = taps
 
     def module(self) -> str:
         w = self.w
         self.a = a = ARGUMENTS.read(w)
         self.line = w.multiply(a["plane"], 4)
-        self.clear([a["zeros"]])
-        rows = w.loop("clear", ROWS, {"at": ("ptr", a["sums"])})
-        self.clear([self.phase(rows["at"], number) for number in range(4)])
-        rows.close({"at": w.offset(rows["at"], self.line)})
         w.choose(a["rows"], [(ROWS, "tall"), (1, "single")], self.strips)
         w.line("ret void")
         return w.function(self.t.name, SIGNATURE)
@@ -101,46 +98,34 @@ class _Nest(ByteRows):
         w, a = self.w, self.a
         loop = w.loop("strip", a["rows"], step=rows)
         row = w.smallest(loop.index, w.subtract(a["rows"], rows))
-        places = [self.row(w.add(row, n)) for n in range(rows + self.t.down - 1)]
-        # The ends of the row first, under masks; what lies between overwrites nothing.
-        last = w.value(f"and i64 {w.subtract(a['samples'], 1)}, {-self.lanes}")
-        ends = w.loop("end", 2)
-        at = w.multiply(ends.index, last)
-        self.down(places, at, rows, self.there(at))
-        ends.close()
-        whole = w.loop("whole", w.subtract(last, self.lanes), step=self.lanes)
-        self.down(places, w.add(whole.index, self.lanes), rows, None)
-        whole.close()
+        first = w.offset(a["x"], w.multiply(row, a["x_row"]))
+        places = [w.offset(first, w.multiply(a["x_row"], n)) for n in range(rows + self.t.down - 1)]
+        vectors = w.loop("vector", a["samples"], step=self.lanes)
+        self.down([w.offset(place, vectors.index) for place in places], w.offset(a["sums"], vectors.index))
+        vectors.close()
         out = w.offset(a["out"], w.multiply(row, a["out_row"]))
-        each = w.loop("row", rows, {"out": ("ptr", out), "sums": ("ptr", a["sums"]), "windows": ("ptr", a["windows"])})
-        self.beyond(each["sums"])
-        self.results(each["out"], 1, lambda at, _: [self.stored(w.offset(each["windows"], at))])
-        each.close({
-            "out": w.offset(each["out"], a["out_row"]),
-            **{name: w.offset(each[name], self.line) for name in ("sums", "windows")},
-        })  # fmt: skip
+        each = w.loop("row", rows, {"out": ("ptr", out), "sums": ("ptr", a["sums"])})
+        self.results(each["out"], 1, lambda at, _: [self.stored(w.offset(each["sums"], at))])
+        each.close({"out": w.offset(each["out"], a["out_row"]), "sums": w.offset(each["sums"], self.line)})
         loop.close()
 
-    def down(self, places: list[str], at: str, rows: int, mask: str | None) -> None:
+    def down(self, places: list[str], sums: str) -> None:
         """Sums down the columns of one vector of samples, phase by phase."""
         w, t = self.w, self.t
-        sums = w.offset(w.offset(self.a["sums"], self.a["first"]), at)
         for number in range(4):
             values: list[str] = []
             target = self.phase(sums, number)
             for place in places:
-                samples = w.load(self.longs, w.offset(place, at)) if mask is None else self.masked(place, at, mask)
-                part = self.part(samples, number)
+                part = self.part(w.load(self.longs, place), number)
                 values.append(w.value(f"uitofp nneg {self.longs} {part} to {self.floats}"))
                 if len(values) < t.down:
                     continue
                 w.store(self.floats, self.weighted(values[-t.down :], 0, t.down_sums), target)
                 target = w.offset(target, self.line)
 
-    def masked(self, place: str, at: str, mask: str) -> str:
-        """A vector of samples of which some are missing."""
-        samples = self.w.load(self.bytes, self.w.offset(place, at), mask)
-        return self.w.value(f"bitcast {self.bytes} {samples} to {self.longs}")
+    def phase(self, place: str, number: int) -> str:
+        """Where a phase of the sums at ``place`` lies."""
+        return self.w.offset(place, self.w.multiply(self.a["plane"], number)) if number else place
 
     def stored(self, windows: str) -> str:
         """Results of the windows that begin in one vector of columns."""

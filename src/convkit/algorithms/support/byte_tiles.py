@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 
 from convkit import threads
 from convkit.algorithms.support import alone
+from convkit.algorithms.support.blocks import needed
 from convkit.algorithms.support.packing import Packed, Source, packing, places
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import byte_boxes, byte_taps, pack, pool
@@ -24,8 +25,8 @@ from convkit.planner.machine import Machine, on_two_threads
 from convkit.planner.problem import Problem
 
 LINE = 64
-WIDEST = 1 << 14
-"""Columns at most: rows of sums stay in the second-level cache."""
+COLUMNS = 1 << 11
+"""Columns of one task, about, where rows are cut: sums of several rows stay in the cache."""
 
 ROWS = 64
 """Rows of results of one task at least: those above them are read by another one too."""
@@ -41,15 +42,11 @@ class Filter:
     ----------
     kernel : ByteBox or ByteTaps
         The loop nest.
-    phases, rows : int
-        Phases of a row of sums, and rows of them.
     cycles : float
         Multiply-adds of a vector of float32 that 16 outputs take as long as, about.
     """
 
     kernel: byte_boxes.ByteBox | byte_taps.ByteTaps
-    phases: int
-    rows: int
     cycles: float
 
 
@@ -58,7 +55,7 @@ FilterOf = Callable[[Problem], Filter]
 
 
 def fits(problem: Problem) -> bool:
-    """Whether bytes become bytes, by single steps in rows that are not too long."""
+    """Whether bytes become bytes, window by window."""
     windows = problem.windows
     types = problem.input_dtype, problem.compute_dtype, problem.result_dtype
     return (
@@ -67,28 +64,28 @@ def fits(problem: Problem) -> bool:
         and problem.structure == "separable"
         and all(window.stride == 1 and window.size and "constant" not in window.sides for window in windows)
         and windows[0].dilation == 1
-        and max(windows[1].size, windows[1].span) * problem.batch <= WIDEST
     )
 
 
 def seconds_of(problem: Problem, found: Filter, machine: Machine) -> float:
     """Seconds on two threads."""
     tasks = problem.batch * problem.windows[0].count / ROWS
-    return on_two_threads(one_thread(problem, found, machine), tasks) + 1.25e-5
+    return on_two_threads(one_thread(problem, found, machine), tasks) + 8e-6
 
 
 def one_thread(problem: Problem, found: Filter, machine: Machine) -> float:
     """Seconds on one thread."""
     outputs = problem.batch * problem.outputs
-    halo = 1 + 0.5 * problem.windows[0].kernel / ROWS
+    halo = 1 + 0.5 * problem.windows[0].kernel / _height(problem)
     moved = problem.batch * problem.windows[0].size * problem.windows[1].size + outputs
     return max(outputs * found.cycles * halo * 2 / machine.fused, moved / machine.bandwidth)
 
 
-def scratch(problem: Problem, found: Filter) -> int:
+def scratch(problem: Problem) -> int:
     """Bytes of scratch memory that one thread needs, about."""
-    row = (max(problem.windows[1].size, problem.windows[1].span) + 4 * LINE) * max(1, problem.batch)
-    return row * (found.phases * found.rows + 1) + row * (_height(problem) + problem.windows[0].kernel)
+    down, along = problem.windows
+    row = min(along.span, 2 * COLUMNS + along.reach) + 4 * LINE
+    return row * (_height(problem) + down.kernel + 4 * byte_taps.ROWS)
 
 
 def run(problem: Problem, filter_of: FilterOf, prepared: Array, x: Array, out: Array, seconds: float) -> None:
@@ -120,79 +117,126 @@ def one_array(problem: Problem, filter_of: FilterOf, prepared: Array, seconds: f
 
 
 @lru_cache(maxsize=256)
-def program(
-    problem: Problem, found: Filter, x_strides: Strides, out_strides: Strides, pixel: int = 1
-) -> Program:  # fmt: skip
+def program(problem: Problem, found: Filter, x_strides: Strides, out_strides: Strides, pixel: int = 1) -> Program:
     """Everything about a call but its arrays."""
-    tables = Tables()
-    rows = problem.windows[0].count
-    pieces = max(1, rows // _height(problem))
-    cuts = pairwise(rows * piece // pieces for piece in range(pieces + 1))
-    tiles = [_Tile(problem, found, tables, cut, x_strides, out_strides, pixel) for cut in cuts]
+    tables, (down, along) = Tables(), problem.windows
+    in_place = isinstance(found.kernel, byte_boxes.ByteBox) and x_strides[-1] == 1
+    width = along.count if isinstance(found.kernel, byte_boxes.ByteBox) else COLUMNS
+    tiles = [
+        _Tile(problem, tables, box, x_strides, out_strides, pixel)
+        for box in product(_cut(down.count, _height(problem)), _cut(along.count, width))
+    ]
+    for tile in tiles:
+        if not in_place:
+            tile.pack()
+        if isinstance(found.kernel, byte_boxes.ByteBox):
+            tile.box(found.kernel)
+        else:
+            tile.taps(found.kernel)
     return join([tile.steps for tile in tiles], tables.array(), max(tile.scratch for tile in tiles))
 
 
 def _height(problem: Problem) -> int:
+    """Rows of results of one task, about."""
     return max(ROWS, 8 * problem.windows[0].kernel)
+
+
+def _cut(count: int, size: int) -> list[tuple[int, int]]:
+    """Pieces of about this size, all nearly equal."""
+    pieces = max(1, count // size)
+    return list(pairwise(count * piece // pieces for piece in range(pieces + 1)))
+
+
+class Apart(Packed):
+    """Rows an odd number of cache lines apart, so that they fall into different sets; whole vectors may be read."""
+
+    __slots__ = ()
+
+    @property
+    def row(self) -> int:
+        """Bytes from one row to the next."""
+        return (-(-self.shape[-1] // LINE) | 1) * LINE
 
 
 class _Tile:
     """The steps of some rows of results, for every sample."""
 
     def __init__(
-        self, problem: Problem, found: Filter, tables: Tables, rows: tuple[int, int], x_strides: Strides,
+        self, problem: Problem, tables: Tables, box: tuple[tuple[int, int], tuple[int, int]], x_strides: Strides,
         out_strides: Strides, pixel: int,
     ) -> None:  # fmt: skip
-        down, along = problem.windows
-        lo, hi = rows
+        self.problem, self.tables, self.pixel = problem, tables, pixel
+        self.windows, self.x_strides, self.out_row = problem.windows, x_strides[-2:], out_strides[-2]
+        self.spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
+        (lo, hi), (left, right) = box
+        self.rows, self.columns = hi - lo, right - left
         samples = np.arange(problem.batch, dtype=np.int64)
-        x: tuple[int, Any] = X, samples * x_strides[0]
-        spans = (down.start + lo, down.start + hi + down.kernel - 1), (along.start, along.start + along.span)
-        wanted = [np.arange(*span, dtype=np.int64) for span in spans]
+        self.out = OUT, samples * out_strides[0] + lo * out_strides[-2] + left
+        self.x_at = samples * x_strides[0]
+        self.packed: Apart | None = None
         self.steps: list[Steps] = []
         self.scratch = 0
-        if x_strides[-1] == 1:
-            rows_at, columns = places((down, along), wanted, (x_strides[-2], 1), pixel)
+
+    def pack(self) -> None:
+        """A copy of what the windows meet, with all that stands beyond the edges."""
+        self.packed = Apart(0, tuple(hi - lo for lo, hi in self.spans), 1, 1)
+        source = Source("uint8", self.x_strides, 1, self.pixel)
+        fill = self.problem.fill
+        self.steps += packing(
+            self.tables, self.windows, self.spans, source, self.packed, "uint8", fill, self.x_at
+        )  # fmt: skip
+        self.scratch = self.packed.bytes
+
+    def taps(self, kernel: byte_taps.ByteTaps) -> None:
+        """Sums of products, from the copy."""
+        assert self.packed is not None
+        samples = self.packed.shape[1]
+        plane = (-(-samples // LINE) + 2 | 1) * LINE  # the last vector reaches beyond the last window
+        self.steps.append(
+            byte_taps.ARGUMENTS.steps(
+                address_of(kernel), self.problem.batch, out=self.out, x=(SCRATCH, 0), sums=(SCRATCH, self.scratch),
+                w=(KERNEL, 0), rows=self.rows, columns=self.columns, samples=samples, plane=plane, x_row=self.packed.row,
+                out_row=self.out_row,
+            )
+        )  # fmt: skip
+        self.scratch += byte_taps.ROWS * 4 * plane
+
+    def box(self, kernel: byte_boxes.ByteBox) -> None:
+        """Sums alone, in place or from the copy."""
+        down, along = self.windows
+        wanted = [np.arange(*span, dtype=np.int64) for span in self.spans]
+        begin, end = self.spans[1]
+        if self.packed is None:
+            x: tuple[int, Any] = X, self.x_at
+            rows_at, columns = places(self.windows, wanted, self.x_strides, self.pixel)
             inside = (wanted[1] >= 0) & (wanted[1] < along.size)
             first, last = 0, along.size
-        else:  # a copy of what these rows meet, with all that stands beyond its edges
-            packed = Packed(0, tuple(hi - lo for lo, hi in spans), 1, 1)
-            source = Source("uint8", x_strides[-2:], 1, pixel)
-            self.steps = packing(tables, (down, along), spans, source, packed, "uint8", 0, x[1])
-            self.scratch, x = packed.bytes, (SCRATCH, 0)
-            rows_at = np.arange(packed.shape[0], dtype=np.int64) * packed.row - along.start
-            inside, columns = np.ones(packed.shape[1], bool), wanted[1]
-            first, last = spans[1]
+        else:
+            x = SCRATCH, 0
+            rows_at = np.arange(len(wanted[0]), dtype=np.int64) * self.packed.row - begin
+            inside, columns, (first, last) = np.ones(end - begin, bool), wanted[1], self.spans[1]
         repeats = ~inside & (columns > pack.FILL)
         if inside.any() and not repeats.any():  # otherwise the whole row is summed, wherever in it they come from
             first, last = int(wanted[1][inside][0]), int(wanted[1][inside][-1]) + 1
-        phases = found.phases
-        origin = min(first, along.start)
-        origin -= (along.start - origin) % phases  # windows begin in the first phase
-        lead = (first - origin) % phases
-        plane = (-(-(max(last, along.start + along.span) - origin) // LINE) + 3 | 1) * LINE
+        origin = min(first, begin)
+        origin -= (begin - origin) % 2  # windows begin with an even column
+        lead = (first - origin) % 2
+        plane = (-(-(max(last, end) - origin) // LINE) + 3 | 1) * LINE
 
         def at(position: Array) -> Array:
             column = position - origin
-            return plane * (column % phases) + column - column % phases
+            return plane * (column % 2) + column - column % 2
 
         edges = np.stack([at(wanted[1][repeats]), at(columns[repeats])], axis=1)
-        given = {
-            "out": (OUT, samples * out_strides[0] + lo * out_strides[-2]), "x": x, "sums": (SCRATCH, self.scratch),
-            "windows": (SCRATCH, self.scratch + along.start - origin),
-            "zeros": (SCRATCH, self.scratch + found.rows * phases * plane), "edges_at": (TABLES, tables.add(edges)),
-            "rows": hi - lo, "columns": along.count, "begin": first - lead, "lead": lead, "samples": last - first + lead,
-            "first": first - lead - origin, "plane": plane, "width": plane, "edges": len(edges),
-            "out_row": out_strides[-2],
-        }  # fmt: skip
-        self.scratch += (found.rows * phases + 1) * plane
-        kernel = found.kernel
-        if isinstance(kernel, byte_boxes.ByteBox):
-            rows_at = np.concatenate([[pack.ZEROS], rows_at])
-            given |= {"rounding": (KERNEL, 0), "down": down.kernel}
-            given |= byte_boxes.steps(along.kernel, along.dilation, plane)
-        else:
-            given |= {"w": (KERNEL, 0)}
-        given["rows_at"] = TABLES, tables.add(rows_at)
-        arguments = byte_boxes.ARGUMENTS if isinstance(kernel, byte_boxes.ByteBox) else byte_taps.ARGUMENTS
-        self.steps.append(arguments.steps(address_of(kernel), problem.batch, **given))
+        rows_at = np.concatenate([[pack.ZEROS], rows_at])
+        self.steps.append(
+            byte_boxes.ARGUMENTS.steps(
+                address_of(kernel), self.problem.batch, out=self.out, x=x, sums=(SCRATCH, self.scratch),
+                windows=(SCRATCH, self.scratch + begin - origin), zeros=(SCRATCH, self.scratch + 2 * plane),
+                rows_at=(TABLES, self.tables.add(rows_at)), edges_at=(TABLES, self.tables.add(edges)),
+                rounding=(KERNEL, 0), rows=self.rows, down=down.kernel, columns=self.columns, begin=first - lead,
+                lead=lead, samples=last - first + lead, first=first - lead - origin, plane=plane, edges=len(edges),
+                out_row=self.out_row, **byte_boxes.steps(along.kernel, along.dilation, plane),
+            )
+        )  # fmt: skip
+        self.scratch += 3 * plane
