@@ -9,7 +9,8 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import byte_tiles
 from convkit.algorithms.support.byte_tiles import Filter
-from convkit.codegen.byte_boxes import LARGEST, byte_box_for, rounding
+from convkit.codegen.byte_boxes import byte_box_for
+from convkit.codegen.byte_rounding import LARGEST, rounding
 from convkit.codegen.library import Kernel, this_machine
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
@@ -23,8 +24,8 @@ WIDEST = 1 << 14
 class ByteBox:
     """``out[i, j] = round(w * sum v[i + a, j + b])`` over a box of at most 257 bytes.
 
-    Rows of sums slide down the image; along a row neighbouring windows share the sums of their common columns. Nothing
-    is packed where columns are neighbours in memory: boundaries are tables of rows, and columns of sums that are copied.
+    Rows of sums slide down the image; along a row neighbouring windows share the sums of their common columns. Where
+    columns are neighbours in memory nothing is packed: boundaries are tables of rows, and columns of sums are copied.
     """
 
     name = "byte-box"

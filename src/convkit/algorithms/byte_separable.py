@@ -1,4 +1,4 @@
-"""Short separable kernels over images of bytes, in one pass: sums down the columns stay in the cache, in four phases."""
+"""Short separable kernels over images of bytes, in one pass: sums down the columns stay in the cache, by phases."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Prepared:
 class ByteSeparable:
     """``out[i, j] = round(sum_b w_b sum_a u_a v[i + a, j + b])`` of bytes.
 
-    Where a factor is its own mirror image, samples that meet the same weight are added first: of bytes the sum is exact,
-    and of sums down the columns it is one addition of those that the error bound counts.
+    Where a factor is its own mirror image, samples that meet the same weight are added first: of bytes the sum is
+    exact, and of sums down the columns it is one addition of those that the error bound counts.
     """
 
     name = "byte-separable"

@@ -1,17 +1,14 @@
 """Boxes of bytes, summed in 16 bits: the loop nest as data, the kernel that `_Nest` writes from it, and its rounding.
 
-Even and odd columns are phases, see `convkit.codegen.byte_rows`. As long as no window's sum exceeds 16 bits, every sum is
-exact.
+Even and odd columns are phases, see `convkit.codegen.byte_rows`. As long as no window's sum exceeds 16 bits, every sum
+is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
-
-import numpy as np
 
 from convkit.codegen.builder import Vector
 from convkit.codegen.byte_rows import ByteRows
@@ -29,10 +26,7 @@ first window; ``zeros``: ``plane`` bytes. ``rows_at``: for each row of samples, 
 ``x``, or a mark. ``begin``: bytes from a row to its first vector, whose first ``lead`` samples are not there;
 ``samples`` with these; ``first``: bytes from ``sums`` to where their sums begin. ``edges_at``: for ``edges`` columns
 beyond the samples where their sums lie and those that they repeat. ``down``: rows of a window. ``rounding``: what
-`rounding` gives. The rest is what `steps` gives."""
-
-LARGEST = (1 << 16) - 1
-"""No sum may exceed it."""
+`convkit.codegen.byte_rounding` gives. The rest is what `steps` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,38 +84,6 @@ def steps(size: int, apart: int, plane: int) -> dict[str, int]:
     return {"pairs": size // 2, "single": size % 2, "step": 2 * apart, "near": at(apart), "far": at(apart + 1)}
 
 
-@lru_cache(maxsize=256)
-def rounding(scale: float, largest: int) -> bytes:
-    """How sums up to ``largest`` are scaled: the factor, and what does the same in 16 bits.
-
-    Four words: ``scale`` as float32; integers ``a``, ``m`` and ``n`` such that ``(sum + a) * m >> 16 >> n`` is the
-    byte to which ``sum * scale``, a float32, is rounded, for every single sum; ``m`` is 0 where none do, as where
-    results may lie half-way between integers or have to be saturated.
-    """
-    factor = np.float32(scale)
-    return factor.tobytes() + np.array(_found(factor, largest), np.int32).tobytes()
-
-
-def _found(factor: np.float32, largest: int) -> tuple[int, int, int]:
-    sums = np.arange(largest + 1)
-    wanted = np.rint(sums.astype(np.float32) * factor)
-    none = 0, 0, 0
-    if not (0 < factor < 1) or wanted[-1] > 255:
-        return none
-    bits = int(np.floor(-np.log2(float(factor))))  # so that the multiplier fills 16 bits
-    ideal = float(factor) * 2.0 ** (16 + bits)
-    if bits > 15:
-        return none
-    half = int(0.5 / float(factor))
-    for added in (half, half + 1, max(0, half - 1)):
-        for multiplier in (int(ideal), int(ideal) + 1):
-            if largest + added <= LARGEST and multiplier <= LARGEST:
-                found = ((sums + added) * multiplier >> 16) >> bits
-                if np.array_equal(found, wanted):
-                    return added, multiplier, bits
-    return none
-
-
 class _Nest(ByteRows):
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
@@ -150,9 +112,7 @@ class _Nest(ByteRows):
 
             self.results(rows["out"], self.b.vectors, found)
 
-        w.when(
-            ends, lambda: w.when(exact, lambda: results(self.in_words), lambda: results(self.in_floats))
-        )
+        w.when(ends, lambda: w.when(exact, lambda: results(self.in_words), lambda: results(self.in_floats)))
         moved = w.value(f"select i1 {ends}, i64 {a['out_row']}, i64 0")
         rows.close({"out": w.offset(rows["out"], moved)})
         w.line("ret void")
@@ -239,14 +199,16 @@ class _Nest(ByteRows):
         return self.of_neighbours(places) if self.b.apart == "neighbours" else self.of_any(places)
 
     def of_neighbours(self, places: list[str]) -> list[tuple[str, str]]:
-        w, a = self.w, self.a
+        a = self.a
 
         def two(at: str, total: str) -> str:
             return self.plus(self.plus(total, self.sums(at, a["plane"])), self.sums(at, 2))
 
+        def one(at: str, total: str) -> str:
+            return self.plus(total, self.sums(at, a["plane"]))
+
         common = self.along(places, a["pairs"], [two])
-        common = self.along([at for at, _ in common], a["single"], [lambda at, t: self.plus(t, self.sums(at, a["plane"]))],
-                            [totals for _, totals in common])  # fmt: skip
+        common = self.along([at for at, _ in common], a["single"], [one], [totals for _, totals in common])
         return [
             (self.plus(totals[0], self.sums(place, 0)), self.plus(totals[0], self.sums(place, a["near"])))
             for place, (_, totals) in zip(places, common)
@@ -274,7 +236,10 @@ class _Nest(ByteRows):
     def along(
         self, places: list[str], count: str, added: list[Callable[[str, str], str]], starts: Any = None
     ) -> list[tuple[str, list[str]]]:
-        """Add to sums at ``count`` places, ``step`` bytes apart, half a unit at first: where it goes on, and the sums."""
+        """Add to sums at ``count`` places, ``step`` bytes apart: where it goes on, and the sums.
+
+        Without ``starts`` they begin with what rounds them.
+        """
         w = self.w
         starts = starts or [[self.numbers[1]] * len(added) for _ in places]
         kept = {f"s{v}_{n}": (str(self.words), start) for v, each in enumerate(starts) for n, start in enumerate(each)}

@@ -11,9 +11,9 @@ from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of("out x sums w", "rows columns samples plane x_row out_row")
-"""``x``: rows of samples in scratch memory, ``x_row`` bytes apart, of which whole vectors may be read; windows begin with
-the first of ``samples``. ``sums``: `ROWS` rows of sums, each in four phases ``plane`` bytes apart. ``w``: weights down the
-columns, then those along the rows."""
+"""``x``: rows of samples in scratch memory, ``x_row`` bytes apart, of which whole vectors may be read; windows begin
+with the first of ``samples``. ``sums``: `ROWS` rows of sums, each in four phases ``plane`` bytes apart. ``w``: weights
+down the columns, then those along the rows."""
 
 ROWS = 8
 """Rows of results that are done together: a row of samples becomes floats ``(ROWS + down - 1) / ROWS`` times."""
@@ -145,7 +145,7 @@ class _Nest(ByteRows):
         ]
 
     def weighted(self, values: list[str], first: int, sums: Sums) -> str:
-        """The values times the weights from number ``first`` on; from the ends to the middle where they are mirrored."""
+        """The values times the weights from number ``first`` on; where they are mirrored, from the ends inwards."""
         w, kind, last = self.w, self.floats, len(values) - 1
         if sums == "pairs":
             values = [

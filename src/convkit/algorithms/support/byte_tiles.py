@@ -13,7 +13,7 @@ import numpy as np
 from convkit import threads
 from convkit.algorithms.support import alone
 from convkit.algorithms.support.blocks import needed
-from convkit.algorithms.support.packing import Packed, Source, packing, places
+from convkit.algorithms.support.packing import Packed, Range, Source, packing, places, unpacking
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import byte_boxes, byte_taps, pack, pool
 from convkit.codegen.library import address_of
@@ -31,7 +31,11 @@ COLUMNS = 1 << 11
 ROWS = 64
 """Rows of results of one task at least: those above them are read by another one too."""
 
+PROGRAM_STEPS = 1 << 13
+"""Steps of a program beyond which it is run several times, for some of the samples each."""
+
 Strides = tuple[int, ...]
+Nest = byte_boxes.ByteBox | byte_taps.ByteTaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Filter:
         Multiply-adds of a vector of float32 that 16 outputs take as long as, about.
     """
 
-    kernel: byte_boxes.ByteBox | byte_taps.ByteTaps
+    kernel: Nest
     cycles: float
 
 
@@ -97,14 +101,13 @@ def run(problem: Problem, filter_of: FilterOf, prepared: Array, x: Array, out: A
         # All channels of an image at once: its rows are rows of numbers, whose columns stand a pixel apart.
         pixel, problem = problem.batch, folded(problem)
     x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
-    target = out
-    if out_strides[-1] != 1:
-        target = np.empty(out.shape, np.uint8)
-        out_strides = target.strides
-    work = program(problem, filter_of(problem), x_strides, out_strides, pixel)
-    pool.run(work, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
-    if target is not out:
-        out[...] = target
+    together = max(1, PROGRAM_STEPS // (3 * len(_boxes(problem, filter_of(problem)))))
+    for first in range(0, problem.batch, together):
+        count = min(together, problem.batch - first)
+        part = problem if count == problem.batch else problem.derive(batch=count)
+        work = program(part, filter_of(part), x_strides, out_strides, pixel)
+        bases = address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(prepared)
+        pool.run(work, bases, threads.num_threads(), seconds * count / problem.batch)
 
 
 def one_array(problem: Problem, filter_of: FilterOf, prepared: Array, seconds: float) -> Alone:
@@ -119,21 +122,16 @@ def one_array(problem: Problem, filter_of: FilterOf, prepared: Array, seconds: f
 @lru_cache(maxsize=256)
 def program(problem: Problem, found: Filter, x_strides: Strides, out_strides: Strides, pixel: int = 1) -> Program:
     """Everything about a call but its arrays."""
-    tables, (down, along) = Tables(), problem.windows
-    in_place = isinstance(found.kernel, byte_boxes.ByteBox) and x_strides[-1] == 1
-    width = along.count if isinstance(found.kernel, byte_boxes.ByteBox) else COLUMNS
-    tiles = [
-        _Tile(problem, tables, box, x_strides, out_strides, pixel)
-        for box in product(_cut(down.count, _height(problem)), _cut(along.count, width))
-    ]
-    for tile in tiles:
-        if not in_place:
-            tile.pack()
-        if isinstance(found.kernel, byte_boxes.ByteBox):
-            tile.box(found.kernel)
-        else:
-            tile.taps(found.kernel)
+    tables = Tables()
+    tiles = [_Tile(problem, found.kernel, tables, box, x_strides, out_strides, pixel) for box in _boxes(problem, found)]
     return join([tile.steps for tile in tiles], tables.array(), max(tile.scratch for tile in tiles))
+
+
+def _boxes(problem: Problem, found: Filter) -> list[tuple[Range, Range]]:
+    """Rows and columns of the results of every tile."""
+    down, along = problem.windows
+    width = along.count if isinstance(found.kernel, byte_boxes.ByteBox) else COLUMNS
+    return list(product(_cut(down.count, _height(problem)), _cut(along.count, width)))
 
 
 def _height(problem: Problem) -> int:
@@ -141,7 +139,7 @@ def _height(problem: Problem) -> int:
     return max(ROWS, 8 * problem.windows[0].kernel)
 
 
-def _cut(count: int, size: int) -> list[tuple[int, int]]:
+def _cut(count: int, size: int) -> list[Range]:
     """Pieces of about this size, all nearly equal."""
     pieces = max(1, count // size)
     return list(pairwise(count * piece // pieces for piece in range(pieces + 1)))
@@ -159,61 +157,84 @@ class Apart(Packed):
 
 
 class _Tile:
-    """The steps of some rows of results, for every sample."""
+    """The steps of a tile of results, for every sample."""
 
     def __init__(
-        self, problem: Problem, tables: Tables, box: tuple[tuple[int, int], tuple[int, int]], x_strides: Strides,
+        self, problem: Problem, kernel: Nest, tables: Tables, box: tuple[Range, Range], x_strides: Strides,
         out_strides: Strides, pixel: int,
     ) -> None:  # fmt: skip
         self.problem, self.tables, self.pixel = problem, tables, pixel
-        self.windows, self.x_strides, self.out_row = problem.windows, x_strides[-2:], out_strides[-2]
+        self.windows, self.x_strides = problem.windows, x_strides[-2:]
         self.spans = [needed(window, outputs) for window, outputs in zip(problem.windows, box, strict=True)]
         (lo, hi), (left, right) = box
         self.rows, self.columns = hi - lo, right - left
         samples = np.arange(problem.batch, dtype=np.int64)
-        self.out = OUT, samples * out_strides[0] + lo * out_strides[-2] + left
+        out_at = samples * out_strides[0] + lo * out_strides[-2] + left * out_strides[-1]
         self.x_at = samples * x_strides[0]
-        self.packed: Apart | None = None
         self.steps: list[Steps] = []
         self.scratch = 0
+        if out_strides[-1] == 1:
+            self.out: tuple[int, Any] = OUT, out_at
+            self.out_row = out_strides[-2]
+        else:
+            results = Apart(0, (self.rows, self.columns), 1, 1)
+            self.out, self.out_row, self.scratch = (SCRATCH, 0), results.row, results.bytes
+        if isinstance(kernel, byte_taps.ByteTaps):
+            self.taps(kernel)
+        else:
+            self.box(kernel)
+        if self.out[0] == SCRATCH:
+            self.steps.append(
+                unpacking(
+                    "uint8",
+                    "uint8",
+                    [0],
+                    self.out_row,
+                    self.columns,
+                    self.rows,
+                    out_strides[-2],
+                    out_strides[-1],
+                    out_at,
+                )
+            )
 
-    def pack(self) -> None:
+    def pack(self) -> Apart:
         """A copy of what the windows meet, with all that stands beyond the edges."""
-        self.packed = Apart(0, tuple(hi - lo for lo, hi in self.spans), 1, 1)
+        packed = Apart(self.scratch, tuple(hi - lo for lo, hi in self.spans), 1, 1)
         source = Source("uint8", self.x_strides, 1, self.pixel)
-        fill = self.problem.fill
-        self.steps += packing(
-            self.tables, self.windows, self.spans, source, self.packed, "uint8", fill, self.x_at
-        )  # fmt: skip
-        self.scratch = self.packed.bytes
+        self.steps += packing(self.tables, self.windows, self.spans, source, packed, "uint8", 0, self.x_at)
+        self.scratch += packed.bytes
+        return packed
 
     def taps(self, kernel: byte_taps.ByteTaps) -> None:
-        """Sums of products, from the copy."""
-        assert self.packed is not None
-        samples = self.packed.shape[1]
+        """Sums of products."""
+        packed = self.pack()
+        samples = packed.shape[1]
         plane = (-(-samples // LINE) + 2 | 1) * LINE  # the last vector reaches beyond the last window
         self.steps.append(
             byte_taps.ARGUMENTS.steps(
-                address_of(kernel), self.problem.batch, out=self.out, x=(SCRATCH, 0), sums=(SCRATCH, self.scratch),
-                w=(KERNEL, 0), rows=self.rows, columns=self.columns, samples=samples, plane=plane, x_row=self.packed.row,
+                address_of(kernel), self.problem.batch, out=self.out, x=(SCRATCH, packed.place),
+                sums=(SCRATCH, self.scratch),
+                w=(KERNEL, 0), rows=self.rows, columns=self.columns, samples=samples, plane=plane, x_row=packed.row,
                 out_row=self.out_row,
             )
         )  # fmt: skip
         self.scratch += byte_taps.ROWS * 4 * plane
 
     def box(self, kernel: byte_boxes.ByteBox) -> None:
-        """Sums alone, in place or from the copy."""
+        """Sums alone, in place where columns are neighbours."""
         down, along = self.windows
         wanted = [np.arange(*span, dtype=np.int64) for span in self.spans]
         begin, end = self.spans[1]
-        if self.packed is None:
+        if self.x_strides[-1] == 1:
             x: tuple[int, Any] = X, self.x_at
             rows_at, columns = places(self.windows, wanted, self.x_strides, self.pixel)
             inside = (wanted[1] >= 0) & (wanted[1] < along.size)
             first, last = 0, along.size
         else:
-            x = SCRATCH, 0
-            rows_at = np.arange(len(wanted[0]), dtype=np.int64) * self.packed.row - begin
+            packed = self.pack()
+            x = SCRATCH, packed.place
+            rows_at = np.arange(len(wanted[0]), dtype=np.int64) * packed.row - begin
             inside, columns, (first, last) = np.ones(end - begin, bool), wanted[1], self.spans[1]
         repeats = ~inside & (columns > pack.FILL)
         if inside.any() and not repeats.any():  # otherwise the whole row is summed, wherever in it they come from
