@@ -1,4 +1,4 @@
-"""Filters of bytes in one pass (`byte-box`, `byte-separable`): values, boundaries, tails, layouts, bits, instructions."""
+"""Filters of bytes in one pass (`byte-box`, `byte-separable`): values, boundaries, tails, layouts, bits, registers."""
 
 from __future__ import annotations
 
@@ -112,14 +112,17 @@ def test_every_tail(method: str) -> None:
         check(image(rows, 40), k, "correlate", "same", boundary="edge")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_size(data: st.DataObject) -> None:
     near = st.sampled_from([1, 2, 3, 8, 9, 31, 33, 63, 64, 65, 127, 129])
     shape = data.draw(st.tuples(near, st.one_of(near, st.integers(1, 300))))
     size = data.draw(st.tuples(st.integers(1, 16), st.integers(2, 16)))
     boundary = data.draw(st.sampled_from(["zero", "reflect", "wrap", "edge", "symmetric"]))
-    operation, mode = data.draw(st.sampled_from(["convolve", "correlate"])), data.draw(st.sampled_from(["full", "same"]))
+    operation, mode = (
+        data.draw(st.sampled_from(["convolve", "correlate"])),
+        data.draw(st.sampled_from(["full", "same"])),
+    )
     x, scale = image(*shape), data.draw(st.sampled_from([1.0, 0.5, 3.0, -1.0]))
     assert_sums(x, box(*size, scale), operation, mode, boundary=boundary)
     if this_machine().registers >= byte_separable.REGISTERS:
@@ -225,14 +228,16 @@ def test_results_are_saturated() -> None:
     ours = ck.correlate(x, sharp, dtype="uint8", method="byte-separable")
     assert np.array_equal(ours, np.clip(ck.correlate(x.astype(float), sharp.astype(float)), 0, 255))
     assert {0, 255} <= set(ours.ravel().tolist())
-    assert (ck.correlate(np.full((9, 9), 255, np.uint8), np.outer(bell(7), bell(7)), "valid", dtype="uint8") == 255).all()
+    assert (
+        ck.correlate(np.full((9, 9), 255, np.uint8), np.outer(bell(7), bell(7)), "valid", dtype="uint8") == 255
+    ).all()
 
 
 @pytest.mark.parametrize("method", ["byte-box", "byte-separable"])
 def test_what_they_leave_to_others(method: str) -> None:
-    k = box(3, 3)
+    plain, small = image(40, 50), box(3, 3)
 
-    def refused(words: str, x: np.ndarray = image(40, 50), k: np.ndarray = k, **options: object) -> None:
+    def refused(words: str, x: np.ndarray = plain, k: np.ndarray = small, **options: object) -> None:
         with pytest.raises(AccuracyError, match=words):
             ck.correlate(x, k, **{"dtype": "uint8", "method": method, **options})
 
@@ -272,18 +277,19 @@ def test_the_workspace_is_bounded() -> None:
         assert plan.workspace <= 4e6 * ck.num_threads()
 
 
-@pytest.mark.parametrize("isa", ["avx512", "neon"])
+@pytest.mark.parametrize("isa", TARGETS)
 def test_sums_stay_in_registers(isa: str) -> None:
     target = TARGETS[isa]
     assert target is not None
     for step in (1, 3):
         text, spilled = written(byte_box_for(target, step), isa)
         assert spilled == []
-        assert len(text) < 1 << 16
         if isa == "avx512":
             assert re.search(r"vpmulhuw\t.*%zmm", text)
             assert not re.search(r"vpmov(?:wb|zxbw|dw)|vpackuswb|vperm", text)  # no lane is moved
-    for taps, sums, limits in product((3, 7, 19, byte_separable.LONGEST), ("each", "pairs"), ("saturated", "inside")):
+    if target.registers < byte_separable.REGISTERS:
+        return
+    for taps, sums, limits in product((3, 19, byte_separable.LONGEST), ("each", "pairs"), ("saturated", "inside")):
         kernel = ByteTaps(target.vector_bytes, taps, taps, 1, sums, sums, limits)
         text, spilled = written(kernel, isa)
         assert spilled == [], kernel.name
