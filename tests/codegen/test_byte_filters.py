@@ -153,11 +153,20 @@ def test_bits_depend_on_no_cut(method: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert many[0].tobytes() == many[2].tobytes() == reference.tobytes()
 
 
+@FEW
+def test_a_batch_chooses_as_its_samples_do() -> None:
+    for k in (box(3, 3), np.outer(bell(7), bell(7))):
+        convolver = ck.Convolver(k, mode="same", dtype="uint8", axes=(-2, -1))
+        alone, many = (convolver.plan(shape, "uint8").choice for shape in ((300, 2000), (40, 300, 2000)))
+        assert alone == many
+        assert alone.startswith("byte-")
+
+
 @pytest.mark.parametrize("boundary", ["zero", "reflect", "wrap"])
 @pytest.mark.parametrize("method", METHODS)
 def test_channels_side_by_side(method: str, boundary: str) -> None:
     """All channels of an image at once; their bits are those of each channel alone."""
-    for channels, size in product((2, 3, 4), ((3, 3), (6, 7))):
+    for channels, size in product((2, 3, 4, 9), ((3, 3), (6, 7))):
         x = image(75, 91, channels)
         k = box(*size) if method == "byte-box" else np.outer(any_taps(size[0], 4), bell(size[1]))
         options = {"boundary": boundary, "dtype": "uint8", "method": method}
@@ -249,7 +258,7 @@ def test_what_they_leave_to_others(method: str) -> None:
     if method == "byte-box":
         refused("exceed 16 bits", k=box(16, 17))
         refused("constant", k=np.outer(bell(3), bell(3)))
-        refused("more than 16384 numbers", x=np.zeros((3, 20000), np.uint8))
+        refused("more than 16384 samples", x=np.zeros((3, 20000), np.uint8))
     else:
         refused("one outer product", k=np.arange(9, dtype=np.float32).reshape(3, 3) ** 2)
         refused("more than 25 elements", k=box(26, 3))

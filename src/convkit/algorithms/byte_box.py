@@ -18,7 +18,7 @@ from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
 
 WIDEST = 1 << 14
-"""Numbers of a row at most, all channels of an image together: rows are not cut, and their sums stay in the cache."""
+"""Samples of a row at most: rows are not cut, and their sums stay in the cache."""
 
 
 class ByteBox:
@@ -48,7 +48,7 @@ class ByteBox:
         if _largest(problem) > LARGEST:
             return Reason("large-sums")
         along = problem.windows[1]
-        if max(along.size, along.span) * problem.batch > WIDEST:
+        if max(along.size, along.span) > WIDEST:
             return Reason("long-rows", limit=WIDEST)
         why_not = codegen.why_not()
         return None if why_not is None else Reason(why_not)
@@ -57,7 +57,7 @@ class ByteBox:
         found = _filter(problem)
         work = float(problem.windows[1].kernel + 2) * problem.batch * problem.outputs
         moved = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        workspace = 3 * WIDEST * 2 * threads.num_threads()
+        workspace = 12 * WIDEST * threads.num_threads()
         return Cost(work, moved, byte_tiles.seconds_of(problem, found, machine), workspace)
 
     def bound(self, problem: Problem) -> ErrorBound:

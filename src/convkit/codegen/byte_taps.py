@@ -134,11 +134,11 @@ class _Nest(ByteRows):
     def along(self, windows: str) -> list[str]:
         """Sums along the row of the windows that begin in one vector of columns, for each phase."""
         w, t = self.w, self.t
-        reached = 4 + (t.along - 1) * t.step
-        values = [
-            w.load(self.floats, w.offset(self.phase(windows, column % 4), column - column % 4))
-            for column in range(reached)
-        ]
+        columns = sorted({number + j * t.step for number in range(4) for j in range(t.along)})
+        values = {
+            column: w.load(self.floats, w.offset(self.phase(windows, column % 4), column - column % 4))
+            for column in columns
+        }
         return [
             self.weighted([values[number + j * t.step] for j in range(t.along)], t.down, t.along_sums)
             for number in range(4)
