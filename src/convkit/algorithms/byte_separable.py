@@ -111,7 +111,7 @@ class ByteSeparable:
             raise AccuracyError("not-separable", kernel=by(plain.shape))
         factors = [vector.astype(np.float32) for vector in found[0]]
         weights = np.concatenate(factors)
-        down, along = ("pairs" if _mirrored(factor) else "each" for factor in factors)
+        down, along = map(_sums, factors)
         # No result of a mean exceeds 255, but for what roundings add: far less than the half that would round it up.
         largest = 255 * math.prod(float(factor.sum(dtype=np.float64)) for factor in factors)
         inside = all((factor >= 0).all() for factor in factors) and largest < 255.25
@@ -125,8 +125,8 @@ class ByteSeparable:
         byte_tiles.run(problem, prepared.filter, prepared.weights, x, out, _seconds(problem))
 
 
-def _mirrored(factor: Array) -> bool:
-    return len(factor) > 1 and bool((factor == factor[::-1]).all())
+def _sums(factor: Array) -> Sums:
+    return "pairs" if len(factor) > 1 and bool((factor == factor[::-1]).all()) else "each"
 
 
 def _filter(

@@ -104,7 +104,7 @@ class _Nest(ByteRows):
         self.down([w.offset(place, vectors.index) for place in places], w.offset(a["sums"], vectors.index))
         vectors.close()
         out = w.offset(a["out"], w.multiply(row, a["out_row"]))
-        each = w.loop("row", rows, {"out": ("ptr", out), "sums": ("ptr", a["sums"])})
+        each = w.loop("row", str(rows), {"out": ("ptr", out), "sums": ("ptr", a["sums"])})
         self.results(each["out"], 1, lambda at, _: [self.stored(w.offset(each["sums"], at))])
         each.close({"out": w.offset(each["out"], a["out_row"]), "sums": w.offset(each["sums"], self.line)})
         loop.close()

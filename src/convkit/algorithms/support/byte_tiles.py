@@ -184,19 +184,8 @@ class _Tile:
         else:
             self.box(kernel)
         if self.out[0] == SCRATCH:
-            self.steps.append(
-                unpacking(
-                    "uint8",
-                    "uint8",
-                    [0],
-                    self.out_row,
-                    self.columns,
-                    self.rows,
-                    out_strides[-2],
-                    out_strides[-1],
-                    out_at,
-                )
-            )
+            place = out_strides[-2], out_strides[-1], out_at
+            self.steps.append(unpacking("uint8", "uint8", [0], self.out_row, self.columns, self.rows, *place))
 
     def pack(self) -> Apart:
         """A copy of what the windows meet, with all that stands beyond the edges."""
@@ -214,9 +203,8 @@ class _Tile:
         self.steps.append(
             byte_taps.ARGUMENTS.steps(
                 address_of(kernel), self.problem.batch, out=self.out, x=(SCRATCH, packed.place),
-                sums=(SCRATCH, self.scratch),
-                w=(KERNEL, 0), rows=self.rows, columns=self.columns, samples=samples, plane=plane, x_row=packed.row,
-                out_row=self.out_row,
+                sums=(SCRATCH, self.scratch), w=(KERNEL, 0), rows=self.rows, columns=self.columns, samples=samples,
+                plane=plane, x_row=packed.row, out_row=self.out_row,
             )
         )  # fmt: skip
         self.scratch += byte_taps.ROWS * 4 * plane
