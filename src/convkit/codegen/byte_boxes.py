@@ -1,4 +1,4 @@
-"""Boxes of bytes, summed in 16 bits: the loop nest as data, the kernel that `_Nest` writes from it, and its rounding.
+"""Boxes of bytes, summed in 16 bits: the loop nest as data, and the kernel that `_Nest` writes from it.
 
 Even and odd columns are phases, see `convkit.codegen.byte_rows`. As long as no window's sum exceeds 16 bits, every sum
 is exact.
