@@ -156,11 +156,23 @@ def too_large(problem: Problem) -> Reason | None:
         return None
     if tiling_of(problem) is not None:
         return None
-    least = min((math.prod(lengths) for lengths in _candidates(problem)), default=math.prod(
-        window.reach for window in problem.windows
-    ))  # fmt: skip
-    images = problem.groups * problem.in_channels * problem.out_channels
-    return Reason("spectra-too-large", bytes=least * images * item_bytes(problem.compute_dtype), limit=MOST_SPECTRA)
+    shortest = _cut(problem, tuple(_least(problem)))
+    work, weights = shortest.box_bytes(problem, 1), problem.groups * shortest.weights_bytes(problem)
+    if work > MOST_WORK:
+        return Reason("spectra-too-large", bytes=work, limit=MOST_WORK)
+    return Reason("spectra-too-large", bytes=weights, limit=MOST_SPECTRA)
+
+
+def _least(problem: Problem) -> list[int]:
+    """The shortest tile that holds a window."""
+    fold = 1 if problem.compute_dtype.startswith("c") else 2
+    unit, last = unit_of(REAL[problem.compute_dtype]), len(problem.windows) - 1
+    found: list[int] = []
+    for axis, window in enumerate(problem.windows):
+        step, twice = (unit if axis == last else 1), (fold if axis == 0 else 1)
+        lengths = (twice * n for n in good_lengths(4 * (window.reach + step), step))
+        found.append(next(n for n in lengths if n >= window.reach))
+    return found
 
 
 def tiling_of(problem: Problem) -> Tiling | None:
