@@ -99,13 +99,18 @@ class Nest(ABC):
         """The whole function."""
         w, d = self.w, self.d
         self.a = self.arguments.read(w)
-        at = self.tiles({name: self.a[name] for name in self.along}, self.a["tiles"], d.vectors)
+        self.line({name: self.a[name] for name in self.along})
+        w.line("ret void")
+        return w.function(d.name, SIGNATURE)
+
+    def line(self, at: dict[str, str]) -> None:
+        """All tiles of one row of vectors."""
+        d = self.d
+        at = self.tiles(at, self.a["tiles"], d.vectors)
         if d.vectors > 1:
             at = self.tiles(at, self.a["last_tiles"], d.vectors - 1)
         if d.edge == "masked":
             self.masked(at)
-        w.line("ret void")
-        return w.function(d.name, SIGNATURE)
 
     def masked(self, at: dict[str, str]) -> None:
         """The tile whose last vector holds ``rest`` numbers, if there is one."""

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from convkit import memory
 from convkit.planner.algorithm import Array
 from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
@@ -145,7 +146,7 @@ class Bilinear:
         kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
         ready = plan.prepare(kernel)
         if out is None:
-            out = np.empty(problem.kernel_shape, ready.plan.stored)
+            out = memory.empty(problem.kernel_shape, ready.plan.stored)
         run(plan, ready, x.swapaxes(0, 2), np.moveaxis(out, 2, 0))  # (groups, out, in, ...) -> (in, groups, out, ...)
         return out
 
@@ -158,7 +159,7 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
     problem = plan.problem
     shape, stored = (x.shape[0], *problem.output_shape[1:]), prepared.plan.stored
     if out is None or out.dtype != stored:
-        out = np.empty(shape, stored)
+        out = memory.empty(shape, stored)
     if x.shape[0] != problem.batch:
         plan, prepared = _for_batch(plan, prepared, x.shape[0])
     plan.run(prepared, x, out, operands)
@@ -174,7 +175,7 @@ def _spread(
         return run(plan, prepared, g, result)
     if result is None:
         sizes = (window.size for window in windows)
-        result = np.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+        result = memory.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
     result[...] = 0
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result

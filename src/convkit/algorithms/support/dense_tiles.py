@@ -1,7 +1,8 @@
 """Convolution that sums over channels, as a program: what is done for each tile of outputs, step by step.
 
 Samples are laid down as `planes`. Where vectors hold pixels, all rows of a tile are one row of pixels; the few between
-the end of a row of outputs and the beginning of the next are computed and never stored. Where vectors hold output
+the end of a row of outputs and the beginning of the next are computed and never stored. Where there are few terms to a
+sum, that passage through scratch memory would take as long as they do: each row of outputs is stored where it stands. Where vectors hold output
 channels, sums are turned around on their way out, unless the result has its channels side by side too.
 """
 
@@ -231,7 +232,8 @@ class _PixelTile(_Tile):
         super().__init__(problem, cut, tables, outputs, samples)
         self.planes = planes
         rows, columns = self.planes.counts[-2:]
-        self.vectors = -(-((rows - 1) * self.planes.strides[-2] // self.item + columns) // self.lanes)
+        joined = (rows - 1) * self.planes.strides[-2] // self.item + columns
+        self.vectors = -(-joined // self.lanes)
         self.segments = list(product(*map(range, self.planes.counts[:-2])))
         self.segment = self.vectors * self.lanes * self.item
         self.sums_row = len(self.segments) * self.segment + LINE
@@ -242,16 +244,24 @@ class _PixelTile(_Tile):
 
     def stored_at_once(self, along: Strides, out_channel: int) -> bool:
         rows, columns = self.planes.counts[-2:]
+        if self.cut.lines == "apart":
+            return along[-1] == self.item
         whole = self.planes.strides[-2] == columns * self.item  # no gaps between rows of pixels
         return whole and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
+
+    def apart(self, sums: _Sums) -> bool:
+        """Whether each row of pixels begins with a vector of its own, rather than where the one before ends."""
+        return sums.final and self.cut.lines == "apart"
 
     def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
         table = self.tables.add(where.terms)
-        widest = largest(self.vectors, self.cut.tile[1])
-        (_, tiles), (_, last_tiles) = shared(self.vectors, widest)
+        rows, columns = self.planes.counts[-2:]
+        lines, vectors = (rows, -(-columns // self.lanes)) if self.apart(sums) else (1, self.vectors)
+        widest = largest(vectors, self.cut.tile[1])
+        (_, tiles), (_, last_tiles) = shared(vectors, widest)
         # In scratch memory there is room behind samples and sums; behind the input and the result there may be none.
-        rest = math.prod(self.planes.counts[-2:]) % self.lanes if where.base == X or sums.final else 0
+        rest = rows // lines * columns % self.lanes if where.base == X or sums.final else 0
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -272,7 +282,9 @@ class _PixelTile(_Tile):
                         w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
                         offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
                         sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
-                        tiles=tiles - (1 if rest else 0), last_tiles=last_tiles,
+                        tiles=tiles - (1 if rest else 0), last_tiles=last_tiles, lines=lines,
+                        sums_line=sums.strides[-2] if lines > 1 else 0,
+                        x_line=where.strides[-2] if lines > 1 else 0,
                         **self.operands(to, self.cut.before(first)),
                     )
                 )  # fmt: skip

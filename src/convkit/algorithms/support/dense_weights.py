@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convkit import threads
+from convkit import memory, threads
 from convkit.algorithms.support.dense_blocks import runs
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Strides, offsets
@@ -50,7 +50,7 @@ class Weights:
 def pack_weights(problem: Problem, blocks: Blocks, kernel: NDArray[Any]) -> NDArray[Any]:
     """The same now."""
     channels = sum(size * count for size, count in blocks)
-    packed = np.empty((problem.groups, channels * problem.terms), problem.compute_dtype)
+    packed = memory.aligned((problem.groups, channels * problem.terms), problem.compute_dtype)
     if packed.size != kernel.size:
         packed[...] = 0
     program = _program(problem, blocks, kernel.strides)
