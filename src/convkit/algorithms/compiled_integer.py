@@ -21,7 +21,7 @@ from convkit.algorithms.support.ranges import KernelRange, extent
 from convkit.codegen import pool
 from convkit.codegen.interleave import Fit, Interleave
 from convkit.codegen.library import this_machine
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine, on_two_threads
@@ -162,7 +162,7 @@ class CompiledExact:
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = exact_tiles.program(part, way.form, x_strides, out_strides, out.dtype.name, way.fit, pixel)
+            program = exact_tiles.program(part, way.form, x_strides, out_strides, type_name(out.dtype), way.fit, pixel)
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(way.weights),
                 address(status),

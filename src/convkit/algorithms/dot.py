@@ -40,12 +40,11 @@ class Dot:
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
-        seconds = 9 * problem.batch * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
-        if problem.compute_dtype.startswith("c"):
-            seconds += 12 * machine.call
-        elif problem.compute_dtype != problem.input_dtype:
-            seconds += 30 * machine.call
-        if problem.taps > UNROLLED or problem.compute_dtype.startswith("c"):
+        single = problem.taps > UNROLLED or problem.compute_dtype.startswith("c")
+        calls = 20 if problem.compute_dtype != problem.input_dtype else 9
+        products = work * width(problem.compute_dtype) / machine.elementwise
+        seconds = calls * problem.batch * machine.call + (0.35 if single else 0.7) * products
+        if single:
             seconds += EACH * problem.batch * problem.outputs
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from convkit.codegen.memory import type_name
 from convkit.errors import IntegerOverflowError
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
@@ -83,7 +84,7 @@ class ExactInteger:
         ways = [_products(problem), plan_for(_float_problem(problem).derive(accuracy="norm"))]
         cost = min((way.algorithm.cost(way.problem, machine) for way in ways), key=lambda cost: cost.seconds)
         result = 8 * math.prod(problem.output_shape)
-        seconds = cost.seconds + 5 * result / machine.bandwidth + 120 * machine.call
+        seconds = cost.seconds + 8 * result / machine.bandwidth + 120 * machine.call
         return Cost(cost.flops, cost.bytes + 2 * result, seconds, cost.workspace + 16 * CHUNK)
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -240,8 +241,8 @@ def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array,
     # Digits may be negative, whatever the numbers are: integers take the type of the target, which is signed then.
     own = scheme.plan.problem.compute_dtype
     problem_of_digits = scheme.plan.problem.derive(
-        fill=int(fill), input_dtype=x.dtype.name, kernel_dtype=kernel.dtype.name,
-        compute_dtype=out.dtype.name if scheme.engine in ("compiled", "integers") else own,
+        fill=int(fill), input_dtype=type_name(x.dtype), kernel_dtype=type_name(kernel.dtype),
+        compute_dtype=type_name(out.dtype) if scheme.engine in ("compiled", "integers") else own,
     )  # fmt: skip
     plan = plan_for(problem_of_digits, scheme.plan.choice)
     if scheme.engine in ("compiled", "integers"):
@@ -289,7 +290,7 @@ def _settle(out: Array, too_large: Array | None, too_small: Array, problem: Prob
     if problem.overflow == "raise":
         raise IntegerOverflowError(
             "does-not-fit",
-            dtype=out.dtype.name,
+            dtype=type_name(out.dtype),
             count=count,
             least=limits.min,
             largest=limits.max,

@@ -12,6 +12,7 @@ from convkit import codegen, threads
 from convkit.algorithms.support import winograd_blocks, winograd_tiles, winograd_weights
 from convkit.algorithms.support.register_tiles import cycles
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.codegen.winograd_points import TAPS, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
@@ -133,8 +134,8 @@ class Winograd:
             part = problem if count == problem.batch else problem.derive(batch=count)
             program = winograd_tiles.program(part, self.outputs, x.strides, out.strides, other.strides)
             bases = (
-                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
-                ctypes.addressof(found), bias.ctypes.data, other.ctypes.data + first * other.strides[0],
+                address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(prepared),
+                ctypes.addressof(found), address(bias), address(other) + first * other.strides[0],
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
         return None if found.value else "finite"
