@@ -14,6 +14,7 @@ import convkit as ck
 from convkit.algorithms import compiled, implicit_gemm
 from convkit.algorithms.support import dense_blocks, dense_samples, dense_tiles, dense_weights, gradients
 from convkit.errors import AccuracyError
+from convkit.memory import aligned
 from convkit.planner.finishing import NOTHING, Operands, finish_by_numpy
 from convkit.planner.plan import forget_plans, plan_for
 from convkit.planner.problem import Problem
@@ -353,3 +354,53 @@ def test_any_number_of_channels_side_by_side(dtype: str) -> None:
         out = last(np.full_like(expected, 7.5), 1)
         ck.conv(last(x, 1), w, padding=1, method="implicit-gemm", out=out)
         assert np.array_equal(out, expected), outputs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from((16, 32, 33, 48)), st.integers(1, 3), st.integers(1, 4), st.sampled_from((3, 16, 17, 32)),
+    st.sampled_from((1, 3)), LAYOUT, st.integers(0, 3), st.integers(0, 1),
+)  # fmt: skip
+def test_past_the_caches(
+    width: int, batch: int, channels: int, outputs: int, kernel: int, result: str, at: int, line: int
+) -> None:  # fmt: skip
+    """Results that are written past the caches are the same, wherever they begin and whatever fills no vector."""
+    window = Window(width, kernel, width, -(kernel // 2))
+    types = {"input_dtype": "float32", "kernel_dtype": "float32", "compute_dtype": "float32"}
+    problem = Problem((window, window), batch=batch, in_channels=channels, out_channels=outputs, **types)
+    x, w = numbers(problem.input_shape, "float32", 1), numbers(problem.kernel_shape, "float32", 2)
+    plan, expected = plan_for(problem, "direct"), np.empty(problem.output_shape, "float32")
+    plan.run(plan.prepare(w), x, expected)
+    room = aligned((expected.size + 32,), np.float32)
+    room[...] = 7.5
+    begin = 16 * line + at
+    out = room[begin : begin + expected.size]
+    if result == "channels":
+        out = np.moveaxis(out.reshape(batch, 1, width, width, outputs), -1, 2)
+        x = last(x)
+    out = out.reshape(expected.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense_tiles, "STREAMED", 0)
+        plan = plan_for(problem, "implicit-gemm")
+        plan.run(plan.prepare(w), x, out)
+    assert np.array_equal(out, expected)
+    assert (room[:begin] == 7.5).all() and (room[begin + expected.size :] == 7.5).all()
+
+
+def test_whole_vectors_at_lines_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for name in ("Dense", "DenseChannels"):
+        kind = getattr(dense_tiles, name)
+        monkeypatch.setattr(dense_tiles, name, lambda *a, kind=kind: made.append(a[7]) or kind(*a))
+    monkeypatch.setattr(dense_tiles, "STREAMED", 1 << 16)
+    for width, outputs, streamed in ((32, 16, True), (32, 15, False), (8, 16, False)):
+        forget_tiles()
+        made.clear()
+        x, w = np.ones((1, 4, width, width), np.float32), np.ones((outputs, 4, 3, 3), np.float32)
+        out = aligned((1, outputs, width, width), np.float32)
+        ck.conv(x, w, padding=1, out=out, method="implicit-gemm")
+        assert ("streamed" in made) == streamed, (width, outputs)
+        made.clear()
+        ck.conv(x, w, padding=1, out=aligned((out.size + 1,), "float32")[1:].reshape(out.shape), method="implicit-gemm")
+        assert "streamed" not in made
+    forget_tiles()

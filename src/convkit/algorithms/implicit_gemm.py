@@ -97,10 +97,11 @@ class ImplicitGemm:
         blocks = dense_blocks.blocking(problem, layout_of(problem, x.strides, out.strides)).blocks
         weights = prepared.ordered(problem, blocks)
         bias = 0 if operands.bias is None else address(operands.bias)
+        results = dense_tiles.results_of(problem, address(out))
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype))
+            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype), results)
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights), 0, bias,
                 0 if add is None else address(add) + first * add.strides[0],
