@@ -150,7 +150,8 @@ class Bilinear:
         if role == "input_gradient":
             found = problem.derive(
                 windows=tuple(window.input_adjoint() for window in problem.windows),
-                in_channels=problem.out_channels, out_channels=problem.in_channels, fill=0, epilogue=None, **types,
+                in_channels=problem.out_channels, out_channels=problem.in_channels, fill=0, epilogue=None,
+                kernel_is="fresh", **types,
             )  # fmt: skip
         else:
             found = problem.derive(
