@@ -43,7 +43,9 @@ class Weights:
         """One row for each group, in order; put so when it is first asked for."""
         known = self._ordered.get(blocks)
         if known is None:
-            known = self._ordered[blocks] = pack_weights(problem.plain.derive(batch=1), blocks, self._kernel)
+            alone = problem.batch == 1 and problem.epilogue is None
+            one = problem if alone else problem.plain.derive(batch=1)
+            known = self._ordered[blocks] = pack_weights(one, blocks, self._kernel)
         return known
 
 
