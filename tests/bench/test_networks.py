@@ -121,7 +121,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert document["results"][0]["name"] == SMALL.name
     assert document["versions"]["torch"]
     for arguments, code in (
-        (["networks", "layers"], "bench-alone-networks"),
+        (["networks", "layers"], "bench-alone"),
         (["networks", "--only", "no"], "bench-nothing"),
     ):
         wrong = CliRunner().invoke(app, arguments).exception

@@ -65,7 +65,7 @@ class Compiled:
         if problem.in_channels > 1 or problem.out_channels > 1:
             return Reason("mixed-channels")
         products = problem.taps * problem.outputs * problem.groups
-        least = LEAST_OF_A_ROW if _plain_row(problem) else LEAST_PRODUCTS
+        least = LEAST_OF_A_ROW if _plain_row(problem) and not problem.result_dtype else LEAST_PRODUCTS
         if products < least:
             return Reason("too-small", products=products, limit=least)
         why_not = codegen.why_not()

@@ -18,10 +18,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from convkit.algorithms.support import inner_products
 from convkit.codegen.memory import type_name
 from convkit.errors import IntegerOverflowError
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason
+from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import Machine, current
 from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
@@ -110,6 +111,21 @@ class ExactInteger:
             self._sum(signed, prepared, x, peak, worst, out.view(np.int64), out)
         else:
             self._sum(problem, prepared, x, peak, worst, out, out)
+
+    def alone(self, problem: Problem, prepared: ExactKernel) -> Alone | None:
+        """A short signal whose sums int64 holds, by NumPy's own loop; nothing for other samples."""
+        signed = problem.compute_dtype == "int64"
+        if inner_products.why_not(problem) is not None or not signed or prepared.values.dtype == np.uint64:
+            return None
+        kernel = prepared.values[0, 0, 0, ::-1].astype(np.int64)
+        row_sum, largest = inner_products.row_sum(problem), (2**63 - 1) // max(1, prepared.absolute_sum)
+
+        def call(x: Array, out: Array | None) -> Array | None:
+            if out is not None or _extent(x)[1] > largest:
+                return None
+            return row_sum(x.astype(np.int64, copy=False), kernel)
+
+        return call
 
     def _sum(
         self,

@@ -33,6 +33,11 @@ class Suite(StrEnum):
     random = "random"
     choice = "choice"
     networks = "networks"
+    learning = "learning"
+
+
+ALONE = ("choice", "networks", "learning")
+"""What is measured by itself."""
 
 
 def bench_command(
@@ -43,6 +48,8 @@ def bench_command(
     only: Annotated[str, typer.Option("--only", "--match", help="bench.help.match")] = "",
     count: Annotated[int | None, typer.Option("--count", min=1, help="bench.help.count")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="bench.help.seed")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="bench.help.data")] = None,
+    accuracy: Annotated[float | None, typer.Option("--accuracy", min=0.0, max=1.0, help="bench.help.accuracy")] = None,
     out: Annotated[Path | None, typer.Option("--json", help="bench.help.json")] = None,
     lang: Lang = None,
 ) -> None:
@@ -55,19 +62,25 @@ def bench_command(
         set_language(lang.value)
     wished = [str(name) for name in (*(names or ()), *(suite or ()))]
     available = threads or num_threads()
-    if "choice" in wished:
-        if len(wished) > 1:
-            raise OptionError("bench-alone", others=", ".join(name for name in wished if name != "choice"))
+    for name in ALONE:
+        if name in wished and len(wished) > 1:
+            raise OptionError("bench-alone", suite=name, others=", ".join(other for other in wished if other != name))
+    if (data is not None or accuracy is not None) and wished != ["learning"]:
+        raise OptionError("bench-data", suites=", ".join(wished or SUITES))
+    if wished == ["choice"]:
         from convkit.cli.bench.choice import race
 
         race(only, count, seed, rounds, available, out)
         return
-    if "networks" in wished:
-        if len(wished) > 1:
-            raise OptionError("bench-alone-networks", others=", ".join(name for name in wished if name != "networks"))
+    if wished == ["networks"]:
         from convkit.cli.bench.network_race import race as race_networks
 
         race_networks(only, rounds, available, out)
+        return
+    if wished == ["learning"]:
+        from convkit.cli.bench import learning_race as learning
+
+        learning.race(data or learning.DATA, accuracy or learning.ACCURACY, seed or 0, available, out)
         return
     problems = _problems(wished or ["all"], count, seed)
     problems = [problem for problem in problems if only in problem.name]
