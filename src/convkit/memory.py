@@ -60,7 +60,7 @@ class Blocks:
         return array
 
     def _free(self, size: int) -> NDArray[np.uint8] | None:
-        """A block of ``size`` bytes at least, of which no more than half would be left; room for one if there is none."""
+        """A block of ``size`` bytes at least, of which at most half is too much; room for one if there is none."""
         kept = size
         for _ in range(len(self._blocks)):
             block = self._next()

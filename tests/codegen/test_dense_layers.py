@@ -384,7 +384,8 @@ def test_past_the_caches(
         plan = plan_for(problem, "implicit-gemm")
         plan.run(plan.prepare(w), x, out)
     assert np.array_equal(out, expected)
-    assert (room[:begin] == 7.5).all() and (room[begin + expected.size :] == 7.5).all()
+    assert (room[:begin] == 7.5).all()
+    assert (room[begin + expected.size :] == 7.5).all()
 
 
 def test_whole_vectors_at_lines_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,9 @@ def test_results_begin_at_a_line() -> None:
     blocks = Blocks()
     for shape in (SHAPE, (3, 5, LARGE)):
         array = blocks.empty(shape, np.float32)
-        assert array.ctypes.data % LINE == 0 and array.shape == shape and array.flags.c_contiguous
+        assert array.ctypes.data % LINE == 0
+        assert array.shape == shape
+        assert array.flags.c_contiguous
     assert blocks.aligned((5,), np.float64).ctypes.data % LINE == 0
     assert blocks.empty((5,), np.float32).flags.owndata
 
@@ -55,7 +57,8 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         blocks.empty((times * LARGE,), np.uint8)
         assert sum(map(len, blocks._blocks)) <= 5 * LARGE + LINE
     blocks.clear()
-    assert not blocks._blocks and KEPT > 5 * LARGE
+    assert not blocks._blocks
+    assert KEPT > 5 * LARGE
 
 
 def test_threads_never_share_a_block() -> None:
@@ -82,8 +85,10 @@ def test_results_of_layers_live_on() -> None:
     first = ck.conv(x, w)
     copy = first.copy()
     second = ck.conv(-x, w)
-    assert np.array_equal(first, copy) and np.array_equal(second, -copy)
-    assert first.ctypes.data % LINE == 0 and not np.may_share_memory(first, second)
+    assert np.array_equal(first, copy)
+    assert np.array_equal(second, -copy)
+    assert first.ctypes.data % LINE == 0
+    assert not np.may_share_memory(first, second)
 
 
 def test_results_that_are_tensors_live_on() -> None:
@@ -93,7 +98,8 @@ def test_results_that_are_tensors_live_on() -> None:
         first = ck.conv(x.contiguous(memory_format=layout), w)
         copy, flat = first.clone(), first.flatten()
         second = ck.conv(-x.contiguous(memory_format=layout), w)
-        assert torch.equal(first, copy) and torch.equal(second, -copy)
+        assert torch.equal(first, copy)
+        assert torch.equal(second, -copy)
         assert first.is_contiguous(memory_format=layout)
         place = first.data_ptr()
         del first, second

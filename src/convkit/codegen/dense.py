@@ -10,7 +10,9 @@ from convkit.codegen.register_tile import Nest, Places, RegisterTile
 from convkit.codegen.step import Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("sums x w offsets bias add", "depth blocks sums_row w_block tiles last_tiles rest lines sums_line x_line")
+ARGUMENTS = Arguments.of(
+    "sums x w offsets bias add", "depth blocks sums_row w_block tiles last_tiles rest lines sums_line x_line"
+)  # fmt: skip
 """``offsets``: for each of ``depth`` terms how far, in bytes, its samples lie from ``x``. ``w``: blocks of weights,
 ``w_block`` bytes apart, each term by term and there row by row. ``sums_row``: bytes from row to row, of ``add`` too.
 ``tiles`` of ``vectors`` vectors, then ``last_tiles`` of one fewer; ``rest``: numbers of the very last vector, where it

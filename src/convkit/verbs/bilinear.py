@@ -138,7 +138,8 @@ class Bilinear:
         ready = plan.prepare(kernel)
         if out is None:
             out = memory.empty(problem.kernel_shape, ready.plan.stored)
-        run(plan, ready, x.swapaxes(0, 2), out.transpose(2, 0, 1, *space))  # (groups, out, in, ...) -> (in, groups, out, ...)
+        # (groups, out, in, ...) -> (in, groups, out, ...)
+        run(plan, ready, x.swapaxes(0, 2), out.transpose(2, 0, 1, *space))
         return out
 
     def _adjoint(self, role: Role, x: np.dtype[Any], k: np.dtype[Any]) -> Problem:

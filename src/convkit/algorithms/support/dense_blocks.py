@@ -74,6 +74,8 @@ class Blocking:
     lines : {"joined", "apart"}
         Whether all rows of pixels of a tile are one row of vectors, or each begins with a vector of its own and is
         stored where it stands.
+    rows : int
+        Rows of a tile are a multiple of this, save for the last tile's.
     """
 
     windows: tuple[Window, ...]
@@ -85,11 +87,13 @@ class Blocking:
     splits: int
     share: float
     lines: Literal["joined", "apart"] = "joined"
+    rows: int = 1
 
     @property
     def boxes(self) -> list[Box]:
         """The outputs of every tile."""
-        return list(product(*(cuts(w.count, n) for w, n in zip(self.windows, self.lengths, strict=True))))
+        units = (*[1] * (len(self.windows) - 2), self.rows, 1)
+        return list(product(*(cuts(w.count, n, u) for w, n, u in zip(self.windows, self.lengths, units, strict=True))))
 
     @property
     def blocks_a_task(self) -> int:
@@ -123,6 +127,8 @@ def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
         lengths.append(largest(window.count, max(1, room)))
         room //= lengths[-1] if len(lengths) > 1 else pitch(window, lengths[-1])
     lengths.reverse()
+    rows = _rows_together(problem, windows, lengths)
+    lengths[-2] = min(windows[-2].count, largest(-(-windows[-2].count // rows), max(1, lengths[-2] // rows)) * rows)
     tiles = problem.groups * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
     splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS[0]))
     if tiles * splits == 1 and problem.out_channels >= 2 * TASK_ROWS[1]:
@@ -133,7 +139,14 @@ def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
     )  # fmt: skip
     ideal = problem.out_channels * math.prod(lengths) / lanes_of(this_machine(), problem.compute_dtype)
     share = ideal * problem.terms / cost
-    return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, share, rows_of)  # type: ignore[arg-type]
+    return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, share, rows_of, rows)  # type: ignore[arg-type]
+
+
+def _rows_together(problem: Problem, windows: tuple[Window, ...], lengths: list[int]) -> int:
+    """Rows of outputs that fill whole vectors, where rows follow one another without a gap and a tile has so many."""
+    columns, lanes = lengths[-1], lanes_of(this_machine(), problem.compute_dtype)
+    rows = lanes // math.gcd(lanes, columns)
+    return rows if problem.taps == 1 and columns == windows[-1].count and rows <= lengths[-2] else 1
 
 
 def channels_at_once(problem: Problem) -> int:

@@ -2,8 +2,9 @@
 
 Samples are laid down as `planes`. Where vectors hold pixels, all rows of a tile are one row of pixels; the few between
 the end of a row of outputs and the beginning of the next are computed and never stored. Where there are few terms to a
-sum, that passage through scratch memory would take as long as they do: each row of outputs is stored where it stands. Where vectors hold output
-channels, sums are turned around on their way out, unless the result has its channels side by side too.
+sum, that passage through scratch memory would take as long as they do: each row of outputs is stored where it stands.
+Where vectors hold output channels, sums are turned around on their way out, unless the result has its channels side by
+side too.
 """
 
 from __future__ import annotations
@@ -298,7 +299,7 @@ class _PixelTile(_Tile):
                 continue
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             ending = self.ending("row", channels) if sums.final else NO_ENDING
-            results = self.way(sums, channels, sums.at, sums.row, *sums.strides[:-1])
+            results = self.way(sums, channels, sums.at, sums.row, *sums.strides[: -1 if self.apart(sums) else -2])
             schedule = Dense(self.dtype, self.lanes, size, widest, start, edge, ending, results)
             row = (self.cut.before(first) - self.cut.before(blocks[0])) * sums.row
             for segment in self.segments:
