@@ -63,15 +63,15 @@ class Polyphase:
         return True
 
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = NOTHING) -> None:
+        if any(plan is None for _, plan, _ in prepared):
+            out[...] = 0  # outputs that meet only zeros lie between the others: all at once are filled sooner
         for targets, plan, ready in prepared:
             at = (..., *targets)
             ends = replace(operands, add=None if operands.add is None else operands.add[at])
             if plan is not None:
                 plan.run(ready, x, out[at], ends)
-            else:  # outputs that meet only zeros
-                out[at] = 0
-                if problem.epilogue is not None:
-                    finish_in_place(problem.epilogue, out[at], ends)
+            elif problem.epilogue is not None:
+                finish_in_place(problem.epilogue, out[at], ends)
 
 
 @lru_cache(maxsize=256)

@@ -192,7 +192,9 @@ def _spread(
     if result is None:
         sizes = (window.size for window in windows)
         result = memory.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
-    result[...] = 0
+    for axis, ((first, count), window) in enumerate(zip(touched, windows, strict=True), start=3):
+        for part in (slice(0, first), slice(first + count, window.size)):
+            result[(*[slice(None)] * axis, part)] = 0
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result
 
