@@ -25,6 +25,8 @@ LAYERS = [
     ((2, 3, 20), (5, 3, 4), {"padding": 1}),
     ((1, 64, 14, 14), (72, 64, 3, 3), {"padding": 1}),
     ((2, 17, 9, 31), (23, 17, 1, 1), {}),
+    ((1, 2, 40, 50), (9, 2, 3, 3), {"padding": 1}),
+    ((1, 5, 40, 24), (200, 5, 1, 1), {}),
     ((3, 8, 12, 13), (12, 2, 3, 2), {"groups": 4, "stride": 2, "padding": ((0, 1), (2, 1))}),
     ((3, 24, 15, 18), (24, 1, 3, 3), {"groups": 24, "padding": 1}),
     ((1, 6, 9, 9, 10), (4, 6, 2, 3, 3), {"dilation": 2, "padding": 2}),
@@ -405,3 +407,22 @@ def test_whole_vectors_at_lines_are_streamed(monkeypatch: pytest.MonkeyPatch) ->
         ck.conv(x, w, padding=1, out=aligned((out.size + 1,), "float32")[1:].reshape(out.shape), method="implicit-gemm")
         assert "streamed" not in made
     forget_tiles()
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"padding": 1}])
+def test_what_is_infinite_upstream_stays_with_its_channel(options: dict[str, Any]) -> None:
+    """Also where the gradient is not looked at beforehand, because no window leaves the input."""
+    x, w = numbers((2, 5, 8, 9), "float32", 1), numbers((20, 5, 2, 2), "float32", 2)
+    g = numbers(ck.conv(x, w, **options).shape, "float32", 3)
+    g[0, 3, 0, 0], g[1, 7, 2, 3], x[1, 2, 3, 4] = np.inf, np.nan, -np.inf
+    reached = np.pad(x, ((0, 0), (0, 0), *[(options.get("padding", 0),) * 2] * 2)).astype(np.float64)
+    inside = np.pad(np.ones(x.shape), ((0, 0), (0, 0), *[(options.get("padding", 0),) * 2] * 2)).astype(bool)
+    step, (rows, columns) = options.get("stride", 1), g.shape[2:]
+    expected = np.zeros(w.shape)
+    with np.errstate(invalid="ignore"):
+        for i, j in product(range(2), range(2)):
+            at = (..., slice(i, i + rows * step, step), slice(j, j + columns * step, step))
+            v, there = reached[at][..., :rows, :columns], inside[at][..., :rows, :columns]
+            products = np.where(there[:, None], g[:, :, None] * v[:, None], 0)
+            expected[..., i, j] = products.sum((0, 3, 4))
+    assert np.array_equal(ck.conv_weight_gradient(g, x, w.shape, **options), expected, equal_nan=True)
