@@ -1,107 +1,62 @@
-"""Memory of large results: aligned, used again when nobody holds it, never while somebody does."""
+"""A large input is not copied, whichever axes are convolved and however it lies in memory."""
 
 from __future__ import annotations
 
-import gc
-import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import convkit as ck
-from convkit import memory
-from convkit.memory import KEPT, LARGE, LINE, MOST_BLOCKS, Blocks
 
-SHAPE = (LARGE // 4 + 3,)
-
-
-def test_results_begin_at_a_line() -> None:
-    blocks = Blocks()
-    for shape in (SHAPE, (3, 5, LARGE)):
-        array = blocks.empty(shape, np.float32)
-        assert array.ctypes.data % LINE == 0
-        assert array.shape == shape
-        assert array.flags.c_contiguous
-    assert blocks.aligned((5,), np.float64).ctypes.data % LINE == 0
-    assert blocks.empty((5,), np.float32).flags.owndata
+SOURCE = np.random.default_rng(5).standard_normal((40, 70, 90))
+VIEWS = {"plain": SOURCE, "moved": SOURCE.transpose(2, 0, 1), "reversed": SOURCE[::-1, :, ::-1]}
+KERNEL = np.array([1.0, 2.0, -1.0, 5.0])
 
 
-def test_memory_that_nobody_holds_is_used_again() -> None:
-    blocks = Blocks()
-    array = blocks.empty(SHAPE, np.float32)
-    place = array.ctypes.data
-    del array
-    assert blocks.empty((SHAPE[0] // 2, 2), "float32").ctypes.data == place
+@pytest.mark.parametrize("view", list(VIEWS))
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_axis_of_three(view: str, axis: int) -> None:
+    x = VIEWS[view]
+    first = ck.convolve(x, KERNEL, "same", axes=axis)
+    tracemalloc.start()
+    second = ck.convolve(x, KERNEL, "same", axes=axis)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - second.nbytes < x.nbytes / 4
+    expected = np.apply_along_axis(lambda row: np.convolve(row, KERNEL)[1 : 1 + row.size], axis, x)
+    assert np.allclose(second, expected, rtol=0, atol=1e-13)
+    out = np.empty(x.shape)
+    assert ck.convolve(x, KERNEL, "same", axes=axis, out=out) is out
+    prepared = ck.Convolver(KERNEL, mode="same", axes=axis).apply(x)
+    assert first.tobytes() == second.tobytes() == prepared.tobytes() == out.tobytes()
 
 
-@pytest.mark.parametrize("hold", [lambda a: a, lambda a: a[5:][::-2], memoryview, lambda a: a.view(np.uint8).ctypes])
-def test_memory_that_somebody_holds_is_not(hold: object) -> None:
-    blocks = Blocks()
-    array = blocks.empty(SHAPE, np.float32)
-    place, held = array.ctypes.data, hold(array)  # type: ignore[operator]
-    del array
-    gc.collect()
-    others = [blocks.empty(SHAPE, np.float32) for _ in range(MOST_BLOCKS + 3)]
-    assert place not in {other.ctypes.data for other in others}
-    assert len({other.ctypes.data for other in others}) == len(others)
-    del held
-
-
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = Blocks()
-    results = [blocks.empty(SHAPE, np.float32) for _ in range(3 * MOST_BLOCKS)]
-    assert len(blocks._blocks) <= MOST_BLOCKS
-    del results
-    monkeypatch.setattr(memory, "KEPT", 5 * LARGE)
-    for times in (2, 3, 4, 9):  # of sizes that do not stand in for each other
-        blocks.empty((times * LARGE,), np.uint8)
-        assert sum(map(len, blocks._blocks)) <= 5 * LARGE + LINE
-    blocks.clear()
-    assert not blocks._blocks
-    assert KEPT > 5 * LARGE
-
-
-def test_threads_never_share_a_block() -> None:
-    blocks, wrong = Blocks(), []
-
-    def work(number: int) -> None:
-        for _ in range(300):
-            array = blocks.empty((LARGE,), np.uint8)
-            array[::4096] = number
-            if not (array[::4096] == number).all():
-                wrong.append(number)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-
-
-def test_results_of_layers_live_on() -> None:
-    """A result stays as it is while others are computed; only then its memory is another's."""
-    x, w = np.ones((1, 2, 300, 300), np.float32), np.ones((8, 2, 1, 1), np.float32)
-    first = ck.conv(x, w)
-    copy = first.copy()
-    second = ck.conv(-x, w)
-    assert np.array_equal(first, copy)
-    assert np.array_equal(second, -copy)
-    assert first.ctypes.data % LINE == 0
-    assert not np.may_share_memory(first, second)
-
-
-def test_results_that_are_tensors_live_on() -> None:
-    torch = pytest.importorskip("torch")
-    x, w = torch.ones(1, 2, 400, 400), torch.ones(8, 2, 1, 1)
-    for layout in (torch.contiguous_format, torch.channels_last):
-        first = ck.conv(x.contiguous(memory_format=layout), w)
-        copy, flat = first.clone(), first.flatten()
-        second = ck.conv(-x.contiguous(memory_format=layout), w)
-        assert torch.equal(first, copy)
-        assert torch.equal(second, -copy)
-        assert first.is_contiguous(memory_format=layout)
-        place = first.data_ptr()
-        del first, second
-        assert torch.equal(flat, copy.flatten())
-        assert flat.data_ptr() != place or ck.conv(x, w).data_ptr() != place
+@pytest.mark.parametrize(
+    ("axes", "dtype"), [(None, "float64"), (None, "float32"), ((1, 2), "float64"), (2, "float32"), (0, "float64")]
+)
+def test_a_convolver_writes_into_out(axes: object, dtype: str) -> None:
+    """Beside what the algorithm works in, nothing of the output's size is allocated."""
+    x = SOURCE.astype(dtype)
+    rank = 3 if axes is None else len(axes) if isinstance(axes, tuple) else 1
+    kernel = np.random.default_rng(6).standard_normal((3, 2, 4)[:rank]).astype(dtype)
+    convolver = ck.Convolver(kernel, mode="same", boundary="reflect", axes=axes)
+    expected, out = convolver.apply(x), np.full(x.shape, np.nan, dtype)
+    convolver.apply(x, out=out)
+    peaks = []
+    for target in (None, out):
+        tracemalloc.start()
+        found = convolver.apply(x, out=target)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert found is out
+    if axes != 0:  # columns are summed in tiles of their own and copied from there
+        assert peaks[0] - peaks[1] > 0.9 * out.nbytes
+    assert out.tobytes() == expected.tobytes()
+    spaced = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype)[..., ::2]
+    assert np.array_equal(convolver.apply(x, out=spaced), expected)
+    mine = x.copy()
+    assert np.array_equal(convolver.apply(mine, out=mine), expected)
+    narrow = "float32" if dtype == "float64" else "float16"
+    small = ck.Convolver(kernel, mode="same", boundary="reflect", axes=axes, dtype=narrow)
+    assert np.array_equal(small.apply(x, out=np.empty(x.shape, narrow)), small.apply(x))
