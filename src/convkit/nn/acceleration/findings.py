@@ -218,19 +218,20 @@ def seen(model: nn.Module, example: Sequence[Tensor]) -> list[tuple[str, Layer, 
     return list(found.values())
 
 
-def _layer(layer: Layer, x: Tensor) -> TensorLayer:
-    x = x if x.ndim == layer.weight.ndim else x.unsqueeze(0)
+def layer_of(layer: Layer, shape: Sequence[int], stored: str) -> TensorLayer:
+    """A layer as the verbs have it, for an input of this shape, batch axis included, and type."""
     direction = "transposed" if layer.transposed else "forward"
     given = {"dtype": None, "overflow": "raise", **layer.options()}
     method = given.pop("method")
-    options = LAYERS.options(direction, x.ndim - 2, method, given)
-    stored, weights = (str(tensor.dtype).removeprefix("torch.") for tensor in (x, layer.weight))
-    return LAYERS.layer(direction, tuple(x.shape), tuple(layer.weight.shape), stored, weights, options)
+    options = LAYERS.options(direction, len(shape) - 2, method, given)
+    weights = str(layer.weight.dtype).removeprefix("torch.")
+    return LAYERS.layer(direction, tuple(shape), tuple(layer.weight.shape), stored, weights, options)
 
 
 def plan_of(layer: Layer, x: Tensor, add: Tensor | None = None, activation: str | None = None) -> Any:
     """The plan of a layer for an input of this shape and type, with what becomes of the sums."""
-    return _layer(layer, x).plan(layer.bias is not None, add is not None, activation or "")
+    shape = x.shape if x.ndim == layer.weight.ndim else (1, *x.shape)
+    return layer_of(layer, shape, str(x.dtype).removeprefix("torch.")).plan(layer.bias is not None, add is not None, activation or "")
 
 
 def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str | None) -> float:
