@@ -149,7 +149,7 @@ class _Entry:
     __slots__ = ("end", "layer", "ready", "tensor", "unwritten")
 
     def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, bool, str]) -> None:
-        self.tensor, self.layer, self.end, self.unwritten = tensor, layer, end, Unwritten(w)
+        self.tensor, self.layer, self.end, self.unwritten = tensor, layer, end, Unwritten((w,))
         self.ready = layer.prepare(shared(w.detach()), *end)
 
 
@@ -168,7 +168,7 @@ class _Kept:
             and entry.tensor() is w
             and entry.layer is layer
             and entry.end == end
-            and entry.unwritten.holds(w)
+            and entry.unwritten.holds((w,))
         ):
             return entry.ready
         if w.is_inference() or w.is_complex() or not layer.written or w.numel() == 0:

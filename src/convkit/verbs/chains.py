@@ -23,6 +23,9 @@ from convkit.planner.plan import Plan, Prepared
 from convkit.verbs.pooling import geometry_of
 from convkit.verbs.tensor_layers import TensorLayer
 
+STAYING = 1 << 23
+"""Bytes that layers may leave to each other and find in the last cache."""
+
 LINE = 64
 """Bytes of a cache line, on which every array of a chain begins."""
 
@@ -117,9 +120,25 @@ class _Copy:
 class Chain:
     """Steps for values of known shapes, see `chained`."""
 
-    def __init__(self, calls: Sequence[Call], moving: Sequence[_Moving], inside: _Moving, size: int) -> None:
-        self._calls, self._moving, self._inside, self._size = calls, moving, inside, size
+    def __init__(
+        self, calls: Sequence[Call], moving: Sequence[_Moving], inside: _Moving, size: int, passed: int
+    ) -> None:  # fmt: skip
+        self._calls, self._moving, self._inside, self._size, self._passed = calls, moving, inside, size, passed
         self._free: list[_Copy] = []
+
+    def samples_at_once(self, batch: int) -> int:
+        """How many of its samples should go through the chain together.
+
+        Together they share the weights, which are read from memory; few find what the layer before made in the cache.
+        """
+        held = {id(one): one.nbytes for call in self._calls for one in call.held if isinstance(one, np.ndarray)}
+        weights = sum(held.values())
+
+        def moved(samples: int) -> int:
+            stays = self._size * samples // batch <= STAYING
+            return batch // samples * weights + (0 if stays else self._passed)
+
+        return min((n for n in range(batch, 0, -1) if batch % n == 0), key=moved)
 
     def run(self, places: Sequence[int]) -> bool:
         """Do all steps; ``places``: the addresses of what comes in and of what goes out, which begins on a line.
@@ -161,7 +180,8 @@ def chained(
             return n
         calls += some
     moving = [_moving(calls, *ends[number]) for number in (*inputs, *outputs)]
-    return Chain(calls, moving, _moving(calls, memory, memory[begin:]), size)
+    passed = 2 * sum(_bytes(values[number]) for number in at)
+    return Chain(calls, moving, _moving(calls, memory, memory[begin:]), size, passed)
 
 
 def _layout(value: Value) -> str:

@@ -231,7 +231,8 @@ def layer_of(layer: Layer, shape: Sequence[int], stored: str) -> TensorLayer:
 def plan_of(layer: Layer, x: Tensor, add: Tensor | None = None, activation: str | None = None) -> Any:
     """The plan of a layer for an input of this shape and type, with what becomes of the sums."""
     shape = x.shape if x.ndim == layer.weight.ndim else (1, *x.shape)
-    return layer_of(layer, shape, str(x.dtype).removeprefix("torch.")).plan(layer.bias is not None, add is not None, activation or "")
+    call = layer_of(layer, shape, str(x.dtype).removeprefix("torch."))
+    return call.plan(layer.bias is not None, add is not None, activation or "")
 
 
 def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str | None) -> float:

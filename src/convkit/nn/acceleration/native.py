@@ -22,16 +22,26 @@ from convkit.verbs.bilinear import for_batch
 from convkit.verbs.chains import LayerStep, PoolStep, Step
 from convkit.verbs.tensor_layers import LAYERS
 
-
 Make = Callable[[int, "int | None", int], Step]
 """From the numbers of what is read, of what is added, and of the result, to a step."""
 
 
 class Link(NamedTuple):
-    """A node that can be a link of a chain: what it reads, and how its step is made."""
+    """A node that can be a link of a chain.
+
+    Attributes
+    ----------
+    x, add : Node
+        What it reads.
+    like : Node, optional
+        The one of these that the result lies in memory like.
+    make : Make
+        How its step is made.
+    """
 
     x: Node
     add: Node | None
+    like: Node | None
     make: Make
 
 
@@ -64,7 +74,7 @@ def link(
         return None
     if windows is None or LAYERS.pooled(tuple(source.shape), windows) != tuple(out.shape):
         return None
-    return Link(x, None, lambda read, add, to: PoolStep(kind, windows, read, to))
+    return Link(x, None, x, lambda read, add, to: PoolStep(kind, windows, read, to))
 
 
 def _layer(
@@ -94,8 +104,9 @@ def _layer(
     first, prepared = ready[key]
     batch = x.shape[0]
     made = (first, prepared) if batch == first.problem.batch else for_batch(first, prepared, batch)
+    add: Any = node.args[1] if joined else None
     return Link(
-        node.args[0], node.args[1] if joined else None,  # type: ignore[arg-type]
+        node.args[0], add, add,  # type: ignore[arg-type]
         lambda read, add, to: LayerStep(call, made, bias, read, add, to),
     )  # fmt: skip
 

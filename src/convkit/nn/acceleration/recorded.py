@@ -15,11 +15,11 @@ from torch import fx
 from torch.fx import Node
 
 from convkit.arrays.torch_layers import unwatched
-from convkit.nn.acceleration.native import Link, link
+from convkit.nn.acceleration.native import link
 from convkit.nn.acceleration.steps import End, Linked, Other, Slot, Values, filled
 from convkit.nn.acceleration.told import Told
 from convkit.nn.acceleration.unchanged import Unchanged
-from convkit.verbs.chains import Value, chained
+from convkit.verbs.chains import LINE, Value, chained
 
 MOST_KEPT = 8
 """Kinds of inputs that are remembered."""
@@ -172,8 +172,8 @@ class _Writer:
         self, model: fx.GraphModule, numbers: dict[Node, int], told: dict[Node, Told | None], ready: dict[Any, Any]
     ) -> None:  # fmt: skip
         self.model, self.numbers, self.told = model, numbers, told
-        modules = dict(model.named_modules())
-        self.links = {node: link(node, modules, told, ready) for node in numbers}
+        self.modules, self.ready = dict(model.named_modules()), ready
+        self.links = {node: link(node, self.modules, told, ready) for node in numbers}
 
     def steps(self) -> list[tuple[Other | Linked, list[Node]]]:
         """All of them, with their nodes."""
@@ -193,27 +193,43 @@ class _Writer:
         """Nodes in a row as one chain, or as two where there is a node between them that cannot be linked after all."""
         if not row:
             return []
-        links = [self.links[node] for node in row]
         alone = [Other(node, self.model, self.numbers) for node in row]
-        made = self.chain(row, [one for one in links if one is not None])
+        made = self.chain(row, self.told)
         if isinstance(made, int):
             return [*self.linked(row[:made]), (alone[made], [row[made]]), *self.linked(row[made + 1 :])]
         chain, inputs, outputs = made
+        batch = self.batch(row)
+        samples = chain.samples_at_once(batch) if batch else 0
+        if samples < batch and not any(end.sample * samples % LINE for end in outputs):
+            some = {node: told and told.of_batch(samples) for node, told in self.told.items()}
+            chain = self.chain(row, some)[0]
+            return [(Linked(chain, inputs, outputs, alone, batch // samples), row)]
         return [(Linked(chain, inputs, outputs, alone), row)]
 
-    def chain(self, row: list[Node], links: list[Link]) -> Any:
+    def batch(self, row: list[Node]) -> int:
+        """Of all that the nodes read and make; 0 if it is not the same."""
+        touched = {*row, *(read for node in row for read in node.all_input_nodes)}
+        batches = {told.shape[0] for node in touched if (told := self.told[node]) is not None}
+        return batches.pop() if len(batches) == 1 else 0
+
+    def chain(self, row: list[Node], told: dict[Node, Told | None]) -> Any:
         """A chain with what comes in and what goes out; or the first node that cannot be linked."""
+        found = [link(node, self.modules, told, self.ready) for node in row]
+        links = [one for one in found if one is not None]
         inside = set(row)
         added = {one.add for one in links if one.add is not None}
         reads = dict.fromkeys(node for one in links for node in (one.x, one.add) if node is not None)
-        # What is added lies as the sums do: side by side.
+        # What is added lies as the sums do, with channels side by side; and pooling leaves them as they lie.
+        beside = inside | added
         inputs = [self.end(node, node in added) for node in reads if node not in inside]
         outputs = [
-            self.end(node, one.add in inside) for node, one in zip(row, links, strict=True) if node.users.keys() - inside
+            self.end(node, one.like in beside)
+            for node, one in zip(row, links, strict=True)
+            if node.users.keys() - inside
         ]  # fmt: skip
         ends = {end.number: end for end in (*inputs, *outputs)}
         numbers = {node: n for n, node in enumerate(dict.fromkeys((*reads, *row)))}
-        values = [self.value(node, ends.get(self.numbers[node])) for node in numbers]
+        values = [_value(told[node], ends.get(self.numbers[node])) for node in numbers]
         steps = [
             one.make(numbers[one.x], None if one.add is None else numbers[one.add], numbers[node])
             for node, one in zip(row, links, strict=True)
@@ -228,10 +244,10 @@ class _Writer:
         assert told is not None
         return End(self.numbers[node], told, told.side_by_side if side_by_side else told.strides)
 
-    def value(self, node: Node, end: End | None) -> Value:
-        """A value of the chain."""
-        told = self.told[node]
-        assert told is not None
-        kind = str(told.dtype).removeprefix("torch.")
-        strides = None if end is None else tuple(told.dtype.itemsize * stride for stride in end.strides)
-        return Value(tuple(told.shape), kind, strides)
+
+def _value(told: Told | None, end: End | None) -> Value:
+    """A value of a chain."""
+    assert told is not None
+    kind = str(told.dtype).removeprefix("torch.")
+    strides = None if end is None else tuple(told.dtype.itemsize * stride for stride in end.strides)
+    return Value(tuple(told.shape), kind, strides)

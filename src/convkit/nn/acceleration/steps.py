@@ -99,6 +99,11 @@ class End:
     told: Told
     strides: tuple[int, ...]
 
+    @property
+    def sample(self) -> int:
+        """Bytes from sample to sample."""
+        return self.strides[0] * self.told.dtype.itemsize
+
     def given(self, values: Values) -> Tensor | None:
         """What comes in; None if it is not what was recorded."""
         tensor = values[self.number]
@@ -117,10 +122,26 @@ class End:
 
 
 class Linked:
-    """Layers as one job, or one by one where that does not fit what they are given."""
+    """Layers as one job, or one by one where that does not fit what they are given.
 
-    def __init__(self, chain: Chain, inputs: Sequence[End], outputs: Sequence[End], alone: Sequence[Other]) -> None:
-        self._chain, self._inputs, self._outputs, self._alone = chain, inputs, outputs, alone
+    Parameters
+    ----------
+    chain : Chain
+        For all samples, or for some.
+    inputs, outputs : sequence of End
+        What comes in and goes out.
+    alone : sequence of Other
+        The layers one by one.
+    times : int
+        How often the chain is to be run, each time for the samples that come next.
+    """
+
+    def __init__(
+        self, chain: Chain, inputs: Sequence[End], outputs: Sequence[End], alone: Sequence[Other], times: int = 1
+    ) -> None:  # fmt: skip
+        self._chain, self._inputs, self._outputs, self._alone, self._times = chain, inputs, outputs, alone, times
+        ends = (*inputs, *outputs)
+        self._apart = [end.sample * (end.told.shape[0] // times) for end in ends]
 
     def __call__(self, values: Values) -> None:
         """Do them."""
@@ -136,4 +157,8 @@ class Linked:
     def _run(self, given: list[Tensor | None], made: list[Tensor]) -> bool:
         if any(tensor is None for tensor in given) or any(tensor.data_ptr() % LINE for tensor in made):
             return False
-        return self._chain.run([tensor.data_ptr() for tensor in (*given, *made)])  # type: ignore[union-attr]
+        first = [tensor.data_ptr() for tensor in (*given, *made)]  # type: ignore[union-attr]
+        return all(
+            self._chain.run([place + n * apart for place, apart in zip(first, self._apart, strict=True)])
+            for n in range(self._times)
+        )

@@ -36,10 +36,14 @@ class Told(NamedTuple):
         """Whether a value is such a tensor."""
         return Told.of(value) == self
 
+    def of_batch(self, samples: int) -> Told:
+        """The first samples of it."""
+        return self._replace(shape=torch.Size((samples, *self.shape[1:])))
+
     @property
     def side_by_side(self) -> tuple[int, ...]:
         """The strides that it would have with its channels as the last axis in memory."""
-        batch_, channels, *space = self.shape
+        _, channels, *space = self.shape
         strides = [channels]
         for n in reversed(space[1:]):
             strides.insert(0, strides[0] * n)

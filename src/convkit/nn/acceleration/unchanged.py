@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from convkit.arrays.torch_changes import Unwritten
 class Unchanged:
     """Some modules of a model, as they are now.
 
+    Asked before every run of a model, it looks at all of them in few loops that Python does not write itself.
+
     Parameters
     ----------
     root : Module
@@ -24,49 +26,48 @@ class Unchanged:
     """
 
     def __init__(self, root: nn.Module, names: Iterable[str]) -> None:
-        self._links: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
-        self._modules: list[tuple[nn.Module, type, Callable[[Any], Any], Any]] = []
-        self._tensors: list[tuple[Tensor, Unwritten]] = []
+        links: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
+        self._options: list[tuple[dict[str, Any], Callable[[Any], Any], Any]] = []
+        self._modules: list[nn.Module] = []
+        self._hooks: list[Any] = []
         for name in dict.fromkeys(names):
             module = root
             for key in name.split("."):
-                module = self._link(module._modules, key)
+                held = module._modules
+                module = held[key]  # type: ignore[assignment]
+                links[id(held), key] = held, key, module
             for inner in module.modules():
                 self._add(inner)
-
-    def _link(self, held: dict[str, Any], key: str) -> Any:
-        found = held[key]
-        self._links[id(held), key] = held, key, found
-        return found
+                for held in (inner._modules, inner._parameters):
+                    links.update({(id(held), key): (held, key, one) for key, one in held.items()})
+        self._held, self._keys, self._found = ([link[n] for link in links.values()] for n in range(3))
+        self._types = [type(module) for module in self._modules]
+        self._tensors: list[Tensor] = [
+            tensor for module in self._modules for tensor in module._parameters.values() if tensor is not None
+        ]
+        self._unwritten = Unwritten(self._tensors)
 
     def _add(self, module: nn.Module) -> None:
-        for key in module._modules:
-            self._link(module._modules, key)
-        for key in module._parameters:
-            tensor = self._link(module._parameters, key)
-            if tensor is not None:
-                self._tensors.append((tensor, Unwritten(tensor)))
         plain = [name for name in vars(module) if not name.startswith("_") and name != "training"]
-        attributes = itemgetter(*plain)
-        self._modules.append((module, type(module), attributes, attributes(vars(module))))
+        if plain:
+            options = itemgetter(*plain)
+            self._options.append((vars(module), options, options(vars(module))))
+        self._modules.append(module)
+        self._hooks += [module._forward_hooks, module._forward_pre_hooks]
 
     def holds(self) -> bool:
         """Whether nothing was put elsewhere, given other options, or written to."""
         return (
-            all(held.get(key) is found for held, key, found in self._links.values())
-            and all(
-                type(module) is kind and attributes(vars(module)) == before
-                for module, kind, attributes, before in self._modules
-            )
-            and all(unwritten.holds(tensor) for tensor, unwritten in self._tensors)
+            all(map(is_, map(dict.get, self._held, self._keys), self._found))
+            and [type(module) for module in self._modules] == self._types
+            and all(options(held) == before for held, options, before in self._options)
+            and self._unwritten.holds(self._tensors)
         )
 
     def hooked(self) -> bool:
         """Whether somebody wants to see what a module is given, or gives."""
-        return every_module._has_any_global_hook() or any(
-            module._forward_hooks or module._forward_pre_hooks for module, *_ in self._modules
-        )
+        return any(self._hooks) or every_module._has_any_global_hook()
 
     def wants_gradients(self) -> bool:
         """Whether a parameter does."""
-        return any(tensor.requires_grad for tensor, _ in self._tensors)
+        return any(tensor.requires_grad for tensor in self._tensors)

@@ -1,0 +1,97 @@
+"""Programs one after another in one job: each begins when the one before is done, whoever does it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from convkit.codegen import parallel, pool
+from convkit.codegen.library import address_of
+from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.stages import Stages
+from convkit.codegen.step import OUT, X
+from tests.codegen.test_pool import ONCE, Count, copying, own_pool, rows_of  # noqa: F401
+
+
+def moving(tasks: int, turn: int) -> Program:
+    """A program whose task ``t`` brings row ``t + turn`` of the input, counted round, to row ``t`` of the result."""
+    program = copying(tasks)
+    steps = program.steps.copy()
+    words = steps[:, 1:]
+    kernel_reads = words[::2]  # the first step of each task reads the input
+    at = np.flatnonzero(kernel_reads[1] == X)[0] if tasks > 1 else None
+    assert at is not None
+    kernel_reads[:, at + 1] = np.roll(kernel_reads[:, at + 1], -turn)
+    return Program(steps, program.starts, program.tables, program.scratch)
+
+
+def rotating(tasks: int, count: int) -> tuple[Stages, list[np.ndarray]]:
+    """``count`` stages, each of which moves all rows on by one; every task needs a row of another task's."""
+    arrays = [rows_of(tasks)] + [np.zeros(tasks * 5, np.float32) for _ in range(count)]
+    programs = [
+        (moving(tasks, 1), (to.ctypes.data, x.ctypes.data, 0), 1.0)
+        for x, to in zip(arrays[:-1], arrays[1:], strict=True)
+    ]
+    return Stages(programs), arrays
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_stages_wait_for_each_other(threads: int) -> None:
+    stages, arrays = rotating(7, 30)
+    expected = np.roll(arrays[0].reshape(7, 5), -30, axis=0).ravel()
+    for _ in range(100):
+        for array in arrays[1:]:
+            array[:] = 0
+        pool.follow(stages, threads)
+        assert np.array_equal(arrays[-1], expected)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_task_of_every_stage_is_done_once(threads: int) -> None:
+    counts = np.zeros((4, 6), np.int64)
+    programs = []
+    for n, row in enumerate(counts):
+        tasks = [1, 2, 6, 3][n]
+        steps = ONCE.steps(address_of(Count()), tasks, at=(OUT, 8 * np.arange(tasks)), by=n + 1)
+        programs.append((join([[steps]], Tables().array(), 0), (row.ctypes.data, 0, 0), 1.0))
+    stages = Stages(programs)
+    for n in range(1, 50):
+        pool.follow(stages, threads)
+        expected = [[n * (m + 1) * (i < [1, 2, 6, 3][m]) for i in range(6)] for m in range(4)]
+        assert counts.tolist() == expected
+
+
+def test_workers_of_our_own(own_pool: pool._Pool) -> None:  # noqa: F811
+    stages, arrays = rotating(9, 5)
+    expected = np.roll(arrays[0].reshape(9, 5), -5, axis=0).ravel()
+    for _ in range(200):
+        arrays[-1][:] = 0
+        pool.follow(stages, 4)
+        assert np.array_equal(arrays[-1], expected)
+    assert len(own_pool.workers) == 3
+    assert own_pool._job[parallel.OPEN] == own_pool._job[parallel.INSIDE] == 0
+
+
+def test_callers_at_the_same_time_have_stages_of_their_own() -> None:
+    def many(_: int) -> bool:
+        stages, arrays = rotating(5, 12)
+        expected = np.roll(arrays[0].reshape(5, 5), -12, axis=0).ravel()
+        right = True
+        for _ in range(100):
+            arrays[-1][:] = 0
+            pool.follow(stages, 2)
+            right &= np.array_equal(arrays[-1], expected)
+        return right
+
+    with ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(many, range(8)))
+
+
+def test_little_work_wakes_nobody(own_pool: pool._Pool) -> None:  # noqa: F811
+    stages, arrays = rotating(4, 3)
+    stages.seconds = pool.SHARED / 2
+    pool.follow(stages, 4)
+    assert not own_pool.workers
+    assert np.array_equal(arrays[-1], np.roll(arrays[0].reshape(4, 5), -3, axis=0).ravel())
