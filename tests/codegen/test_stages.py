@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def rotating(tasks: int, count: int) -> tuple[Stages, list[np.ndarray]]:
     arrays = [rows_of(tasks)] + [np.zeros(tasks * 5, np.float32) for _ in range(count)]
     programs = [
         (moving(tasks, 1), (to.ctypes.data, x.ctypes.data, 0), 1.0)
-        for x, to in zip(arrays[:-1], arrays[1:], strict=True)
+        for x, to in pairwise(arrays)
     ]
     return Stages(programs), arrays
 

@@ -91,6 +91,12 @@ def test_results_and_layouts_are_the_models_own(kind, shape, batch, layout):
 def test_all_layers_are_one_job():
     fast = recorded_of(settled(Residual()), torch.randn(2, 3, 65, 66))
     assert [len(link._alone) for link in links(fast)] == [6]
+    whole = nn.Sequential(Inverted(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Dropout(), nn.Linear(6, 700))
+    x = torch.randn(2, 6, 33, 34)
+    model = settled(whole)
+    fast = recorded_of(model, x)
+    assert [len(link._alone) for link in links(fast)] == [7]
+    assert_same(fast, model, x)
     pooling = recorded_of(settled(Pools()), torch.randn(2, 3, 35, 36))
     assert [len(link._alone) for link in links(pooling)] == [5, 2], "one mean does not count its padding"
 
@@ -108,6 +114,37 @@ def test_three_and_one_axes():
         model = settled_small(nn.Sequential(kind(2, 4, 3, padding=1), nn.ReLU(), pool(2), kind(4, 3, 2)))
         x = torch.randn(2, 2, *shape)
         assert_same(recorded_of(model, x), model, x)
+
+
+@pytest.mark.parametrize("width", [8, 33, 3000])
+def test_linear_layers_and_what_passes_on(width):
+    """Also where what is passed on is read elsewhere, and where layers are too small, or too large, to be linked."""
+
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.drop, self.same = nn.Conv2d(3, 16, 3), nn.Dropout2d(), nn.Identity()
+            self.one, self.two = nn.Linear(16, width), nn.Linear(width, 20, bias=False)
+
+        def forward(self, x):
+            x = self.drop(self.same(functional.relu(self.layer(x))))
+            mean = functional.adaptive_avg_pool2d(x, 1).flatten(1)
+            return self.two(self.one(mean)), mean, x
+
+    model = settled_small(Heads())
+    fast = ck.nn.accelerate(model)
+    for x in (torch.randn(1, 3, 20, 21), torch.randn(5, 3, 20, 21)):
+        for _ in range(4):
+            assert_same(fast, model, x)
+    assert links(fast)
+    with torch.no_grad():
+        fast.one.weight.mul_(2)
+        expected = fast.forward(x)
+        for _ in range(3):
+            torch.testing.assert_close(fast(x), expected, rtol=1e-4, atol=1e-4)
+        fast.train()
+        before = fast(x)[2]
+        assert not torch.equal(fast(x)[2], before), "dropout is at work"
 
 
 def test_double_precision():

@@ -69,6 +69,26 @@ class LayerStep(NamedTuple):
         return self.layer.calls(self.ready, arrays[self.x], self.bias, add, arrays[self.out])
 
 
+class LinearStep(NamedTuple):
+    """``out = x @ w' + bias`` for vectors x, as a layer whose pixels are the samples."""
+
+    layer: TensorLayer
+    ready: tuple[Plan, Prepared]
+    bias: Array | None
+    x: int
+    out: int
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The values that it needs."""
+        return (self.x,)
+
+    def calls(self, arrays: Sequence[Array]) -> Sequence[Call] | None:
+        """As calls on these arrays; x may have axes that are one long behind its channels."""
+        x, out = (arrays[number].reshape(arrays[number].shape[:2]).T[None] for number in (self.x, self.out))
+        return self.layer.calls(self.ready, x, self.bias, None, out)
+
+
 class PoolStep(NamedTuple):
     """The largest number or the mean of each window."""
 
@@ -90,7 +110,7 @@ class PoolStep(NamedTuple):
         return None if call is None else [call]
 
 
-Step = LayerStep | PoolStep
+Step = LayerStep | LinearStep | PoolStep
 
 
 @dataclass(frozen=True, slots=True)

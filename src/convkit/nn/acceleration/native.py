@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
-from torch.nn import functional
 
-from convkit.arrays.layers import PoolOptions
+from convkit.arrays.torch_layers import KEPT
 from convkit.arrays.torch_memory import shared
-from convkit.errors import ConvError
+from convkit.errors import AccuracyError, ConvError
 from convkit.nn.acceleration.findings import layer_of
 from convkit.nn.acceleration.joined import Joined
+from convkit.nn.acceleration.pooling import pooling
 from convkit.nn.acceleration.told import Told
 from convkit.nn.layers import KINDS, Layer
-from convkit.spec.options import pad_pairs, per_axis
 from convkit.verbs.bilinear import for_batch
-from convkit.verbs.chains import LayerStep, PoolStep, Step
-from convkit.verbs.tensor_layers import LAYERS
+from convkit.verbs.chains import LayerStep, LinearStep, PoolStep, Step
+from convkit.verbs.tensor_layers import LAYERS, TensorLayer
 
 Make = Callable[[int, "int | None", int], Step]
 """From the numbers of what is read, of what is added, and of the result, to a step."""
@@ -35,18 +34,18 @@ class Link(NamedTuple):
         What it reads.
     like : Node, optional
         The one of these that the result lies in memory like.
-    make : Make
-        How its step is made.
+    make : Make, optional
+        How its step is made; a node without one passes on what it reads.
     """
 
     x: Node
     add: Node | None
     like: Node | None
-    make: Make
+    make: Make | None
 
 
 def link(
-    node: Node, modules: dict[str, nn.Module], told: dict[Node, Told | None], ready: dict[Any, Any]
+    node: Node, modules: Mapping[str, nn.Module], told: dict[Node, Told | None], ready: dict[Any, Any]
 ) -> Link | None:  # fmt: skip
     """The node as a link; ``ready`` keeps weights made ready, by layer and problem.
 
@@ -58,12 +57,16 @@ def link(
     module = modules.get(str(node.target)) if node.op == "call_module" else None
     if type(module) in KINDS or type(module) is Joined:
         return _layer(node, module, told, out, ready)
-    options = _pooling(node, module)
     x = node.args[0] if node.args else None
-    if options is None or not isinstance(x, Node):
+    source = told.get(x) if isinstance(x, Node) else None
+    if source is None or source.dtype is not out.dtype or not isinstance(x, Node):
         return None
-    source = told.get(x)
-    if source is None or source.dtype is not out.dtype or len(source.shape) != len(out.shape) or len(out.shape) < 3:
+    if type(module) is nn.Linear and len(node.args) == 1 and not node.kwargs:
+        return _linear(x, module, source, ready)
+    if _passes(node, module, source, out):
+        return Link(x, None, x, None)
+    options = pooling(node, module)
+    if options is None or len(source.shape) != len(out.shape):
         return None
     rank, kind, spelled = options
     if len(out.shape) != rank + 2:
@@ -93,17 +96,11 @@ def _layer(
     if not plain or (joined and tensors[1].shape != out.shape):  # type: ignore[union-attr]
         return None
     activation = module.activation or ""
-    call = layer_of(layer, x.shape, str(x.dtype).removeprefix("torch."))
+    call = layer_of(layer, x.shape, x.dtype)
     if tuple(out.shape) != call.output_shape or not call.written:
         return None
     weight, bias = shared(layer.weight), None if layer.bias is None else shared(layer.bias)
-    plan = call.plan(bias is not None, joined, activation)
-    key = id(layer.weight), plan.problem.derive(batch=1)
-    if key not in ready:
-        ready[key] = call.prepare(weight, bias is not None, joined, activation)
-    first, prepared = ready[key]
-    batch = x.shape[0]
-    made = (first, prepared) if batch == first.problem.batch else for_batch(first, prepared, batch)
+    made = _made(call, layer.weight, weight, (bias is not None, joined, activation), ready)
     add: Any = node.args[1] if joined else None
     return Link(
         node.args[0], add, add,  # type: ignore[arg-type]
@@ -111,70 +108,52 @@ def _layer(
     )  # fmt: skip
 
 
-Spelled = Callable[[tuple[int, ...]], "PoolOptions | None"]
-"""From the sizes of what is pooled to the options."""
+def _made(call: TensorLayer, of: Tensor, weight: Any, end: tuple[bool, bool, str], ready: dict[Any, Any]) -> Any:
+    """The weights made ready: once for all batches."""
+    plan = call.plan(*end)
+    key = id(of), plan.problem.derive(batch=1)
+    if key not in ready:  # as they were made for the layer alone, if they were
+        ready[key] = KEPT.ready(call, of, end) if weight.shape == of.shape else None
+        ready[key] = ready[key] or call.prepare(weight, *end)
+    first, prepared = ready[key]
+    batch = plan.problem.batch
+    return (first, prepared) if batch == first.problem.batch else for_batch(first, prepared, batch)
 
 
-def _pooling(node: Node, module: nn.Module | None) -> tuple[int, Any, Spelled] | None:
-    """How many axes a node pools, what it makes of windows, and these; None for a node that does something else."""
-    if module is not None and type(module) in _MODULES and len(node.args) == 1 and not node.kwargs:
-        rank, kind = _MODULES[type(module)]
-        options = vars(module)
-    elif node.op == "call_function" and node.target in _FUNCTIONS:
-        rank, kind, names = _FUNCTIONS[node.target]
-        options = {**dict(zip(names, node.args[1:], strict=False)), **node.kwargs}
-        if any(isinstance(value, Node) for value in options.values()):
-            return None
-    else:
+MOST_LINEAR = 1 << 24
+"""Bytes of a linear layer's weights at most: of more, a second copy would be made, and memory sets the pace anyway."""
+
+_LINEAR = {
+    "dtype": None, "overflow": "raise", "stride": (1,), "dilation": (1,), "groups": 1, "operation": "correlation",
+    "accuracy": "norm", "padding": ((0, 0),), "boundary": "zero", "fill": 0,
+}  # fmt: skip
+
+
+def _linear(x: Node, module: nn.Linear, source: Told, ready: dict[Any, Any]) -> Link | None:
+    """A linear layer of vectors: a layer of one kernel element, whose pixels are the samples."""
+    weights = (module.weight,) if module.bias is None else (module.weight, module.bias)
+    plain = all(type(w) is nn.Parameter and w.is_cpu and w.dtype is source.dtype for w in weights)
+    if len(source.shape) != 2 or not plain or module.weight.nbytes > MOST_LINEAR or 0 in module.weight.shape:
         return None
-    if kind == "whole":
-        return rank, "mean", _whole(options.get("output_size"))
-    return rank, kind, _windows(options)
+    samples, channels = source.shape
+    kind = str(source.dtype).removeprefix("torch.")
+    options = LAYERS.options("forward", 1, "implicit-gemm", _LINEAR)
+    weight, bias = shared(module.weight), None if module.bias is None else shared(module.bias)
+    try:
+        call = LAYERS.layer("forward", (1, channels, samples), (*module.weight.shape, 1), kind, kind, options)
+        made = _made(call, module.weight, weight[..., None], (bias is not None, False, ""), ready)
+    except AccuracyError:  # too small for it
+        return None
+    return Link(x, None, None, lambda read, add, to: LinearStep(call, made, bias, read, to))
 
 
-def _windows(options: dict[str, Any]) -> Spelled:
-    """Windows as torch's pooling is told of them, by the names of its options."""
-
-    def spelled(space: tuple[int, ...]) -> PoolOptions | None:
-        rank, stride = len(space), options.get("stride")
-        spread = set(per_axis("dilation", options.get("dilation", 1), rank, 1)) != {1}
-        counted = options.get("count_include_pad", True) and options.get("divisor_override") is None
-        if spread or not counted or options.get("return_indices"):
-            return None
-        sizes = per_axis("size", options["kernel_size"], rank, 1)
-        steps = per_axis("stride", stride, rank, 1) if stride else sizes
-        pads = tuple(n for pair in pad_pairs(options.get("padding", 0), rank) for n in pair)
-        return PoolOptions(sizes, steps, pads, "ceil" if options.get("ceil_mode") else "floor")
-
-    return spelled
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-def _whole(size: Any) -> Spelled:
-    """The mean of everything, or of windows of one size that leave nothing out."""
-
-    def spelled(space: tuple[int, ...]) -> PoolOptions | None:
-        wished = size if isinstance(size, Sequence) else (size,) * len(space)
-        counts = tuple(n if count is None else count for n, count in zip(space, wished, strict=True))
-        if any(not count or n % count for n, count in zip(space, counts, strict=True)):
-            return None
-        sizes = tuple(n // count for n, count in zip(space, counts, strict=True))
-        return PoolOptions(sizes, sizes, (0, 0) * len(space), "floor")
-
-    return spelled
-
-
-_MODULES: dict[type, tuple[int, str]] = {
-    nn.MaxPool1d: (1, "max"), nn.MaxPool2d: (2, "max"), nn.MaxPool3d: (3, "max"),
-    nn.AvgPool1d: (1, "mean"), nn.AvgPool2d: (2, "mean"), nn.AvgPool3d: (3, "mean"),
-    nn.AdaptiveAvgPool1d: (1, "whole"), nn.AdaptiveAvgPool2d: (2, "whole"), nn.AdaptiveAvgPool3d: (3, "whole"),
-}  # fmt: skip
-_MAX = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-_MEAN = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-_FUNCTIONS: dict[Any, tuple[int, str, tuple[str, ...]]] = {
-    getattr(where, f"{name}{rank}d"): (rank, kind, names)
-    for where, name, kind, names in (
-        (functional, "max_pool", "max", _MAX), (torch, "max_pool", "max", _MAX[:-1]),
-        (functional, "avg_pool", "mean", _MEAN), (functional, "adaptive_avg_pool", "whole", ("output_size",)),
-    )
-    for rank in (1, 2, 3)
-}  # fmt: skip
+def _passes(node: Node, module: nn.Module | None, source: Told, out: Told) -> bool:
+    """Whether a node gives what it is given, or drops axes behind the channels that are one long."""
+    if type(module) in _DROPOUTS or type(module) is nn.Identity:
+        return not module.training or type(module) is nn.Identity
+    named = node.op == "call_method" and node.target == "flatten"
+    flat = named or type(module) is nn.Flatten or (node.op == "call_function" and node.target is torch.flatten)
+    return flat and len(source.shape) > 2 and tuple(out.shape) == source.shape[:2] and source.shape[2:].numel() == 1

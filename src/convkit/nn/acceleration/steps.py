@@ -32,7 +32,7 @@ class Other:
     def __init__(self, node: Node, model: nn.Module, numbers: Mapping[Node, int]) -> None:
         self._function, self._out = _function(node, model), numbers[node]
         arguments = node.args[1:] if node.op == "get_attr" else node.args
-        self._arguments, self._named = (_slots(one, numbers) for one in (arguments, node.kwargs))
+        self._arguments, self._named = (with_slots(one, numbers) for one in (arguments, node.kwargs))
 
     def __call__(self, values: Values) -> None:
         """Do it."""
@@ -51,18 +51,18 @@ def _function(node: Node, model: nn.Module) -> Callable[..., Any]:
     return lambda: found(model)
 
 
-def _slots(one: Any, numbers: Mapping[Node, int]) -> Any:
+def with_slots(one: Any, numbers: Mapping[Node, int]) -> Any:
     """Arguments with the nodes' places in place of nodes."""
     if isinstance(one, Node):
         return Slot(numbers[one])
     if isinstance(one, slice):
-        return slice(*(_slots(part, numbers) for part in (one.start, one.stop, one.step)))
+        return slice(*(with_slots(part, numbers) for part in (one.start, one.stop, one.step)))
     if isinstance(one, dict):
-        return {key: _slots(part, numbers) for key, part in one.items()}
+        return {key: with_slots(part, numbers) for key, part in one.items()}
     if isinstance(one, list):
-        return [_slots(part, numbers) for part in one]
+        return [with_slots(part, numbers) for part in one]
     if type(one) is tuple:
-        return tuple([_slots(part, numbers) for part in one])
+        return tuple([with_slots(part, numbers) for part in one])
     return one
 
 

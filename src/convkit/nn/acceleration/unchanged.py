@@ -11,6 +11,8 @@ from torch.nn.modules import module as every_module
 
 from convkit.arrays.torch_changes import Unwritten
 
+_get: Callable[[Any, Any], Any] = dict.get
+
 
 class Unchanged:
     """Some modules of a model, as they are now.
@@ -31,10 +33,10 @@ class Unchanged:
         self._modules: list[nn.Module] = []
         self._hooks: list[Any] = []
         for name in dict.fromkeys(names):
-            module = root
+            module: Any = root
             for key in name.split("."):
                 held = module._modules
-                module = held[key]  # type: ignore[assignment]
+                module = held[key]
                 links[id(held), key] = held, key, module
             for inner in module.modules():
                 self._add(inner)
@@ -48,7 +50,8 @@ class Unchanged:
         self._unwritten = Unwritten(self._tensors)
 
     def _add(self, module: nn.Module) -> None:
-        plain = [name for name in vars(module) if not name.startswith("_") and name != "training"]
+        # Whether it is in training matters to no layer, but to what is done in training alone.
+        plain = [name for name in vars(module) if name[0] != "_" and (name != "training" or not module._parameters)]
         if plain:
             options = itemgetter(*plain)
             self._options.append((vars(module), options, options(vars(module))))
@@ -58,7 +61,7 @@ class Unchanged:
     def holds(self) -> bool:
         """Whether nothing was put elsewhere, given other options, or written to."""
         return (
-            all(map(is_, map(dict.get, self._held, self._keys), self._found))
+            all(map(is_, map(_get, self._held, self._keys), self._found))
             and [type(module) for module in self._modules] == self._types
             and all(options(held) == before for held, options, before in self._options)
             and self._unwritten.holds(self._tensors)
@@ -66,7 +69,7 @@ class Unchanged:
 
     def hooked(self) -> bool:
         """Whether somebody wants to see what a module is given, or gives."""
-        return any(self._hooks) or every_module._has_any_global_hook()
+        return any(self._hooks) or bool(every_module._has_any_global_hook())
 
     def wants_gradients(self) -> bool:
         """Whether a parameter does."""
