@@ -19,7 +19,7 @@ from convkit.catalogue import language, set_language, texts
 from convkit.cli import bench
 from convkit.cli.bench import layer_samples, peers, report, truth
 from convkit.cli.bench.bound import bound
-from convkit.cli.bench.command import Suite
+from convkit.cli.bench.command import ALONE, Suite
 from convkit.cli.bench.layers import DIRECTIONS
 from convkit.cli.bench.measurement import Outcome, Timing, measure
 from convkit.cli.bench.problems import Problem
@@ -185,7 +185,7 @@ def test_threads_are_given_back() -> None:
 
 
 def test_suites() -> None:
-    assert set(Suite) == {*bench.SUITES, *TOGETHER, "choice", "networks"}
+    assert set(Suite) == {*bench.SUITES, *TOGETHER, *ALONE}
     assert {problem.suite for problem in bench.suites(["all"])} == {"filters", "layers", "overhead"}
     assert longest(bench.suites(["layers", "overhead"])).keys() == {"layers"}
     assert {problem.suite for problem in bench.suites(["filters-full"])} == set(TOGETHER["filters-full"])
@@ -376,7 +376,7 @@ def test_every_sentence_stands_in_both_languages_with_the_same_placeholders() ->
     for error in (
         AccuracyError("bench-wrong", **facts),
         OptionError("bench-nothing", match="a", suites="b"),
-        OptionError("bench-alone", others="a"),
+        OptionError("bench-alone", suite="choice", others="a"),
         OptionError("bench-not-drawn", suites="a"),
         FileError("bench-unwritable", path="a"),
     ):

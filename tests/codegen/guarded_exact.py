@@ -12,7 +12,7 @@ from tests.codegen.guarded import Guarded
 
 
 def main() -> None:
-    compiled_integer.LEAST_PRODUCTS = 0
+    compiled_integer.LEAST_PRODUCTS = compiled_integer.LEAST_OF_A_ROW = 0
     inputs, outputs = Guarded(16), Guarded(32)
     for dtype, side, kernel in product(
         ("uint8", "int8", "int16", "uint16", "int64"), ("start", "end"), ((1, 5), (3, 3), (9, 2))

@@ -34,6 +34,7 @@ dots = pytest.mark.skipif(not (target.host() and target.host().dots), reason="no
 def restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small problems too, and as many threads afterwards as before."""
     monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(compiled_integer, "LEAST_OF_A_ROW", 0)
     before = ck.num_threads()
     yield
     ck.set_num_threads(before)

@@ -46,6 +46,7 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(compiled, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(compiled, "LEAST_OF_A_ROW", 0)
     monkeypatch.setattr(compiled_integer, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(compiled_integer, "LEAST_OF_A_ROW", 0)
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 0)

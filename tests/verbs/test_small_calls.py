@@ -157,6 +157,26 @@ def test_integers_of_any_size_one_after_another() -> None:
             assert np.array_equal(call(x), expected)
 
 
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("operation", ["convolution", "correlation"])
+@pytest.mark.parametrize("dtypes", [("int64", "int64"), ("uint8", "int32"), ("bool", "int64"), ("uint64", "uint64")])
+def test_short_exact_signals_up_to_the_last_that_fits(mode: str, operation: str, dtypes: tuple[str, str]) -> None:
+    verb = ck.convolve if operation == "convolution" else ck.correlate
+    k = np.array([1, 2, 0, 4]).astype(dtypes[1])
+    bits = 64 if dtypes[0] == "uint64" else 63
+    for peak in (1, 200, 2**bits // 7 - 1, 2**bits // 7 + 1, 2 ** (bits - 1)):
+        if not np.can_cast(np.min_scalar_type(peak), dtypes[0]):
+            continue
+        x = np.array([0, peak, peak, peak, 1, peak]).astype(dtypes[0])
+        exact = verb(x.astype(object), k.astype(object), mode, boundary="zero")
+        for _ in range(3):  # the first call, and those that take the shorter way
+            if max(exact) >= 2**bits:
+                with pytest.raises(IntegerOverflowError):
+                    verb(x, k, mode)
+            else:
+                assert verb(x, k, mode).tolist() == exact.tolist()
+
+
 def test_nothing_warns_of_large_kernels() -> None:
     x, k = np.ones((64, 64), np.float32), np.full((3, 3), 1e30, np.float32)
     with warnings.catch_warnings():

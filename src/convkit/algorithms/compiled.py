@@ -12,7 +12,7 @@ from convkit.algorithms.support import alone, direct_tiles
 from convkit.algorithms.support.direct_tiles import LINE, REAL, contiguous, order_of, samples_at_once, scratch, tiles
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import pool
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program
 from convkit.planner import probes, registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
@@ -28,7 +28,7 @@ LEAST_OF_A_ROW = 1 << 10
 """The same for signals that NumPy's own correlation does."""
 
 LANES = 16
-"""Numbers in a vector of the machine that costs are told for."""
+"""Numbers of float32 in a vector of the machine that costs are told for."""
 
 STREAMED = 1 << 23
 """Bytes of a result from which it is written past the caches: what is not read again soon would only crowd them."""
@@ -65,7 +65,7 @@ class Compiled:
         if problem.in_channels > 1 or problem.out_channels > 1:
             return Reason("mixed-channels")
         products = problem.taps * problem.outputs * problem.groups
-        least = LEAST_OF_A_ROW if _plain_row(problem) else LEAST_PRODUCTS
+        least = LEAST_OF_A_ROW if _plain_row(problem) and not problem.result_dtype else LEAST_PRODUCTS
         if products < least:
             return Reason("too-small", products=products, limit=least)
         why_not = codegen.why_not()
@@ -78,15 +78,16 @@ class Compiled:
         loads = 1.9 if len(problem.windows) == 1 or problem.windows[-2].kernel == 1 else 1.0
         # Kernels of three axes are many short blocks of rows; complex products are four, and samples are taken apart.
         loads *= (1.2 if len(problem.windows) > 2 else 1.0) * (1.5 if problem.compute_dtype.startswith("c") else 1.0)
-        # Rows narrower than a vector take all of it, and too few sums at once to hide the latency of one.
-        loads *= 2 * LANES / columns if columns < LANES else 1.0
+        # Rows end within a vector; narrower than one they have too few sums at once to hide the latency of one.
+        lanes = LANES * 4 // np.dtype(REAL[problem.compute_dtype]).itemsize
+        loads *= 2 * lanes / columns if columns < lanes else -(-columns // lanes) * lanes / columns
         written = problem.batch * problem.groups * problem.outputs
         # What the tiles of a kernel of 9 x 9 reach, and what beginning and ending each tile takes.
         seconds = 1.75 * work * loads / machine.fused + written / machine.elementwise
         count = sum(1 for _ in tiles(problem))
         seconds = on_two_threads(seconds * width(problem.compute_dtype), count)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        seconds = max(seconds, moved / machine.bandwidth / 3) + 1.25e-5 + 1e-7 * count
+        seconds = max(seconds, moved / machine.bandwidth / 3) + 8.5e-6 + 1e-7 * count
         return Cost(2 * work, moved, seconds, scratch(problem) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:
@@ -174,13 +175,13 @@ class Compiled:
             pixel, problem = problem.batch, folded(problem)
         x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
         samples, seconds = samples_at_once(problem), _one_thread(problem)
-        line = out.ctypes.data % LINE if out.nbytes >= STREAMED else None
+        line = address(out) % LINE if out.nbytes >= STREAMED else None
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = direct_tiles.program(part, x_strides, out_strides, out.dtype.name, line, pixel)
+            program = direct_tiles.program(part, x_strides, out_strides, type_name(out.dtype), line, pixel)
             bases = (
-                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
+                address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(prepared),
             )  # fmt: skip
             pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
 
@@ -206,7 +207,7 @@ def _fused_rate(timer: probes.Timer) -> float | None:
     x, out = np.ones(problem.input_shape, np.float32), np.empty(problem.output_shape, np.float32)
     prepared = COMPILED.prepare(problem, np.ones(problem.kernel_shape, np.float32))
     program = direct_tiles.program(problem, x.strides, out.strides, "float32")
-    bases = out.ctypes.data, x.ctypes.data, prepared.ctypes.data
+    bases = address(out), address(x), address(prepared)
     return 2 * problem.multiply_adds / timer(lambda: pool.run(program, bases))
 
 

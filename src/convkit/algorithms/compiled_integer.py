@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import exact_tiles
+from convkit.algorithms.support import exact_tiles, inner_products
 from convkit.algorithms.support.alone import Programs, place
 from convkit.algorithms.support.direct_tiles import contiguous
 from convkit.algorithms.support.exact_tiles import order_of, samples_at_once, scratch
@@ -21,7 +21,7 @@ from convkit.algorithms.support.ranges import KernelRange, extent
 from convkit.codegen import pool
 from convkit.codegen.interleave import Fit, Interleave
 from convkit.codegen.library import this_machine
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine, on_two_threads
@@ -29,8 +29,9 @@ from convkit.planner.narrowing import narrowed
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
 
-LEAST_PRODUCTS = 1 << 12
-"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+LEAST_PRODUCTS, LEAST_OF_A_ROW = 1 << 4, 1 << 12
+"""Products of one sample, and of a signal that NumPy's own loop does, below which neither loading the compiler nor its
+kernels would be paid back."""
 
 LOOKED_AT = 4
 """Bytes of a sample from which samples are looked at: few of them are as large as their type allows."""
@@ -84,8 +85,9 @@ class CompiledExact:
         if problem.in_channels > 1 or problem.out_channels > 1:
             return Reason("mixed-channels")
         products = problem.taps * problem.outputs * problem.groups
-        if products < LEAST_PRODUCTS:
-            return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
+        least = LEAST_PRODUCTS if inner_products.why_not(problem) else LEAST_OF_A_ROW
+        if products < least:
+            return Reason("too-small", products=products, limit=least)
         why_not = codegen.why_not()
         return None if why_not is None else Reason(why_not)
 
@@ -162,7 +164,7 @@ class CompiledExact:
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = exact_tiles.program(part, way.form, x_strides, out_strides, out.dtype.name, way.fit, pixel)
+            program = exact_tiles.program(part, way.form, x_strides, out_strides, type_name(out.dtype), way.fit, pixel)
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(way.weights),
                 address(status),

@@ -51,7 +51,7 @@ class Kernel:
             packed = np.zeros(max(64, cut.bytes), np.uint8)
             if cut.bytes:  # otherwise every output meets only the zeros between samples
                 program = channelwise_weights.weights_program(self.problem, self.plain.strides)
-                pool.run(program, (packed.ctypes.data, self.plain.ctypes.data, 0), 1, 0.0)
+                pool.run(program, (address(packed), address(self.plain), 0), 1, 0.0)
             self._packed = packed
         return self._packed
 

@@ -10,6 +10,7 @@ from convkit import codegen, threads
 from convkit.algorithms.support import depthwise_tiles
 from convkit.algorithms.support.gradients import readable, upstream
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
@@ -63,7 +64,7 @@ class DepthwiseGradient:
         target = out if plain else np.empty(out.shape, out.dtype)
         program = depthwise_tiles.program(problem, x.strides, prepared.strides, target.strides)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        bases = target.ctypes.data, x.ctypes.data, prepared.ctypes.data
+        bases = address(target), address(x), address(prepared)
         pool.run(program, bases, threads.num_threads(), seconds)
         if not plain:
             out[...] = target

@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from convkit.algorithms.support import inner_products
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine, width
 from convkit.planner.problem import Problem
-
-SHORT = 1 << 15
-"""Products of one row up to which the overhead of a call, not its arithmetic, is what counts."""
 
 UNROLLED, EACH = 11, 1e-8
 """Elements up to which NumPy's loop runs over all outputs at once; beyond, each is a call that takes so many seconds
@@ -25,27 +23,16 @@ class Dot:
     name = "dot"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if len(problem.windows) != 1 or not problem.single:
-            return Reason("several-axes")
-        window = problem.windows[0]
-        if (window.stride, window.dilation, window.up) != (1, 1, 1) or window.sides != ("zero", "zero"):
-            return Reason("not-plain")
-        if window.start < 1 - window.kernel or window.start + window.count > window.size:
-            return Reason("not-plain")  # windows that touch no sample at all
-        if window.size == 0 or window.count == 0:
-            return Reason("nothing-to-do")
-        if window.size * window.kernel > SHORT:
-            return Reason("long-row", products=window.size * window.kernel, limit=SHORT)
-        return Reason("not-exact") if problem.exact else None
+        reason = inner_products.why_not(problem)
+        return Reason("not-exact") if reason is None and problem.exact else reason
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         work = float(problem.multiply_adds)
-        seconds = 9 * problem.batch * machine.call + 0.7 * work * width(problem.compute_dtype) / machine.elementwise
-        if problem.compute_dtype.startswith("c"):
-            seconds += 12 * machine.call
-        elif problem.compute_dtype != problem.input_dtype:
-            seconds += 30 * machine.call
-        if problem.taps > UNROLLED or problem.compute_dtype.startswith("c"):
+        single = problem.taps > UNROLLED or problem.compute_dtype.startswith("c")
+        calls = 20 if problem.compute_dtype != problem.input_dtype else 9
+        products = work * width(problem.compute_dtype) / machine.elementwise
+        seconds = calls * problem.batch * machine.call + (0.35 if single else 0.7) * products
+        if single:
             seconds += EACH * problem.batch * problem.outputs
         size = np.dtype(problem.compute_dtype).itemsize
         return Cost(
@@ -63,34 +50,21 @@ class Dot:
         return np.ascontiguousarray(kernel[0, 0, 0, ::-1], problem.compute_dtype)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        row_sum = _row_sum(problem)
+        row_sum = inner_products.row_sum(problem)
         for b in range(problem.batch):
             out[b, 0, 0] = row_sum(x[b, 0, 0].astype(out.dtype, copy=False), prepared)
 
     def quick(self, problem: Problem, order: str) -> Callable[[Array, Array, Array | None], Array | None]:
         """The arithmetic of one row alone."""
-        row_sum = _row_sum(problem)
+        row_sum = inner_products.row_sum(problem)
         if order == "convolution":
             return lambda row, kernel, out: None if out is not None else row_sum(row, kernel)
         return lambda row, kernel, out: None if out is not None else row_sum(row, kernel[::-1])
 
     def alone(self, problem: Problem, prepared: Array) -> Alone:
         """The same with a kernel made ready."""
-        row_sum = _row_sum(problem)
+        row_sum = inner_products.row_sum(problem)
         return lambda row, out: None if out is not None else row_sum(row, prepared)
-
-
-def _row_sum(problem: Problem) -> Callable[[Array, Array], Array]:
-    window = problem.windows[0]
-    skip = window.start + window.kernel - 1
-    if window.inside:
-        first = slice(window.start, window.start + window.count)
-        if skip == window.kernel - 1 and window.count == window.size - window.kernel + 1:
-            return lambda row, kernel: np.convolve(row, kernel, "valid")
-        return lambda row, kernel: np.convolve(row, kernel, "valid")[first]
-    if skip == 0 and window.count == window.size + window.kernel - 1:
-        return np.convolve
-    return lambda row, kernel: np.convolve(row, kernel)[skip : skip + window.count]
 
 
 registry.register(Dot())

@@ -11,7 +11,7 @@ from convkit.algorithms.support import dense_blocks, dense_tiles
 from convkit.algorithms.support.dense_samples import layout_of
 from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.finishing import NOTHING, Operands, finish_in_place
@@ -112,7 +112,7 @@ class ImplicitGemm:
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = dense_tiles.program(part, x.strides, out.strides, out.dtype.name)
+            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype))
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights), 0, bias,
                 0 if add is None else address(add) + first * add.strides[0],

@@ -12,6 +12,7 @@ from convkit import codegen, threads
 from convkit.algorithms.support import winograd_blocks, winograd_tiles, winograd_weights
 from convkit.algorithms.support.register_tiles import cycles
 from convkit.codegen import pool
+from convkit.codegen.memory import address
 from convkit.codegen.winograd_points import TAPS, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, unit_roundoff
@@ -149,8 +150,8 @@ class Winograd:
             part = problem if count == problem.batch else problem.derive(batch=count)
             program = winograd_tiles.program(part, self.outputs, x.strides, out.strides, other.strides)
             bases = (
-                out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], prepared.ctypes.data,
-                0, bias.ctypes.data, other.ctypes.data + first * other.strides[0],
+                address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(prepared),
+                0, address(bias), address(other) + first * other.strides[0],
             )  # fmt: skip
             made.append(Call(program, bases, seconds * count / problem.batch, STATUS_AT, (prepared, bias)))
         return made

@@ -36,9 +36,10 @@ class Schedule:
                     load block weights; load rows + block - 1 rows of samples; rows * block * vectors multiply-adds
 
     ``out[p, r, c] = sum_b sum_j sum_i x[p, offset[b] + (r + i)*x_row + c + j*x_step] * w[p, b, j, i]``, every output by
-    the same sequence of multiply-adds, whichever tile it stands in. Tiles at the lower and right ends are moved back to
-    end with the block, so that some outputs are written twice with the same bits; blocks narrower than a vector are
-    read and written under a mask. Nothing outside the block is touched.
+    the same sequence of multiply-adds, whichever tile it stands in. What is left of a row goes to narrower tiles; the
+    last ones at the lower and right ends are moved back to end with the block, so that some outputs are written twice
+    with the same bits. Blocks narrower than a vector are read and written under a mask. Nothing outside the block is
+    touched.
 
     A sample row, once loaded, meets every weight of the block: ``(rows + block - 1) / (rows * block)`` loads for each
     multiply-add. Blocks and columns are counted when the kernel runs, so one kernel serves many sizes.
@@ -169,25 +170,34 @@ class _Nest:
         row = self.moved_back(loop.index, a["rows"], rows)
         out = w.offset(planes["out"], w.multiply(row, a["out_row"]))
         x = w.offset(planes["x"], w.multiply(row, a["x_row"]))
-        wide = s.vectors if rows > 1 else s.row_vectors
+        ways = [(s.lanes, "narrow"), (0, "masked")]
+        if s.results == "streamed" and rows > 1:
+            ways.insert(0, (s.vectors * s.lanes, "wide"))
 
-        def columns(vectors: int) -> None:
-            if vectors == 0:
+        def columns(least: int) -> None:
+            if least == 0:
                 self.tile(out, x, planes["w"], rows, 1, w.lanes_below(self.sums, a["columns"]))
-                return
-            if s.results == "streamed" and vectors == s.vectors and rows > 1:
+            elif least == s.lanes:
+                self.columns(out, x, planes["w"], rows)
+            else:
                 self.streamed(out, x, planes["w"])
-                return
-            along = w.loop("column", a["columns"], step=vectors * s.lanes)
-            column = self.moved_back(along.index, a["columns"], vectors * s.lanes)
-            self.tile(self.at(out, column), self.sample_at(x, column), planes["w"], rows, vectors, None)
-            along.close()
 
-        w.choose(
-            a["columns"], [(wide * s.lanes, "wide"), (s.lanes, "narrow"), (0, "masked")],
-            lambda least: columns(least // s.lanes),
-        )  # fmt: skip
+        w.choose(a["columns"], ways, columns)
         loop.close()
+
+    def columns(self, out: str, x: str, weights: str, rows: int) -> None:
+        """A row of tiles, the widest first. Those half as wide take up to half of one, single vectors what is left."""
+        w, s, a = self.w, self.s, self.a
+        widest, done = s.vectors if rows > 1 else s.row_vectors, "0"
+        for vectors in sorted({widest, widest // 2, 1}, reverse=True):
+            tile, spared = vectors * s.lanes, 0 if vectors == 1 else vectors * s.lanes // 2
+            fits = w.value(f"icmp sge i64 {a['columns']}, {tile}")
+            left = w.subtract(a["columns"], w.add(done, spared))
+            along = w.loop("column", w.value(f"select i1 {fits}, i64 {left}, i64 0"), step=tile)
+            column = self.moved_back(w.add(done, along.index), a["columns"], tile)
+            self.tile(self.at(out, column), self.sample_at(x, column), weights, rows, vectors, None)
+            along.close()
+            done = w.add(done, along.index)
 
     def streamed(self, out: str, x: str, weights: str) -> None:
         """A row of tiles, those between the first line of the cache that begins in it and the last one streamed."""

@@ -1,9 +1,10 @@
-"""Where arrays lie in memory."""
+"""Where arrays lie in memory, and of what type they are: what is asked of them in every call."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,9 @@ def _agree() -> bool:
 
 address = _stored if _agree() else _told
 """``address(array)``: where its first element lies. An array asked for it in the usual way takes a microsecond."""
+
+
+@lru_cache(maxsize=64)
+def type_name(dtype: np.dtype[Any]) -> str:
+    """``dtype.name``, which NumPy puts together anew each time, in two microseconds."""
+    return dtype.name

@@ -179,17 +179,25 @@ def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:
         widest = max(1, widest // PACKED_SHARE // math.prod(strides[-2:]))
     sizes = [hi - lo for lo, hi in box]
     if len(sizes) == 1:
-        return [min(sizes[0], room)]
+        return [_even(sizes[0], room, LINE)]
     *leading, rows, columns = sizes
     columns = min(columns, max(widest, room // rows))
     high = room if not leading else min(room, columns * TILE_ROWS)  # planes share more of their windows than rows do
     rows = min(rows, max(1, -(-high // (columns * TILE_ROWS))) * TILE_ROWS)
-    lengths = [columns, rows]
+    lengths = [columns, _even(sizes[-2], rows, order_of(problem).schedule.rows)]
     room //= rows * columns
     for count in reversed(leading):
-        lengths.append(max(1, min(count, room)))
+        lengths.append(_even(count, max(1, min(count, room)), 1))
         room //= lengths[-1]
     return lengths[::-1]
+
+
+def _even(size: int, most: int, unit: int) -> int:
+    """The length of pieces, ``most`` at most and of whole units, that leaves the last of them not much shorter."""
+    if size <= most:
+        return size
+    pieces = -(-size // most)
+    return min(most, -(-size // (pieces * unit)) * unit)
 
 
 def _packed(problem: Problem, outputs: Box) -> Packed:

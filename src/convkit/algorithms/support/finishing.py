@@ -14,7 +14,7 @@ from convkit.algorithms.support.register_tiles import cuts
 from convkit.codegen import finish, pool
 from convkit.codegen.epilogue import Ending
 from convkit.codegen.library import address_of
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import ADD, BIAS, OUT
 from convkit.planner import finishing
@@ -40,7 +40,7 @@ def ending_of(epilogue: Epilogue | None, bias: str) -> Ending:
 
 def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool:
     """Do it where kernels can be compiled, for real numbers; all layouts come out with the same bits."""
-    dtype = sums.dtype.name
+    dtype = type_name(sums.dtype)
     if dtype not in ("float32", "float64") or codegen.why_not() is not None:
         return False
     add = sums if operands.add is None else operands.add

@@ -152,7 +152,7 @@ def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
     scale = FITTED / machine.fused
     seconds = images * blocks.seconds * scale
     # Blocks of a volume are many short rows, far from each other.
-    seconds = on_two_threads((0.93 if len(blocks.lengths) > 2 else 0.62) * seconds, blocks.tasks)
+    seconds = on_two_threads((0.82 if len(blocks.lengths) > 2 else 0.62) * seconds, blocks.tasks)
     moved = float(
         item_bytes(problem.input_dtype) * math.prod(problem.input_shape)
         + item_bytes(problem.result_dtype or problem.compute_dtype) * math.prod(problem.output_shape)
@@ -164,7 +164,7 @@ def cost_of(problem: Problem, blocks: Blocks, machine: Machine) -> Cost:
     waits = 1.1
     if len(blocks.lengths) > 1:
         waits = (2.1 if moved > SHARED_CACHE else 1.4) * min(1.0, moved / OWN_CACHES)
-    return Cost(flops, moved, seconds + waits * moved / machine.bandwidth + kernel + 1.15e-5, held)
+    return Cost(flops, moved, seconds + waits * moved / machine.bandwidth + kernel + 5.5e-6, held)
 
 
 def bound_of(problem: Problem, blocks: Blocks) -> ErrorBound:

@@ -19,7 +19,7 @@ from convkit.algorithms.support.packing import Packed, Source, packing
 from convkit.codegen import fourier_check, pool, sequence, unpack
 from convkit.codegen.fourier import Fourier
 from convkit.codegen.library import address_of
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
 from convkit.planner.algorithm import Alone, Array
@@ -42,10 +42,10 @@ def run(problem: Problem, blocks: Blocks, spectra: Array, x: Array, out: Array) 
         seen = run(problem, blocks, spectra, x, whole)
         out[...] = whole
         return seen
-    program = program_of(problem, blocks, x.strides, out.strides, out.dtype.name)
+    program = program_of(problem, blocks, x.strides, out.strides, type_name(out.dtype))
     count = _threads(problem, blocks)
     found = ctypes.c_int64(0)
-    pool.run(program, (out.ctypes.data, x.ctypes.data, spectra.ctypes.data, ctypes.addressof(found)), count)
+    pool.run(program, (address(out), address(x), address(spectra), ctypes.addressof(found)), count)
     return None if found.value else "finite"
 
 
@@ -94,7 +94,7 @@ def kernel_spectra(problem: Problem, blocks: Blocks, kernel: Array) -> Array:
             planes[(0, *there)] = weights[here].real
             if weights.dtype.kind == "c":
                 planes[(1, *there)] = weights[here].imag
-        pool.run(program, (spectra[group].ctypes.data, planes.ctypes.data, 0))
+        pool.run(program, (address(spectra[group]), address(planes), 0))
     spectra *= 1 / math.prod(blocks.lengths)
     return spectra
 
@@ -116,7 +116,7 @@ def _spectrum_program(fourier: Fourier) -> Program:
 def _aligned(size: int) -> NDArray[np.uint8]:
     """Memory that begins at a cache line."""
     memory = np.empty(size + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
+    first = -address(memory) % LINE
     return memory[first : first + size]
 
 

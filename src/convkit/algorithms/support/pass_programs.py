@@ -33,6 +33,7 @@ from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.codegen import boxes, pool, row, sliding
 from convkit.codegen import direct as column
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.codegen.weights import taps
@@ -60,12 +61,12 @@ def run_passes(problem: Problem, passes: Passes, weights: Array, x: Array, out: 
         pixel, problem = problem.batch, folded(problem)
     x_strides, out_strides = ((*a.strides[:-1], a.strides[-1] // pixel) for a in (x, out))
     samples, seconds = _samples_at_once(problem, passes), _one_thread(problem, passes)
-    line = out.ctypes.data % LINE if out.nbytes >= STREAMED and out.ctypes.data % out.itemsize == 0 else None
+    line = address(out) % LINE if out.nbytes >= STREAMED and address(out) % out.itemsize == 0 else None
     for first in range(0, problem.batch, samples):
         count = min(samples, problem.batch - first)
         part = problem if count == problem.batch else problem.derive(batch=count)
-        work = program(part, passes, x_strides, out_strides, out.dtype.name, line, pixel)
-        bases = out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], weights.ctypes.data
+        work = program(part, passes, x_strides, out_strides, type_name(out.dtype), line, pixel)
+        bases = address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights)
         pool.run(work, bases, threads.num_threads(), seconds * count / problem.batch)
 
 

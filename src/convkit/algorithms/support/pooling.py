@@ -17,7 +17,7 @@ from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import pool as threads_of
 from convkit.codegen import pooling as kernel
 from convkit.codegen.library import address_of, this_machine
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
@@ -79,7 +79,7 @@ class CompiledPooling:
             g = laid
         to = _like(x, rank, how)
         to[...] = 0
-        program = _gradient(x.dtype.name, x.shape, to.strides, g.strides, x.strides, windows, how)
+        program = _gradient(type_name(x.dtype), x.shape, to.strides, g.strides, x.strides, windows, how)
         bases = address(to), address(x), address(g)
         threads_of.run(program, bases, threads.num_threads(), 4 * x.size * SECONDS)
         return to

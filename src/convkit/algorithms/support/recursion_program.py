@@ -26,7 +26,7 @@ from convkit.algorithms.support.recursions import (
 )
 from convkit.codegen import pool, transpose
 from convkit.codegen.library import address_of
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.recursive import ARGUMENTS, BLANK, Recursion
@@ -55,9 +55,9 @@ def run_recursions(problem: Problem, weights: Array, x: Array, out: Array) -> Li
     for first in range(0, problem.batch, samples):
         count = min(samples, problem.batch - first)
         part = problem if count == problem.batch else problem.derive(batch=count)
-        work = program(part, x_strides, out_strides, out.dtype.name, pixel)
+        work = program(part, x_strides, out_strides, type_name(out.dtype), pixel)
         bases = (
-            out.ctypes.data + first * out.strides[0], x.ctypes.data + first * x.strides[0], weights.ctypes.data,
+            address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights),
             ctypes.addressof(found),
         )  # fmt: skip
         pool.run(work, bases, threads.num_threads(), one_thread(part))

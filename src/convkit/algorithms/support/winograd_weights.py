@@ -14,6 +14,7 @@ from convkit.algorithms.support.planes import Strides
 from convkit.algorithms.support.winograd_blocks import Blocking, blocking
 from convkit.codegen import pool, winograd_kernel
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import OUT, Steps, X
 from convkit.codegen.winograd_kernel import WinogradKernel
@@ -44,10 +45,10 @@ def transform_weights(problem: Problem, kernel: NDArray[Any], outputs: int) -> N
     kernel = np.asarray(kernel, problem.compute_dtype)
     room = problem.groups * group_bytes(problem, cut) + LINE
     memory = np.empty(room, np.uint8)
-    ready = memory[-memory.ctypes.data % LINE :][: room - LINE].view(problem.compute_dtype)
+    ready = memory[-address(memory) % LINE :][: room - LINE].view(problem.compute_dtype)
     program = _program(problem.derive(batch=1), outputs, kernel.strides)
     seconds = problem.images * SECONDS
-    pool.run(program, (ready.ctypes.data, kernel.ctypes.data, 0), threads.num_threads(), seconds)
+    pool.run(program, (address(ready), address(kernel), 0), threads.num_threads(), seconds)
     return ready
 
 

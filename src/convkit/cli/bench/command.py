@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,6 +32,11 @@ class Suite(StrEnum):
     random = "random"
     choice = "choice"
     networks = "networks"
+    learning = "learning"
+
+
+ALONE = ("choice", "networks", "learning")
+"""What is measured by itself."""
 
 
 def bench_command(
@@ -43,6 +47,8 @@ def bench_command(
     only: Annotated[str, typer.Option("--only", "--match", help="bench.help.match")] = "",
     count: Annotated[int | None, typer.Option("--count", min=1, help="bench.help.count")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="bench.help.seed")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="bench.help.data")] = None,
+    accuracy: Annotated[float | None, typer.Option("--accuracy", min=0.0, max=1.0, help="bench.help.accuracy")] = None,
     out: Annotated[Path | None, typer.Option("--json", help="bench.help.json")] = None,
     lang: Lang = None,
 ) -> None:
@@ -55,19 +61,25 @@ def bench_command(
         set_language(lang.value)
     wished = [str(name) for name in (*(names or ()), *(suite or ()))]
     available = threads or num_threads()
-    if "choice" in wished:
-        if len(wished) > 1:
-            raise OptionError("bench-alone", others=", ".join(name for name in wished if name != "choice"))
+    for name in ALONE:
+        if name in wished and len(wished) > 1:
+            raise OptionError("bench-alone", suite=name, others=", ".join(other for other in wished if other != name))
+    if (data is not None or accuracy is not None) and wished != ["learning"]:
+        raise OptionError("bench-data", suites=", ".join(wished or SUITES))
+    if wished == ["choice"]:
         from convkit.cli.bench.choice import race
 
         race(only, count, seed, rounds, available, out)
         return
-    if "networks" in wished:
-        if len(wished) > 1:
-            raise OptionError("bench-alone-networks", others=", ".join(name for name in wished if name != "networks"))
+    if wished == ["networks"]:
         from convkit.cli.bench.network_race import race as race_networks
 
         race_networks(only, rounds, available, out)
+        return
+    if wished == ["learning"]:
+        from convkit.cli.bench import learning_race as learning
+
+        learning.race(data or learning.DATA, accuracy or learning.ACCURACY, seed or 0, available, out)
         return
     problems = _problems(wished or ["all"], count, seed)
     problems = [problem for problem in problems if only in problem.name]
@@ -95,6 +107,7 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
     from convkit.catalogue import say
     from convkit.cli.bench.bound import steady_rates
     from convkit.cli.bench.report import classes_table, document, layers_behind, losers, table
+    from convkit.cli.bench.results import write
     from convkit.planner import machine
 
     console = Console()
@@ -119,18 +132,3 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
     if out is not None:
         write(out, document(outcomes, rounds, threads, rates))
         console.print(say("bench.written", path=out))
-
-
-def write(out: Path, document: dict[str, Any]) -> None:
-    """Write results whole or not at all.
-
-    Raises
-    ------
-    FileError
-        ``file.bench-unwritable``.
-    """
-    from convkit.errors import FileError
-    from convkit.storage import write_whole
-
-    if not write_whole(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n"):
-        raise FileError("bench-unwritable", path=out)
