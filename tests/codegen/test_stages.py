@@ -8,40 +8,37 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from convkit.codegen import parallel, pool
+from convkit.codegen import parallel, pool, unpack
 from convkit.codegen.library import address_of
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.stages import Stages
 from convkit.codegen.step import OUT, X
-from tests.codegen.test_pool import ONCE, Count, copying, own_pool, rows_of  # noqa: F401
+from tests.codegen.test_pool import COLUMNS, ONCE, Count, own_pool, rows_of  # noqa: F401
 
 
-def moving(tasks: int, turn: int) -> Program:
-    """A program whose task ``t`` brings row ``t + turn`` of the input, counted round, to row ``t`` of the result."""
-    program = copying(tasks)
-    steps = program.steps.copy()
-    words = steps[:, 1:]
-    kernel_reads = words[::2]  # the first step of each task reads the input
-    at = np.flatnonzero(kernel_reads[1] == X)[0] if tasks > 1 else None
-    assert at is not None
-    kernel_reads[:, at + 1] = np.roll(kernel_reads[:, at + 1], -turn)
-    return Program(steps, program.starts, program.tables, program.scratch)
+def moving(tasks: int) -> Program:
+    """A program whose task ``t`` brings row ``t + 1`` of the input, counted round, to row ``t`` of the result."""
+    at = np.arange(tasks) * COLUMNS * 4
+    sizes = {"planes": 1, "out_plane": 0, "sums_plane": 0, "rows": 1, "out_row": 0, "sums_row": 0, "columns": COLUMNS,
+             "out_step": 4}  # fmt: skip
+    steps = unpack.ARGUMENTS.steps(
+        address_of(unpack.Unpack("float32", "float32")), tasks, out=(OUT, at), sums=(X, np.roll(at, -1)),
+        imaginary=(X, 0), **sizes,
+    )  # fmt: skip
+    return join([[steps]], Tables().array(), 0)
 
 
 def rotating(tasks: int, count: int) -> tuple[Stages, list[np.ndarray]]:
     """``count`` stages, each of which moves all rows on by one; every task needs a row of another task's."""
-    arrays = [rows_of(tasks)] + [np.zeros(tasks * 5, np.float32) for _ in range(count)]
-    programs = [
-        (moving(tasks, 1), (to.ctypes.data, x.ctypes.data, 0), 1.0)
-        for x, to in pairwise(arrays)
-    ]
+    arrays = [rows_of(tasks)] + [np.zeros(tasks * COLUMNS, np.float32) for _ in range(count)]
+    programs = [(moving(tasks), (to.ctypes.data, x.ctypes.data, 0), 1.0) for x, to in pairwise(arrays)]
     return Stages(programs), arrays
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_stages_wait_for_each_other(threads: int) -> None:
     stages, arrays = rotating(7, 30)
-    expected = np.roll(arrays[0].reshape(7, 5), -30, axis=0).ravel()
+    expected = np.roll(arrays[0].reshape(7, COLUMNS), -30, axis=0).ravel()
     for _ in range(100):
         for array in arrays[1:]:
             array[:] = 0
@@ -66,7 +63,7 @@ def test_every_task_of_every_stage_is_done_once(threads: int) -> None:
 
 def test_workers_of_our_own(own_pool: pool._Pool) -> None:  # noqa: F811
     stages, arrays = rotating(9, 5)
-    expected = np.roll(arrays[0].reshape(9, 5), -5, axis=0).ravel()
+    expected = np.roll(arrays[0].reshape(9, COLUMNS), -5, axis=0).ravel()
     for _ in range(200):
         arrays[-1][:] = 0
         pool.follow(stages, 4)
@@ -78,7 +75,7 @@ def test_workers_of_our_own(own_pool: pool._Pool) -> None:  # noqa: F811
 def test_callers_at_the_same_time_have_stages_of_their_own() -> None:
     def many(_: int) -> bool:
         stages, arrays = rotating(5, 12)
-        expected = np.roll(arrays[0].reshape(5, 5), -12, axis=0).ravel()
+        expected = np.roll(arrays[0].reshape(5, COLUMNS), -12, axis=0).ravel()
         right = True
         for _ in range(100):
             arrays[-1][:] = 0
@@ -95,4 +92,4 @@ def test_little_work_wakes_nobody(own_pool: pool._Pool) -> None:  # noqa: F811
     stages.seconds = pool.SHARED / 2
     pool.follow(stages, 4)
     assert not own_pool.workers
-    assert np.array_equal(arrays[-1], np.roll(arrays[0].reshape(4, 5), -3, axis=0).ravel())
+    assert np.array_equal(arrays[-1], np.roll(arrays[0].reshape(4, COLUMNS), -3, axis=0).ravel())
