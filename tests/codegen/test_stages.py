@@ -46,6 +46,30 @@ def test_stages_wait_for_each_other(threads: int) -> None:
         assert np.array_equal(arrays[-1], expected)
 
 
+def copy(columns: int, to: int, x: int) -> list[np.ndarray]:
+    """A task that copies numbers from one place to another."""
+    step = unpack.ARGUMENTS.steps(
+        address_of(unpack.Unpack("float32", "float32")), 1, out=(OUT, 4 * to), sums=(X, 4 * x), imaginary=(X, 0),
+        planes=1, out_plane=0, sums_plane=0, rows=1, out_row=0, sums_row=0, columns=columns, out_step=4,
+    )  # fmt: skip
+    return [step]
+
+
+def test_a_long_task_is_waited_for() -> None:
+    """Whoever has nothing left to do does not go on to what the other is still writing."""
+    long = 1 << 18
+    memory = np.zeros(2 * long + 16, np.float32)
+    memory[:long] = 1
+    first = join([copy(long, long, 0), copy(4, 2 * long, 0)], Tables().array(), 0)
+    second = join([copy(4, 2 * long + 4, 2 * long - 4), copy(4, 2 * long + 8, 2 * long - 8)], Tables().array(), 0)
+    bases = (memory.ctypes.data, memory.ctypes.data, 0)
+    stages = Stages([(first, bases, 1.0), (second, bases, 1.0)])
+    for _ in range(300):
+        memory[long:] = 0
+        pool.follow(stages, 2)
+        assert memory[2 * long : 2 * long + 12].all()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_task_of_every_stage_is_done_once(threads: int) -> None:
     counts = np.zeros((4, 6), np.int64)
