@@ -14,6 +14,7 @@ from torch.nn import functional
 import convkit as ck
 from convkit.nn.acceleration import recorded
 from convkit.nn.acceleration.steps import Linked
+from convkit.verbs import chains
 from tests.nn.test_accelerate import Functions, Inverted, Net, Reads, Residual, settled
 
 
@@ -212,6 +213,21 @@ def test_samples_do_not_change_each_other():
         expected = model(x)
     assert torch.equal(together[5:6], alone)
     torch.testing.assert_close(together / expected.abs().max(), expected / expected.abs().max(), rtol=0, atol=1e-5)
+
+
+def test_what_is_kept_is_bounded(monkeypatch):
+    """However large a batch is, unless one sample needs more."""
+    model = settled_small(nn.Sequential(*(nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))))
+    x = torch.randn(6, 8, 40, 40)
+    (link,) = links(recorded_of(model, x))
+    assert link._times == 1
+    sample = 2 * 8 * 40 * 40 * 4
+    monkeypatch.setattr(chains, "MOST_KEPT", 3 * sample)
+    (link,) = links(recorded_of(model, x))
+    assert (link._times, link._chain._size) == (2, 3 * sample)
+    monkeypatch.setattr(chains, "MOST_KEPT", sample // 2)
+    (link,) = links(recorded_of(model, x))
+    assert (link._times, link._chain._size) == (6, sample)
 
 
 def test_the_number_of_threads_changes_no_bit():

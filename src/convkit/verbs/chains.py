@@ -26,6 +26,9 @@ from convkit.verbs.tensor_layers import TensorLayer
 STAYING = 1 << 23
 """Bytes that layers may leave to each other and find in the last cache."""
 
+MOST_KEPT = 1 << 26
+"""Bytes that layers leave to each other at most, where some samples at a time need less."""
+
 LINE = 64
 """Bytes of a cache line, on which every array of a chain begins."""
 
@@ -150,6 +153,7 @@ class Chain:
         """How many of its samples should go through the chain together.
 
         Together they share the weights, which are read from memory; few find what the layer before made in the cache.
+        What they leave to each other is kept from call to call, so it is bounded.
         """
         held = {id(one): one.nbytes for call in self._calls for one in call.held if isinstance(one, np.ndarray)}
         weights = sum(held.values())
@@ -158,7 +162,8 @@ class Chain:
             stays = self._size * samples // batch <= STAYING
             return batch // samples * weights + (0 if stays else self._passed)
 
-        return min((n for n in range(batch, 0, -1) if batch % n == 0), key=moved)
+        numbers = [n for n in range(batch, 0, -1) if batch % n == 0 and (n == 1 or self._size * n <= MOST_KEPT * batch)]
+        return min(numbers, key=moved)
 
     def run(self, places: Sequence[int]) -> bool:
         """Do all steps; ``places``: the addresses of what comes in and of what goes out, which begins on a line.
