@@ -152,8 +152,8 @@ _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 def _passes(node: Node, module: nn.Module | None, source: Told, out: Told) -> bool:
     """Whether a node gives what it is given, or drops axes behind the channels that are one long."""
-    if type(module) in _DROPOUTS or type(module) is nn.Identity:
-        return not module.training or type(module) is nn.Identity
+    if module is not None and type(module) in (*_DROPOUTS, nn.Identity):
+        return type(module) is nn.Identity or not module.training
     named = node.op == "call_method" and node.target == "flatten"
     flat = named or type(module) is nn.Flatten or (node.op == "call_function" and node.target is torch.flatten)
     return flat and len(source.shape) > 2 and tuple(out.shape) == source.shape[:2] and source.shape[2:].numel() == 1
