@@ -15,7 +15,7 @@ from convkit.codegen import library, pool
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.finishing import NOTHING, Operands
 from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
 from convkit.planner.problem import Problem
@@ -104,14 +104,24 @@ class Depthwise:
     def run(
         self, problem: Problem, prepared: Kernel, x: Array, out: Array, operands: Operands = NOTHING
     ) -> None:  # fmt: skip
+        for call in self.calls(problem, prepared, x, out, operands):
+            pool.run(call.program, call.bases, threads.num_threads(), call.seconds)
+
+    def calls(
+        self, problem: Problem, prepared: Kernel, x: Array, out: Array, operands: Operands = NOTHING
+    ) -> list[Call]:  # fmt: skip
+        """All of it."""
         at, source = address(out), address(x)
         planar, programs = _programs(problem, x.strides, out.strides, prepared.plain.strides, at % LINE)
-        weights = address(prepared.plain if planar else prepared.packed)
+        kernel = prepared.plain if planar else prepared.packed
+        weights = address(kernel)
         bias = None if operands.bias is None else _whole(operands.bias.ravel())
         last = at if bias is None else address(bias)
+        found: list[Call] = []
         for program, first, seconds in programs:
             bases = at + first * out.strides[0], source + first * x.strides[0], weights, last
-            pool.run(program, bases, threads.num_threads(), seconds)
+            found.append(Call(program, bases, seconds, held=(kernel, bias)))
+        return found
 
 
 def _products(problem: Problem) -> float:

@@ -13,7 +13,7 @@ from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
 from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
@@ -94,16 +94,28 @@ class ImplicitGemm:
         return True
 
     def run(self, problem: Problem, prepared: Weights, x: Array, out: Array, operands: Operands = NOTHING) -> None:
-        epilogue, add = problem.epilogue, operands.add
-        if epilogue is not None and not dense_tiles.ends(problem, out, add):
+        calls = self.calls(problem, prepared, x, out, operands)
+        if calls is None:
             self.run(problem.plain, prepared, x, out)
-            finish_in_place(epilogue, out, operands)
+            if problem.epilogue is not None:
+                finish_in_place(problem.epilogue, out, operands)
             return
+        for call in calls:
+            pool.run(call.program, call.bases, threads.num_threads(), call.seconds)
+
+    def calls(
+        self, problem: Problem, prepared: Weights, x: Array, out: Array, operands: Operands = NOTHING
+    ) -> list[Call] | None:
+        """All of it, but where the result's strides leave the epilogue to be done afterwards."""
+        add = operands.add
+        if problem.epilogue is not None and not dense_tiles.ends(problem, out, add):
+            return None
         samples = dense_tiles.samples_at_once(problem)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
         blocks = dense_blocks.blocking(problem, layout_of(problem, x.strides, out.strides)).blocks
         weights = prepared.ordered(problem, blocks)
         bias = 0 if operands.bias is None else address(operands.bias)
+        found: list[Call] = []
         results = dense_tiles.results_of(problem, address(out))
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
@@ -113,7 +125,8 @@ class ImplicitGemm:
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights), 0, bias,
                 0 if add is None else address(add) + first * add.strides[0],
             )  # fmt: skip
-            pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
+            found.append(Call(program, bases, seconds * count / problem.batch, held=(weights, operands.bias)))
+        return found
 
 
 registry.register(ImplicitGemm())

@@ -15,13 +15,16 @@ from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.winograd_points import TAPS, transforms
 from convkit.planner import registry
-from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
+from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
 LEAST_PRODUCTS = 1 << 12
 """Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+
+STATUS_AT = 3
+"""Where `convkit.codegen.step.STATUS` stands among the bases of a call."""
 
 TRANSFORM = 4.0
 """Cycles that it takes to transform one vector of a tile, for each of its frequencies."""
@@ -120,16 +123,29 @@ class Winograd:
     def run(
         self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
     ) -> Literal["finite"] | None:
-        epilogue, add = problem.epilogue, operands.add
-        beside = {winograd_tiles.neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
-        if epilogue is not None and (len(beside) > 1 or "none" in beside):
+        calls = self.calls(problem, prepared, x, out, operands)
+        if calls is None:
             seen = self.run(problem.plain, prepared, x, out)
-            if seen == "finite":
-                finish_in_place(epilogue, out, operands)
+            if seen == "finite" and problem.epilogue is not None:
+                finish_in_place(problem.epilogue, out, operands)
             return seen
+        found = ctypes.c_int64(0)
+        for call in calls:
+            bases = (*call.bases[:STATUS_AT], ctypes.addressof(found), *call.bases[STATUS_AT + 1 :])
+            pool.run(call.program, bases, threads.num_threads(), call.seconds)
+        return None if found.value else "finite"
+
+    def calls(
+        self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
+    ) -> list[Call] | None:
+        """All of it, but where the result's strides leave the epilogue to be done afterwards."""
+        add = operands.add
+        beside = {winograd_tiles.neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
+        if problem.epilogue is not None and (len(beside) > 1 or "none" in beside):
+            return None
         samples = winograd_tiles.samples_at_once(problem, self.outputs)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        found = ctypes.c_int64(0)
+        made: list[Call] = []
         bias = np.ascontiguousarray(prepared[:1] if operands.bias is None else operands.bias)
         other = out if add is None else add
         for first in range(0, problem.batch, samples):
@@ -138,10 +154,10 @@ class Winograd:
             program = winograd_tiles.program(part, self.outputs, x.strides, out.strides, other.strides)
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(prepared),
-                ctypes.addressof(found), address(bias), address(other) + first * other.strides[0],
+                0, address(bias), address(other) + first * other.strides[0],
             )  # fmt: skip
-            pool.run(program, bases, threads.num_threads(), seconds * count / problem.batch)
-        return None if found.value else "finite"
+            made.append(Call(program, bases, seconds * count / problem.batch, STATUS_AT, (prepared, bias)))
+        return made
 
 
 registry.register(Winograd(2))

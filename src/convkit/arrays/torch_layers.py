@@ -10,6 +10,7 @@ import torch
 
 from convkit.arrays import torch_operators as operators
 from convkit.arrays.layers import Direction, Layer, Options, provided
+from convkit.arrays.torch_changes import Unwritten
 from convkit.arrays.torch_memory import shared
 from convkit.arrays.torch_operators import Maps, Maybe, Tensor, differentiated, layer_of
 from convkit.arrays.torch_threads import team
@@ -145,26 +146,15 @@ def ended(sums: Tensor, bias: Maybe, add: Maybe, activation: str) -> Tensor:
 class _Entry:
     """Weights made ready, and what must be unchanged for them to be used again."""
 
-    __slots__ = ("before", "end", "layer", "place", "ready", "seen", "tensor", "version")
+    __slots__ = ("end", "layer", "ready", "tensor", "unwritten")
 
-    def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, bool, str], samples: int) -> None:
-        held = w.detach()  # an array of `w` itself would keep it alive
-        flat = held.as_strided((held.untyped_storage().nbytes() // held.element_size(),), (1,), 0).view(torch.uint8)
-        first = held.storage_offset() * held.element_size()
-        bytes_ = flat.numpy()[first : first + held.numel() * held.element_size()]
-        # Bytes next to each other, the highest of which tells sign and exponent.
-        step = max(1, bytes_.size // samples) | 1
-        self.tensor, self.layer, self.end = tensor, layer, end
-        self.version, self.place, self.seen = w._version, (w.data_ptr(), w.stride()), bytes_[::step]
-        self.before = self.seen.tobytes()
-        self.ready = layer.prepare(shared(held), *end)
+    def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, bool, str]) -> None:
+        self.tensor, self.layer, self.end, self.unwritten = tensor, layer, end, Unwritten((w,))
+        self.ready = layer.prepare(shared(w.detach()), *end)
 
 
 class _Kept:
     """Weights made ready, for as long as the tensor that holds them lives and is not written to."""
-
-    SAMPLES = 64
-    """Bytes compared as well: writing through ``.data`` leaves a tensor's version as it is."""
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
@@ -177,17 +167,13 @@ class _Kept:
             entry is not None
             and entry.tensor() is w
             and entry.layer is layer
-            and entry.version == w._version
             and entry.end == end
-            and entry.place == (w.data_ptr(), w.stride())
-            and entry.seen.tobytes() == entry.before
+            and entry.unwritten.holds((w,))
         ):
             return entry.ready
         if w.is_inference() or w.is_complex() or not layer.written or w.numel() == 0:
             return None
-        self._entries[number] = entry = _Entry(
-            ref(w, lambda _: self._entries.pop(number, None)), w, layer, end, self.SAMPLES
-        )  # fmt: skip
+        self._entries[number] = entry = _Entry(ref(w, lambda _: self._entries.pop(number, None)), w, layer, end)
         return entry.ready
 
 

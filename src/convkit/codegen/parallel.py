@@ -1,6 +1,8 @@
 """The loops that run programs, as LLVM IR: a task's steps in order, and tasks shared among threads.
 
-Whoever takes part claims the next task from a counter until none is left. A worker announces itself in ``inside`` and
+A job is a row of stages, a program each. Whoever takes part claims the next task of a stage from a counter until none
+is left, waits until those that others claimed are done, and goes on to the next stage; so nobody waits for a thread
+that does not come, only for tasks that are being done. A worker announces itself in ``inside`` and
 then looks again whether the job is still open; the caller closes the job and waits until nobody is inside, so that no
 worker can meet a job that is over. A worker that finds no job for a while says that it is no longer awake, looks once
 more, and returns to Python, where it sleeps; the caller opens the job first and then wakes whoever is not awake, so
@@ -15,21 +17,30 @@ from convkit.codegen.step import BASES, WORDS
 LINE = 8
 """Words of a cache line: what several threads write stands apart from what they read."""
 
-OPEN, INSIDE, NEXT, JOB = 0, LINE, 2 * LINE, 3 * LINE
-STEPS, STARTS, COUNT, SHARED, SCRATCH, SCRATCH_BYTES, JOINED = range(JOB, JOB + 7)
-AWAKE = 4 * LINE
+NEXT, DONE, STEPS, STARTS, TASKS, BASES_AT, ENTERED = 0, LINE, *range(2 * LINE, 2 * LINE + 4), 3 * LINE
+STAGE_WORDS = 4 * LINE
+"""Words of a stage: the next task; tasks done; the program and where its bases are; room for these bases."""
+
+OPEN, INSIDE, JOB = 0, LINE, 2 * LINE
+STAGES, COUNT, SCRATCH, SCRATCH_BYTES, JOINED, YIELD = range(JOB, JOB + 6)
+STAGE = 3 * LINE
+AWAKE = STAGE + STAGE_WORDS
 MOST_WORKERS = 255
 CONTEXT_WORDS = AWAKE + (MOST_WORKERS + 1) * LINE
-"""Words of a pool's context: the number of the open job, or 0; workers inside; the next task; the job itself, and how
-many of another library's threads have joined it; and, a line for each, whether workers are awake."""
+"""Words of a pool's context: the number of the open job, or 0; workers inside; the job itself: its stages, scratch
+memory, how many of another library's threads have joined it, and the system's function that yields the processor, or 0;
+the stage of a job that has one alone; and, a line for each, whether workers are awake."""
+
+TURNS = 1 << 10
+"""Turns that a thread waits for tasks of others before it lets the system run somebody else: a power of two."""
 
 SPINS = 20_000
 """Turns that the caller waits for workers before it lets Python yield the processor."""
 
 
 def module(pause: str) -> str:
-    """``execute``, ``open_job``, ``work``, ``join``, ``end`` and ``serve``; ``pause`` is the hint of waiting loops."""
-    return "\n".join((_execute(), _take_part(), _open(), _work(), _join(), _end(pause), _serve(pause)))
+    """All of them; ``pause`` is the hint of waiting loops."""
+    return "\n".join((_execute(), _take_part(pause), _open(), _work(), _join(), _end(pause), _serve(pause)))
 
 
 def pause_of(triple: str) -> str:
@@ -64,36 +75,59 @@ def _execute() -> str:
     return w.function("execute", ("ptr %bases", "ptr %steps", "ptr %starts", "i64 %count"))
 
 
-def _take_part() -> str:
-    """Claim tasks until none is left; participant ``n`` has the ``n``-th part of the scratch memory."""
+def _take_part(pause: str) -> str:
+    """Go through the stages; participant ``n`` has the ``n``-th part of the scratch memory."""
     w = Writer()
     bases = w.value(f"alloca [{BASES} x ptr]")
-    field = {name: w.load_scalar("i64", w.element("%context", at, "i64")) for name, at in
-             (("count", COUNT), ("scratch", SCRATCH), ("bytes", SCRATCH_BYTES))}  # fmt: skip
-    place = {name: w.load_scalar("ptr", w.element("%context", at, "i64")) for name, at in
-             (("steps", STEPS), ("starts", STARTS), ("shared", SHARED))}  # fmt: skip
-    w.call(
-        "void", "llvm.memcpy.p0.p0.i64", ("ptr", bases), ("ptr", place["shared"]), ("i64", str(8 * BASES)), ("i1", "0")
-    )
-    own = w.add(field["scratch"], w.multiply("%participant", field["bytes"]))
+    count, scratch, bytes_, yields = (
+        w.load_scalar("i64", w.element("%context", at, "i64")) for at in (COUNT, SCRATCH, SCRATCH_BYTES, YIELD)
+    )  # fmt: skip
+    stages = w.load_scalar("ptr", w.element("%context", STAGES, "i64"))
+    own = w.add(scratch, w.multiply("%participant", bytes_))
+    last = w.subtract(count, 1)
+    loop = w.loop("stage", count)
+    stage = w.element(stages, w.multiply(loop.index, STAGE_WORDS), "i64")
+    steps, starts, given = (w.load_scalar("ptr", w.element(stage, at, "i64")) for at in (STEPS, STARTS, BASES_AT))
+    tasks = w.load_scalar("i64", w.element(stage, TASKS, "i64"))
+    done = w.element(stage, DONE, "i64")
+    w.call("void", "llvm.memcpy.p0.p0.i64", ("ptr", bases), ("ptr", given), ("i64", str(8 * BASES)), ("i1", "0"))
     w.line(f"store i64 {own}, ptr {bases}")
     w.line("br label %claim")
     w.begin("claim")
-    task = w.value(f"atomicrmw add ptr {w.element('%context', NEXT, 'i64')}, i64 1 seq_cst")
-    left = w.value(f"icmp slt i64 {task}, {field['count']}")
-    w.line(f"br i1 {left}, label %claimed, label %none")
+    task = w.value(f"atomicrmw add ptr {w.element(stage, NEXT, 'i64')}, i64 1 seq_cst")
+    w.line(f"br i1 {w.value(f'icmp slt i64 {task}, {tasks}')}, label %claimed, label %none")
     w.begin("claimed")
-    _steps(w, task, place["steps"], place["starts"], bases)
+    _steps(w, task, steps, starts, bases)
+    w.value(f"atomicrmw add ptr {done}, i64 1 seq_cst")
     w.line("br label %claim")
     w.begin("none")
+    w.line(f"br i1 {w.value(f'icmp eq i64 {loop.index}, {last}')}, label %past, label %look")
+    w.begin("look")
+    at = len(w.lines)
+    finished = w.value(f"load atomic i64, ptr {done} seq_cst, align 8")
+    w.line(f"br i1 {w.value(f'icmp sge i64 {finished}, {tasks}')}, label %past, label %idle")
+    w.begin("idle")
+    if pause:
+        w.line(pause)
+    later = w.add("%turn", 1)
+    long = w.value(f"icmp eq i64 {w.value(f'and i64 {later}, {TURNS - 1}')}, 0")
+    polite = w.value(f"icmp ne i64 {yields}, 0")
+    w.line(f"br i1 {w.value(f'and i1 {long}, {polite}')}, label %give_way, label %again")
+    w.begin("give_way")
+    w.value(f"call i32 {w.value(f'inttoptr i64 {yields} to ptr')}()")
+    w.line("br label %again")
+    w.begin("again")
+    w.line("br label %look")
+    w.lines.insert(at, f"  %turn = phi i64 [ 0, %none ], [ {later}, %again ]")
+    w.begin("past")
+    loop.close()
     w.line("ret void")
-    return w.function("take_part", ("ptr %context", "i64 %participant")).replace("define", "define internal", 1)
+    return w.function("take_part", ("ptr %context", "i64 %participant"))
 
 
 def _open() -> str:
     """Open the job that stands in the context under ``number``."""
     w = Writer()
-    w.line(f"store atomic i64 0, ptr {w.element('%context', NEXT, 'i64')} seq_cst, align 8")
     w.line("store atomic i64 %number, ptr %context seq_cst, align 8")
     w.line("fence seq_cst")  # whoever is asleep is looked for in Python, by plain loads, and only after this
     w.line("ret void")

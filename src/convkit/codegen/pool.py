@@ -14,6 +14,7 @@ import numpy as np
 
 from convkit.codegen import library, parallel
 from convkit.codegen.program import Program
+from convkit.codegen.stages import Stages
 from convkit.codegen.step import BASES
 
 PATIENCE = 6000
@@ -32,7 +33,7 @@ Team = Callable[[int, int, int, int], object]
 KEPT_SCRATCH = 1 << 24
 """Bytes of scratch memory for each thread that are kept from call to call at most."""
 
-_NAMES = ("execute", "open_job", "work", "join", "end", "serve")
+_NAMES = ("execute", "take_part", "open_job", "work", "join", "end", "serve")
 _word, _place = ctypes.c_int64, ctypes.c_void_p
 _Bases = ctypes.c_int64 * BASES
 
@@ -43,12 +44,21 @@ class _Native:
     def __init__(self) -> None:
         host = library.this_machine()
         ir = parallel.module(parallel.pause_of(host.triple))
-        execute, open_job, work, self.join, end, serve = library.functions(ir, _NAMES, host)
+        execute, take_part, open_job, work, self.join, end, serve = library.functions(ir, _NAMES, host)
         self.execute = ctypes.CFUNCTYPE(None, _place, _place, _place, _word)(execute)
+        self.take_part = ctypes.CFUNCTYPE(None, _place, _word)(take_part)
         self.open_job = ctypes.CFUNCTYPE(None, _place, _word)(open_job)
         self.work = ctypes.CFUNCTYPE(_word, _place)(work)
         self.end = ctypes.CFUNCTYPE(_word, _place)(end)
         self.serve = ctypes.CFUNCTYPE(_word, _place, _word, _word, _word)(serve)
+
+
+def _yielding() -> int:
+    """The address of the system's function that lets others run, which takes no arguments; 0 where it is not found."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    except (OSError, TypeError, AttributeError):  # Windows has none of this name
+        return 0
 
 
 class _Worker(threading.Thread):
@@ -81,6 +91,7 @@ class _Pool:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._words))
         first = -(-self._words.ctypes.data // 64) * 8 - self._words.ctypes.data // 8
         self._job = self._words[first:]
+        self._job[parallel.YIELD] = _yielding()
         self.context = self._job.ctypes.data
         self.lock = threading.Lock()
         self.workers: list[_Worker] = []
@@ -89,22 +100,26 @@ class _Pool:
         self._number = 0
         self._scratch = _Scratch()
 
-    def run_by(self, team: Team, program: Program, shared: Any, threads: int) -> None:
-        """Let another library's threads do it."""
-        memory = self._scratch.take(program.scratch, threads)
-        self._job[parallel.NEXT] = 0
-        self._job[parallel.JOB : parallel.JOB + 7] = (
-            *program.places[:2], program.tasks, ctypes.addressof(shared), memory.at, memory.bytes, 0,
+    def of_one(self, program: Program, shared: Any) -> int:
+        """Where the stage of a job is that has one alone."""
+        at = parallel.STAGE
+        self._job[at + parallel.NEXT] = self._job[at + parallel.DONE] = 0
+        self._job[at + parallel.STEPS : at + parallel.STEPS + 4] = (
+            *program.places[:2], program.tasks, ctypes.addressof(shared),
         )  # fmt: skip
+        return self.context + 8 * at
+
+    def run_by(self, team: Team, stages: tuple[int, int], scratch: int, threads: int) -> None:
+        """Let another library's threads do it; ``stages``: where they are, and how many."""
+        memory = self._scratch.take(scratch, threads)
+        self._job[parallel.JOB : parallel.JOB + 5] = (*stages, memory.at, memory.bytes, 0)
         team(self.native.join, self.context, threads, 0)
 
-    def run(self, program: Program, shared: Any, threads: int) -> None:
+    def run(self, stages: tuple[int, int], scratch: int, threads: int) -> None:
         self._hire(min(threads - 1, parallel.MOST_WORKERS))
         self._number += 1
-        memory = self._scratch.take(program.scratch, len(self.workers) + 1)
-        self._job[parallel.JOB : parallel.JOB + 6] = (
-            *program.places[:2], program.tasks, ctypes.addressof(shared), memory.at, memory.bytes,
-        )  # fmt: skip
+        memory = self._scratch.take(scratch, len(self.workers) + 1)
+        self._job[parallel.JOB : parallel.JOB + 4] = (*stages, memory.at, memory.bytes)
         inside = 1
         try:
             self.native.open_job(self.context, self._number)
@@ -245,20 +260,51 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
     steps, starts, tables = program.places
     shared = _Bases(0, *bases[:3], tables, *bases[3:])
     divisible = threads > 1 and program.tasks > 1 and seconds > SHARED
-    worth = divisible and (seconds > WAKING or pool.awake() or time.perf_counter() - pool.ended < BURST)
-    if worth and not pool.lock.locked():
+    if divisible and _worth(pool, seconds) and not pool.lock.locked():
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
-            team = _team
-            if team is not None:
-                pool.run_by(team, program, shared, min(threads, program.tasks))
-            else:
-                pool.run(program, shared, min(threads, program.tasks))
-        pool.ended = time.perf_counter()
+            _share(pool, (pool.of_one(program, shared), 1), program.scratch, min(threads, program.tasks))
         return
-    if not hasattr(_alone, "scratch"):
-        _alone.scratch = _Scratch()
-    memory = _alone.scratch.take(program.scratch, 1)
+    memory = _own()[1].take(program.scratch, 1)
     shared[0] = memory.at
     pool.native.execute(ctypes.addressof(shared), steps, starts, program.tasks)
     if divisible:
         pool.ended = time.perf_counter()
+
+
+def follow(stages: Stages, threads: int = 1) -> None:
+    """Run programs one after another, each when the one before is done, in one job.
+
+    Between two of them nobody returns to Python; otherwise as `run`. Stages serve one call at a time.
+    """
+    pool = _pool or _get()
+    stages.begin()
+    places = stages.at, stages.count
+    if threads > 1 and stages.tasks > 1 and _worth(pool, stages.seconds) and not pool.lock.locked():
+        with pool.lock:
+            _share(pool, places, stages.scratch, min(threads, stages.tasks))
+        return
+    job, scratch = _own()
+    memory = scratch.take(stages.scratch, 1)
+    job[parallel.JOB : parallel.JOB + 4] = (*places, memory.at, memory.bytes)
+    pool.native.take_part(job.ctypes.data, 0)
+
+
+def _worth(pool: _Pool, seconds: float) -> bool:
+    """Whether there is enough work to be shared, with workers that are awake or would have to be woken."""
+    return seconds > WAKING or (seconds > SHARED and (pool.awake() or time.perf_counter() - pool.ended < BURST))
+
+
+def _share(pool: _Pool, stages: tuple[int, int], scratch: int, threads: int) -> None:
+    team = _team
+    if team is not None:
+        pool.run_by(team, stages, scratch, threads)
+    else:
+        pool.run(stages, scratch, threads)
+    pool.ended = time.perf_counter()
+
+
+def _own() -> tuple[Any, _Scratch]:
+    """The job and the scratch memory of a thread that works alone."""
+    if not hasattr(_alone, "scratch"):
+        _alone.job, _alone.scratch = np.zeros(parallel.STAGE, np.int64), _Scratch()
+    return _alone.job, _alone.scratch

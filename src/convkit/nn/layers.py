@@ -324,7 +324,7 @@ class ConvTranspose3d(_Transposed, nn.ConvTranspose3d):
 
 def same_layer(layer: nn.Module) -> Layer | None:
     """Torch's convolution as this room's, on the same weights with the same hooks; None for any other module."""
-    kind = _KINDS.get(type(layer))
+    kind = TORCH_KINDS.get(type(layer))
     if kind is None:
         return None
     ours = kind.__new__(kind)
@@ -334,7 +334,8 @@ def same_layer(layer: nn.Module) -> Layer | None:
     return ours
 
 
-_KINDS: dict[type, type[Layer]] = {
+TORCH_KINDS: dict[type, type[Layer]] = {
     nn.Conv1d: Conv1d, nn.Conv2d: Conv2d, nn.Conv3d: Conv3d, nn.ConvTranspose1d: ConvTranspose1d,
     nn.ConvTranspose2d: ConvTranspose2d, nn.ConvTranspose3d: ConvTranspose3d,
 }  # fmt: skip
+KINDS = frozenset(TORCH_KINDS.values())

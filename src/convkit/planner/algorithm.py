@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,8 @@ class ErrorBound:
 class Algorithm(Protocol):
     """One way of doing a convolution: it answers five questions.
 
-    Five more it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see `Finishing`);
+    Six more it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see `Finishing`);
+    ``calls(problem, prepared, x, out, operands)``, all that ``run`` would do as calls of programs (see `Calling`);
     ``quick(problem, order)``, the bare arithmetic of a tiny problem; ``alone(problem, prepared)``, the run for one
     array whose axes are all convolved, all else worked out; ``describe(problem)``, the name of the schedule its loops
     follow; ``kernels(problem)``, the compiled kernels that they are.
@@ -157,6 +158,40 @@ class Finishing(Algorithm, Protocol):
         One that may spread infinite numbers over other outputs looks at its sums before their epilogue, and says
         ``"finite"`` or is done again by another.
         """
+        ...
+
+
+class Call(NamedTuple):
+    """A program and the memory that it is run on: what `convkit.codegen.pool.run` takes.
+
+    Attributes
+    ----------
+    program : Program
+        See `convkit.codegen.program`.
+    bases : tuple of int
+        Addresses, the result's and the input's first.
+    seconds : float
+        A guess at what it takes one thread.
+    status : int
+        Which of the bases is that of a word that says whether infinite numbers were met; -1 for none.
+    held : tuple
+        What must live as long as the addresses are used, besides the arrays given.
+    """
+
+    program: Any
+    bases: tuple[int, ...]
+    seconds: float
+    status: int = -1
+    held: tuple[Any, ...] = ()
+
+
+class Calling(Finishing, Protocol):
+    """An algorithm whose run is nothing but calls of programs, which may be made later, and more than once."""
+
+    def calls(
+        self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = ...
+    ) -> Sequence[Call] | None:
+        """The calls that `run` would make, with the same arrays; None where it would do more than that."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
-from convkit.planner.algorithm import Algorithm, Alone, Array, Cost, ErrorBound, Finishing, Reason, unit_roundoff
+from convkit.planner.algorithm import Algorithm, Alone, Array, Call, Cost, ErrorBound, Finishing, Reason, unit_roundoff
 from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
@@ -125,6 +125,20 @@ class Plan:
         plan = prepared.plan
         offered = getattr(plan.algorithm, "alone", None)
         return None if offered is None else offered(plan.given, prepared.inner)
+
+    def calls(self, prepared: Prepared, x: Array, out: Array, operands: Operands = NOTHING) -> Sequence[Call] | None:
+        """All that `run` would do, as calls of programs on these arrays, which may be made any number of times.
+
+        None where it would do more. What calls find out about infinite numbers is for the caller to look at: where a
+        status is not zero, `run` is to be asked instead.
+        """
+        plan = prepared.plan
+        offered = getattr(plan.algorithm, "calls", None)
+        if offered is None or prepared.kernel.size == 0 or out.size == 0 or plan.given is not plan.problem:
+            return None
+        found: Sequence[Call] | None = offered(plan.given, prepared.inner, x, out, operands)
+        told = plan.algorithm.name not in nonfinite.SPREADING or all(call.status >= 0 for call in found or ())
+        return found if told else None
 
     def run(self, prepared: Prepared, x: Array, out: Array, operands: Operands = NOTHING) -> None:
         """Write the result for ``x`` into ``out``; NaN and Inf touch only the outputs whose window holds them.

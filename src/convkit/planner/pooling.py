@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from convkit.planner.algorithm import Call
 from convkit.spec.window import Window
 
 Array = NDArray[Any]
@@ -20,6 +21,12 @@ class Pooler(Protocol):
 
         ``ends``: where what is counted ends along each axis. The result lies in memory as ``x`` does.
         """
+        ...
+
+    def call(
+        self, kind: Kind, x: Array, out: Array, windows: tuple[Window, ...], ends: tuple[int, ...]
+    ) -> Call | None:  # fmt: skip
+        """The same into ``out``, which lies in memory as ``x`` does, as a call that may be made later and again."""
         ...
 
     def largest_gradient(self, x: Array, g: Array, windows: tuple[Window, ...]) -> Array | None:
@@ -39,6 +46,15 @@ def pool(kind: Kind, x: Array, windows: tuple[Window, ...], ends: tuple[int, ...
     """What the first one that can gives; None if none can."""
     for pooler in _poolers:
         found = pooler.pool(kind, x, windows, ends)
+        if found is not None:
+            return found
+    return None
+
+
+def call(kind: Kind, x: Array, out: Array, windows: tuple[Window, ...], ends: tuple[int, ...]) -> Call | None:
+    """What the first one that can gives; None if none can."""
+    for pooler in _poolers:
+        found = pooler.call(kind, x, out, windows, ends)
         if found is not None:
             return found
     return None

@@ -177,7 +177,7 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
     if out is None or out.dtype != stored:
         out = memory.empty(shape, stored)
     if x.shape[0] != problem.batch:
-        plan, prepared = _for_batch(plan, prepared, x.shape[0])
+        plan, prepared = for_batch(plan, prepared, x.shape[0])
     plan.run(prepared, x, out, operands)
     return out
 
@@ -199,7 +199,7 @@ def _spread(
     return result
 
 
-def _for_batch(plan: Plan, prepared: Prepared, batch: int) -> tuple[Plan, Prepared]:
+def for_batch(plan: Plan, prepared: Prepared, batch: int) -> tuple[Plan, Prepared]:
     """The same algorithm for another number of samples; what was prepared depends on the kernel alone."""
     same = plan_for(plan.problem.derive(batch=batch), plan.method)
     inner = plan_for(prepared.plan.problem.derive(batch=batch), prepared.plan.method)

@@ -94,7 +94,7 @@ def pool(
     except TypeError:  # options given as lists or arrays
         options = _kept_options(array.ndim, plain(size), plain(stride), plain(padding), ceil)
     if array.dtype.kind == "O":
-        geometry = _geometry_of(array.shape, options)
+        geometry = geometry_of(array.shape, options)
         return objects.pool(array, geometry.sizes, kind, geometry.strides, geometry.pads, ceil)
     return POOLS.largest(array, options) if kind == "max" else POOLS.mean(array, options)
 
@@ -142,7 +142,7 @@ class _Geometry:
 
 
 @lru_cache(maxsize=1024)
-def _geometry_of(shape: tuple[int, ...], options: PoolOptions) -> _Geometry:
+def geometry_of(shape: tuple[int, ...], options: PoolOptions) -> _Geometry:
     """The windows, laid where they fit.
 
     Raises
@@ -191,22 +191,22 @@ class Pools:
 
     def selected(self, x: Array, values: Array, options: PoolOptions) -> Array:
         """For each window the number of ``values`` where the largest of ``x`` stands, the first of equals."""
-        return _Selection(_geometry_of(x.shape, options).windows).down(x, values)
+        return _Selection(geometry_of(x.shape, options).windows).down(x, values)
 
     def selected_gradient(self, x: Array, g: Array, options: PoolOptions) -> Array:
         """The adjoint: ``g`` added up where the largest of ``x`` stand."""
-        return _Selection(_geometry_of(x.shape, options).windows).up(x, g)
+        return _Selection(geometry_of(x.shape, options).windows).up(x, g)
 
     def mean(self, x: Array, options: PoolOptions) -> Array:
         """The mean of each window."""
         compute, result = _mean_types(x.dtype)
-        means = _mean(_geometry_of(x.shape, options), compute).down(_values(x))
+        means = _mean(geometry_of(x.shape, options), compute).down(_values(x))
         return NUMPY.finish(means, result, lambda array: finish(array, result, "raise"))
 
     def mean_gradient(self, g: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
         """Gradient of the mean's input."""
         compute, result = _mean_types(g.dtype)
-        gradient = _mean(_geometry_of(shape, options), compute).up(_values(g))
+        gradient = _mean(geometry_of(shape, options), compute).up(_values(g))
         return NUMPY.finish(gradient, result, lambda array: finish(array, result, "raise"))
 
 

@@ -11,7 +11,7 @@ from convkit.arrays import NUMPY, Namespace
 from convkit.arrays.layers import Options, provide
 from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
-from convkit.planner.algorithm import Array
+from convkit.planner.algorithm import Array, Call
 from convkit.planner.finishing import Operands
 from convkit.planner.plan import Plan, Prepared
 from convkit.spec import sizes
@@ -67,6 +67,23 @@ class TensorLayer:
         x = call.canonical(x, problem.in_channels, call.x_shape[2:])
         run(plan, prepared, x, call.canonical(out, channels, call.counts), Operands(bias, add))
         return out
+
+    def calls(
+        self, ready: tuple[Plan, Prepared], x: Array, bias: Array | None, add: Array | None, out: Array
+    ) -> Sequence[Call] | None:  # fmt: skip
+        """`forward` as calls of programs on these arrays; None where it would do more, or make a copy of one."""
+        call, (plan, prepared) = self.call, ready
+        problem = call.operator.problem
+        kind, channels = call.types.compute, problem.out_channels
+        alike = all(one is None or one.dtype == kind for one in (bias, add))
+        if not self.written or not alike or x.dtype != problem.input_dtype or out.dtype != prepared.plan.stored:
+            return None
+        if bias is not None:
+            bias = np.ascontiguousarray(bias).reshape((call.groups, channels))
+        if add is not None:
+            add = call.canonical(add, channels, call.counts)
+        x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, call.counts)
+        return plan.calls(prepared, x, out, Operands(bias, add))
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
         """Gradient of the input, written into ``out`` if there is one."""

@@ -25,6 +25,7 @@ from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner import pooling
+from convkit.planner.algorithm import Call
 from convkit.planner.pooling import Array, Kind
 from convkit.spec.window import Window
 
@@ -56,6 +57,19 @@ class CompiledPooling:
         threads_of.run(program, (address(out), address(x), 0), threads.num_threads(), seconds)
         return out
 
+    def call(
+        self, kind: Kind, x: Array, out: Array, windows: tuple[Window, ...], ends: tuple[int, ...]
+    ) -> Call | None:  # fmt: skip
+        """The same into an array laid out as the input is."""
+        found = None if codegen.why_not() is not None else _planned(kind, x.dtype, x.shape, x.strides, windows, ends)
+        if found is None:
+            return None
+        program, (shape, axes), seconds = found
+        wished = zip(out.shape, out.strides, _strides(shape, axes, x.dtype), strict=True)
+        if out.dtype != x.dtype or any(n > 1 and stride != wish for n, stride, wish in wished):
+            return None
+        return Call(program, (address(out), address(x), 0), seconds)
+
     def largest_gradient(self, x: Array, g: Array, windows: tuple[Window, ...]) -> Array | None:
         """``g`` added up where the largest numbers stand."""
         rank = len(windows)
@@ -85,9 +99,14 @@ def _planned(
     if how is None or 0 in counts:
         return None
     order = _order((*shape[: len(shape) - rank], *counts), rank, how)
-    out_strides = np.empty(order[0], dtype).transpose(order[1]).strides
+    out_strides = _strides(*order, dtype)
     program = _forward(kind, dtype.name, shape, strides, out_strides, windows, ends, how)
     return program, order, math.prod(shape) * SECONDS
+
+
+def _strides(shape: Shape, axes: Shape, dtype: np.dtype[Any]) -> Strides:
+    """Of an array in memory of some shape whose axes are put in order."""
+    return np.empty(shape, dtype).transpose(axes).strides
 
 
 def _layout(dtype: np.dtype[Any], shape: Shape, strides: Strides, rank: int) -> Layout | None:

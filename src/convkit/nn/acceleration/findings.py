@@ -6,11 +6,13 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from convkit.arrays import torch_operators
+from convkit.arrays.layers import Direction
 from convkit.catalogue import say
 from convkit.nn.acceleration.joined import Joined
 from convkit.nn.layers import Layer
@@ -218,19 +220,23 @@ def seen(model: nn.Module, example: Sequence[Tensor]) -> list[tuple[str, Layer, 
     return list(found.values())
 
 
-def _layer(layer: Layer, x: Tensor) -> TensorLayer:
-    x = x if x.ndim == layer.weight.ndim else x.unsqueeze(0)
-    direction = "transposed" if layer.transposed else "forward"
+def layer_of(layer: Layer, shape: Sequence[int], dtype: torch.dtype) -> TensorLayer:
+    """A layer as the verbs have it, for an input of this shape, batch axis included, and type."""
+    direction: Direction = "transposed" if layer.transposed else "forward"
     given = {"dtype": None, "overflow": "raise", **layer.options()}
     method = given.pop("method")
-    options = LAYERS.options(direction, x.ndim - 2, method, given)
-    stored, weights = (str(tensor.dtype).removeprefix("torch.") for tensor in (x, layer.weight))
-    return LAYERS.layer(direction, tuple(x.shape), tuple(layer.weight.shape), stored, weights, options)
+    options = LAYERS.options(direction, len(shape) - 2, method, given)
+    found = torch_operators.layer_of(
+        direction, torch.Size(shape), layer.weight.shape, dtype, layer.weight.dtype, options
+    )  # fmt: skip
+    return cast("TensorLayer", found)
 
 
 def plan_of(layer: Layer, x: Tensor, add: Tensor | None = None, activation: str | None = None) -> Any:
     """The plan of a layer for an input of this shape and type, with what becomes of the sums."""
-    return _layer(layer, x).plan(layer.bias is not None, add is not None, activation or "")
+    shape = x.shape if x.ndim == layer.weight.ndim else (1, *x.shape)
+    call = layer_of(layer, shape, x.dtype)
+    return call.plan(layer.bias is not None, add is not None, activation or "")
 
 
 def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str | None) -> float:

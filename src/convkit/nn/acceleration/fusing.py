@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from convkit.nn.acceleration import functional
 from convkit.nn.acceleration.joined import Joined
+from convkit.nn.acceleration.recorded import Accelerated
 from convkit.nn.acceleration.swapping import can_fold, folded_norm
 from convkit.nn.acceleration.words import (
     ACTIVATION_FUNCTIONS,
@@ -102,7 +103,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     hooked = [name for name, module in model.named_modules() if _hooked(module) and next(module.children(), None)]
     if hooked:
         raise TraceError(f"hooks of {', '.join(hooked) or 'the model'}")
-    return fx.GraphModule(model, Tracer().trace(model), type(model).__name__)
+    return Accelerated(model, Tracer().trace(model), type(model).__name__)
 
 
 def _hooked(module: nn.Module) -> bool:

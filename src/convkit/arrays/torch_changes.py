@@ -1,0 +1,40 @@
+"""Whether tensors still are what they were when something was made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+SAMPLES = 8
+"""Bytes compared as well: writing through ``.data`` leaves a tensor's version as it is."""
+
+
+class Unwritten:
+    """What must be unchanged for what was made of tensors to be used again: they lie where they lay, as they were."""
+
+    __slots__ = ("_before", "_places", "_seen", "_versions")
+
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        self._versions = [tensor._version for tensor in tensors]
+        self._places = [(tensor.data_ptr(), tensor.stride()) for tensor in tensors]
+        self._seen = [_some_bytes(tensor) for tensor in tensors]
+        self._before = [seen.tobytes() for seen in self._seen]
+
+    def holds(self, tensors: Sequence[torch.Tensor]) -> bool:
+        """Whether the same tensors were neither moved nor written to."""
+        return (
+            [tensor._version for tensor in tensors] == self._versions
+            and [(tensor.data_ptr(), tensor.stride()) for tensor in tensors] == self._places
+            and [seen.tobytes() for seen in self._seen] == self._before
+        )
+
+
+def _some_bytes(tensor: torch.Tensor) -> Any:
+    """Some bytes of its memory, spread so that signs and exponents are among them."""
+    held = tensor.detach()  # an array of the tensor itself would keep it alive
+    flat = held.as_strided((held.untyped_storage().nbytes() // held.element_size(),), (1,), 0).view(torch.uint8)
+    first = held.storage_offset() * held.element_size()
+    bytes_ = flat.numpy()[first : first + held.numel() * held.element_size()]
+    return bytes_[:: max(1, bytes_.size // SAMPLES) | 1]

@@ -1,0 +1,272 @@
+"""Layers and poolings that follow one another as one job: what they leave to each other stays in memory of its own.
+
+A chain is worked out for arrays of known shapes and strides. What flows inside it has its channels side by side, and
+lies where nothing lies that is still to be read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convkit import threads
+from convkit.codegen import pool
+from convkit.codegen.stages import Stages
+from convkit.codegen.step import STATUS, TABLES
+from convkit.planner import pooling
+from convkit.planner.algorithm import Array, Call
+from convkit.planner.plan import Plan, Prepared
+from convkit.verbs.pooling import geometry_of
+from convkit.verbs.tensor_layers import TensorLayer
+
+STAYING = 1 << 23
+"""Bytes that layers may leave to each other and find in the last cache."""
+
+MOST_KEPT = 1 << 26
+"""Bytes that layers leave to each other at most, where some samples at a time need less."""
+
+LINE = 64
+"""Bytes of a cache line, on which every array of a chain begins."""
+
+
+class Value(NamedTuple):
+    """An array that a chain reads, makes or passes on.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (batch, channel, *space).
+    dtype : str
+        Its type.
+    strides : tuple of int, optional
+        In bytes, of what comes in or goes out; what stays inside is laid as the chain likes it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    strides: tuple[int, ...] | None = None
+
+
+class LayerStep(NamedTuple):
+    """``out = activation(layer(x) + bias + add)``; values by their numbers."""
+
+    layer: TensorLayer
+    ready: tuple[Plan, Prepared]
+    bias: Array | None
+    x: int
+    add: int | None
+    out: int
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The values that it needs."""
+        return (self.x,) if self.add is None else (self.x, self.add)
+
+    def calls(self, arrays: Sequence[Array]) -> Sequence[Call] | None:
+        """As calls on these arrays."""
+        add = None if self.add is None else arrays[self.add]
+        return self.layer.calls(self.ready, arrays[self.x], self.bias, add, arrays[self.out])
+
+
+class LinearStep(NamedTuple):
+    """``out = x @ w' + bias`` for vectors x, as a layer whose pixels are the samples."""
+
+    layer: TensorLayer
+    ready: tuple[Plan, Prepared]
+    bias: Array | None
+    x: int
+    out: int
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The values that it needs."""
+        return (self.x,)
+
+    def calls(self, arrays: Sequence[Array]) -> Sequence[Call] | None:
+        """As calls on these arrays; x may have axes that are one long behind its channels."""
+        x, out = (arrays[number].reshape(arrays[number].shape[:2]).T[None] for number in (self.x, self.out))
+        return self.layer.calls(self.ready, x, self.bias, None, out)
+
+
+class PoolStep(NamedTuple):
+    """The largest number or the mean of each window."""
+
+    kind: pooling.Kind
+    options: Any
+    x: int
+    out: int
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The values that it needs."""
+        return (self.x,)
+
+    def calls(self, arrays: Sequence[Array]) -> Sequence[Call] | None:
+        """As a call on these arrays."""
+        x, geometry = arrays[self.x], geometry_of(arrays[self.x].shape, self.options)
+        ends = geometry.ends if self.kind == "mean" else tuple(window.size for window in geometry.windows)
+        call = pooling.call(self.kind, x, arrays[self.out], geometry.windows, ends)
+        return None if call is None else [call]
+
+
+Step = LayerStep | LinearStep | PoolStep
+
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """Bases that change from call to call: in which stages, which of them, and how far they are from the array."""
+
+    stages: Array
+    bases: Array
+    by: Array
+
+
+class _Copy:
+    """The stages of a chain on memory of their own: one call at a time has it."""
+
+    __slots__ = ("found", "memory", "stages")
+
+    def __init__(self, calls: Sequence[Call], inside: _Moving, size: int) -> None:
+        memory = np.empty(size + LINE, np.uint8)
+        self.memory, self.found = memory, ctypes.c_int64(0)
+        self.stages = Stages([(call.program, call.bases, call.seconds) for call in calls])
+        self.stages.bases[inside.stages, inside.bases] = inside.by - (-memory.ctypes.data // LINE) * LINE
+        for row, call in zip(self.stages.bases, calls, strict=True):
+            if call.status >= 0:
+                row[STATUS] = ctypes.addressof(self.found)
+
+
+class Chain:
+    """Steps for values of known shapes, see `chained`."""
+
+    def __init__(
+        self, calls: Sequence[Call], moving: Sequence[_Moving], inside: _Moving, size: int, passed: int
+    ) -> None:  # fmt: skip
+        self._calls, self._moving, self._inside, self._size, self._passed = calls, moving, inside, size, passed
+        self._free: list[_Copy] = []
+
+    def samples_at_once(self, batch: int) -> int:
+        """How many of its samples should go through the chain together.
+
+        Together they share the weights, which are read from memory; few find what the layer before made in the cache.
+        What they leave to each other is kept from call to call, so it is bounded.
+        """
+        held = {id(one): one.nbytes for call in self._calls for one in call.held if isinstance(one, np.ndarray)}
+        weights = sum(held.values())
+
+        def moved(samples: int) -> int:
+            stays = self._size * samples // batch <= STAYING
+            return batch // samples * weights + (0 if stays else self._passed)
+
+        numbers = [n for n in range(batch, 0, -1) if batch % n == 0 and (n == 1 or self._size * n <= MOST_KEPT * batch)]
+        return min(numbers, key=moved)
+
+    def run(self, places: Sequence[int]) -> bool:
+        """Do all steps; ``places``: the addresses of what comes in and of what goes out, which begins on a line.
+
+        Returns False where infinite numbers were met that the steps may have spread: then what goes out is not to be
+        used.
+        """
+        copy = self._free.pop() if self._free else _Copy(self._calls, self._inside, self._size)
+        bases = copy.stages.bases
+        for moving, place in zip(self._moving, places, strict=True):
+            bases[moving.stages, moving.bases] = moving.by + place
+        copy.found.value = 0
+        pool.follow(copy.stages, threads.num_threads())
+        finite = not copy.found.value
+        self._free.append(copy)
+        return finite
+
+
+def chained(
+    values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
+) -> Chain | int:  # fmt: skip
+    """The chain that makes ``outputs`` of ``inputs``; or the first step that is more than calls of programs."""
+    layouts = [_layout(value) for value in values]
+    for step in steps:  # pooling leaves the layout as it is
+        if isinstance(step, PoolStep) and values[step.out].strides is None and layouts[step.x] != "channels":
+            layouts[step.out] = layouts[step.x]
+    at, size = _places(values, steps, set(inputs) | set(outputs))
+    memory = np.empty(size + LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE
+    ends = {number: _alone(values[number]) for number in dict.fromkeys((*inputs, *outputs))}
+    arrays = [
+        ends[number][1] if number in ends else _array(value, memory, begin + at[number], layouts[number])
+        for number, value in enumerate(values)
+    ]
+    calls: list[Call] = []
+    for n, step in enumerate(steps):
+        some = step.calls(arrays)
+        if some is None:
+            return n
+        calls += some
+    moving = [_moving(calls, *ends[number]) for number in (*inputs, *outputs)]
+    passed = 2 * sum(_bytes(values[number]) for number in at)
+    return Chain(calls, moving, _moving(calls, memory, memory[begin:]), size, passed)
+
+
+def _layout(value: Value) -> str:
+    if value.strides is None:
+        return "channels"
+    item, channels = np.dtype(value.dtype).itemsize, value.shape[1]
+    return "channels" if channels > 1 and value.strides[1] == item != value.strides[-1] else "planes"
+
+
+def _bytes(value: Value) -> int:
+    return int(np.prod(value.shape)) * np.dtype(value.dtype).itemsize
+
+
+def _array(value: Value, memory: Array, at: int, layout: str) -> Array:
+    numbers = memory[at : at + _bytes(value)].view(value.dtype)
+    if layout == "planes":
+        return numbers.reshape(value.shape)
+    batch, channels, *space = value.shape
+    return np.moveaxis(numbers.reshape((batch, *space, channels)), -1, 1)
+
+
+def _alone(value: Value) -> tuple[Array, Array]:
+    """Memory, and an array with these strides that lies at the beginning of a line there; it is never touched."""
+    assert value.strides is not None
+    reach = sum((n - 1) * stride for n, stride in zip(value.shape, value.strides, strict=True))
+    item = np.dtype(value.dtype).itemsize
+    memory = np.empty(reach + item + LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE
+    numbers = memory[begin : begin + reach + item].view(value.dtype)
+    return memory, np.lib.stride_tricks.as_strided(numbers, value.shape, value.strides)
+
+
+def _moving(calls: Sequence[Call], memory: Array, array: Array) -> _Moving:
+    """The bases that lie in this memory, as distances from the array."""
+    first, last, origin = memory.ctypes.data, memory.ctypes.data + memory.nbytes, array.ctypes.data
+    found = [
+        (n, 1 + m + (m + 1 >= TABLES), base - origin)
+        for n, call in enumerate(calls)
+        for m, base in enumerate(call.bases)
+        if first <= base < last and m != call.status
+    ]
+    stages, bases, by = np.array(found, np.int64).reshape(-1, 3).T
+    return _Moving(stages, bases, by)
+
+
+def _places(values: Sequence[Value], steps: Sequence[Step], outside: set[int]) -> tuple[dict[int, int], int]:
+    """Where the values inside lie, each in the first room that is free while it is needed; and bytes of all."""
+    last = {number: n for n, step in enumerate(steps) for number in step.read}
+    at: dict[int, int] = {}
+    size = 0
+    alive: list[int] = []
+    for n, step in enumerate(steps):
+        if step.out not in outside:
+            need, place = -(-_bytes(values[step.out]) // LINE) * LINE, 0
+            for other in sorted(alive, key=at.__getitem__):
+                if at[other] >= place + need:
+                    break
+                place = max(place, at[other] - (-_bytes(values[other]) // LINE) * LINE)
+            at[step.out] = place
+            size = max(size, place + need)
+            alive.append(step.out)
+        alive = [number for number in alive if last.get(number, n) > n]
+    return at, size
