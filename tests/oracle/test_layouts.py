@@ -33,7 +33,17 @@ LAYOUTS: dict[str, Callable[[tuple[int, ...], str], Array]] = {
 ROWS, IMAGES = (3, 700), (3, 61, 67)
 ALONE = {"dot", "rows", "swapped"}
 EXACT = {"exact-integer", "compiled-exact"}
-LAYERS = {"implicit-gemm": 1, "depthwise": 24, "winograd-2": 1, "winograd-4": 2, "polyphase": 1, "gemm": 1, "direct": 2}
+FLOATS = ("float32", "float64", "complex64")
+LAYERS = {
+    "overlap-save": 1,
+    "implicit-gemm": 1,
+    "depthwise": 24,
+    "winograd-2": 1,
+    "winograd-4": 2,
+    "polyphase": 1,
+    "gemm": 1,
+    "direct": 2,
+}
 GRADIENTS = {"kernel-gradient", "depthwise-gradient", "channelwise-gradient"}
 
 
@@ -78,22 +88,21 @@ def assert_same(name: str, run: Callable[[Array, Array | None], Array], x: Array
         assert (whole == 77).all(), (name, given, wanted, np.count_nonzero(kept != 77))
 
 
+BYTES = {"byte-box", "byte-separable"}
+
+
 def arrays(name: str) -> list[str]:
     """The types that an algorithm is tried with."""
-    return (
-        ["int64", "uint8"]
-        if name in EXACT
-        else ["float32"]
-        if name == "sliding-box"
-        else ["float32", "float64", "complex64"]
-    )
+    if name in BYTES:
+        return ["uint8"]
+    return ["int64", "uint8"] if name in EXACT else ["float32"] if name == "sliding-box" else [*FLOATS]
 
 
 assert ck.convolve  # the algorithms register themselves when the verbs are loaded
 NAMES = [
     algorithm.name
     for algorithm in registry.algorithms()
-    if algorithm.name not in {*LAYERS, *GRADIENTS} - {"gemm", "direct"}
+    if algorithm.name not in {*LAYERS, *GRADIENTS} - {"gemm", "direct", "overlap-save"}
 ]
 
 
@@ -113,6 +122,13 @@ def test_arrays(name: str) -> None:
             k = np.multiply.outer(*(np.exp(-(np.linspace(-2, 2.5, n) ** 2)) for n in (31, 34))).astype(dtype)
         if name in ("box", "sliding-box"):
             k = np.full((31, 34), 0.5, dtype)
+        if name in BYTES:
+            options["dtype"] = "uint8"
+            x = np.random.default_rng(3).integers(0, 256, x.shape).astype(np.uint8)
+            factors = [1 / 30] * 6, [1.0] * 5
+            if name == "byte-separable":
+                factors = [0.1, 0.4, 0.3, 0.2], [0.2, 0.5, 0.3]
+            k = np.multiply.outer(*(np.array(factor, np.float32) for factor in factors))
         if name == "recursive":
             options["accuracy"] = 1e-3
 
@@ -126,7 +142,7 @@ def test_arrays(name: str) -> None:
         except AccuracyError:
             continue
         done += 1
-        assert_same(name, run, x, 0.0 if name in EXACT else 1e-3 if name == "recursive" else 1e-5)
+        assert_same(name, run, x, 0.0 if name in EXACT | BYTES else 1e-3 if name == "recursive" else 1e-5)
         if name not in ALONE:  # pixels of several colours
             last = np.ascontiguousarray(np.moveaxis(x, 0, -1))
             assert_same(
