@@ -23,6 +23,7 @@ from convkit.algorithms import (
     sliding_box,
     swapped,
     winograd,
+    winograd_gradient,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
 from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled
@@ -50,4 +51,5 @@ __all__ = [
     "sliding_box",
     "swapped",
     "winograd",
+    "winograd_gradient",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import winograd_blocks, winograd_tiles, winograd_weights
 from convkit.algorithms.support.register_tiles import cycles
+from convkit.algorithms.support.winograd_packing import neighbours
 from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.winograd_points import TAPS, transforms
@@ -118,7 +119,7 @@ class Winograd:
         self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
     ) -> Literal["finite"] | None:
         epilogue, add = problem.epilogue, operands.add
-        beside = {winograd_tiles.neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
+        beside = {neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
         if epilogue is not None and (len(beside) > 1 or "none" in beside):
             seen = self.run(problem.plain, prepared, x, out)
             if seen == "finite":
