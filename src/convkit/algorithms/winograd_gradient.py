@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering for the gradient of 3 x 3 weights: tiles of outputs' gradients filter tiles of samples."""
+"""Winograd's filtering for the gradient of 3 x 3 weights: tiles of samples, filtered by the gradients of outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import winograd_gradient_blocks, winograd_gradient_tiles
 from convkit.algorithms.support.gradients import readable
+from convkit.algorithms.support.register_tiles import cycles
 from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.winograd_points import TAPS, transforms
@@ -18,6 +19,12 @@ from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
+
+TRANSFORM = {"samples": 4.5, "upstream": 3.6, "sums": 3.1}
+"""Cycles that it takes to transform one vector of a tile, for each of its frequencies."""
+
+MOVE = 0.4
+"""Cycles that it takes to lay down or to store one number."""
 
 ROUNDINGS = {"samples": 3, "upstream": 2, "sums": 5}
 """How often a number is rounded at most when one axis of a tile is transformed; sums meet rounded factors."""
@@ -48,7 +55,33 @@ class WinogradGradient:
         return None if missing is None else Reason(missing)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
-        return Cost(0.0, 0.0, 1.0, 0)
+        slow, size = width(problem.compute_dtype), np.dtype(problem.compute_dtype).itemsize
+        cut = winograd_gradient_blocks.blocking(problem, self.outputs)
+        lanes, samples, squares = cut.lanes, problem.in_channels * problem.groups, cut.size**2
+        tiles = math.prod(cut.tiles) * samples
+        inputs, outputs = -(-problem.batch // lanes), -(-problem.out_channels // lanes)
+        across, along = -(-inputs * lanes // cut.inputs), -(-outputs // cut.vectors)
+        # Cycles: products; each task transforms what it needs for itself, and its sums; what goes in and out.
+        rows = -(-problem.batch // cut.rows) * cut.rows
+        products = tiles * squares * rows / lanes * cycles(lanes, outputs, cut.rows, cut.panel)
+        positions, pixels = (
+            samples * math.prod(n) for n in zip(*((w.size, w.count) for w in cut.windows), strict=True)
+        )
+        laid = inputs * along * (TRANSFORM["samples"] * squares * tiles + MOVE * lanes * positions)
+        laid += outputs * across * (TRANSFORM["upstream"] * squares * tiles + MOVE * lanes * pixels)
+        kernels = cut.parts * problem.batch * problem.groups * outputs
+        stored = kernels * (TRANSFORM["sums"] * squares + MOVE * lanes * TAPS**2)
+        work = 2.0 * lanes * products
+        seconds = (products + laid + stored) * 2 * lanes / (1.1 * machine.fused / slow)
+        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
+        tasks = across * along * cut.parts * problem.groups
+        seconds /= 1.9 if tasks > 1 else 1.0
+        results = math.prod(problem.output_shape) * (1 + cut.parts if cut.parts > 1 else 1)
+        moved = size * (math.prod(problem.input_shape) + math.prod(problem.kernel_shape) + results)
+        seconds += moved / machine.bandwidth + 1e-5 + 2e-7 * tasks
+        parts = size * results if cut.parts > 1 else 0
+        scratch = winograd_gradient_tiles.scratch(problem, self.outputs)
+        return Cost(work, moved, seconds, scratch * threads.num_threads() + parts)
 
     def bound(self, problem: Problem) -> ErrorBound:
         """Of the norms of all samples of one channel and all upstream gradients of another.

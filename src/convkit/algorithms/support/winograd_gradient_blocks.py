@@ -15,19 +15,29 @@ from convkit.codegen.register_tile import lanes_of
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-TILES = 98
+TILES = 64
 """Tiles of a chunk at most: the more, the fewer times sums are read and written."""
 
-INPUTS, OUTPUTS = 128, 128
-"""Input and output channels of a task at most. Every task transforms what it needs for itself, which takes the less
-beside its products the more channels it has; sums of all frequencies grow with both."""
+INPUTS, OUTPUTS = 8, 8
+"""Vectors of input and of output channels of a task at most. Every task transforms what it needs for itself, which
+takes the less beside its products the more channels it has; sums of all frequencies grow with both."""
 
 PACKED_BYTES = 1 << 17
 """Bytes of samples or gradients that are laid down before they are transformed, if there is more than one vector."""
 
-TASKS = 4
-"""Tasks that there should be: where there are fewer blocks of channels, chunks are shared out among several, whose
-sums are added in the end."""
+FEWEST = 48
+"""Tiles that each part of the sum should have: with fewer it costs less to share out output channels, whose samples are
+transformed several times then, than sums, which all have to be transformed."""
+
+FEW = 2
+"""Vectors of output channels that a task keeps at least where they are shared out."""
+
+TRANSFORMED = 300
+"""Cycles that it takes, roughly, to lay a vector of a tile down and to transform it."""
+
+TASKS, WORK = 4, 1 << 18
+"""Tasks that there should be, and cycles that each of them should take: where there are fewer blocks of channels,
+tiles are shared out among several, whose sums are added in the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +111,26 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     tiles = (-(-windows[0].count // outputs), -(-windows[1].count // outputs))
     columns = largest(tiles[1], TILES)
     rows = largest(tiles[0], max(1, TILES // columns))
-    whole = (rows, columns) == tiles
-    images = largest(problem.in_channels, max(1, TILES // (rows * columns))) if whole else 1
-    inputs = largest(-(-problem.batch // lanes), -(-INPUTS // lanes)) * lanes
+    inputs = largest(-(-problem.batch // lanes), INPUTS) * lanes
     blocks = -(-problem.out_channels // lanes)
-    vectors = largest(blocks, -(-OUTPUTS // lanes))
-    pixels = images * (rows * outputs + 2) * (columns * outputs + 2) * lanes * item + images * LINE
-    packed = max(1, PACKED_BYTES // pixels)
+    vectors = largest(blocks, OUTPUTS)
     tasks = -(-problem.batch // inputs) * -(-blocks // vectors) * problem.groups
-    chunks = -(-problem.in_channels // images) * -(-tiles[0] // rows) * -(-tiles[1] // columns)
-    parts = min(chunks, -(-TASKS // tasks))
+    every = tiles[0] * tiles[1] * problem.in_channels
+    laid = TRANSFORMED * (-(-problem.batch // lanes) + blocks)
+    work = every * ((outputs + 2) ** 2 * problem.batch * blocks + laid) * problem.groups
+    wanted = -(-max(1, min(TASKS, work // WORK)) // tasks)
+    parts = max(1, min(wanted, every // FEWEST))
+    if parts < wanted:
+        vectors = max(min(vectors, FEW), -(-vectors * parts // wanted))
+    images = 1
+    if (rows, columns) == tiles:  # as many chunks in each part
+        most = parts * max(1, TILES // (rows * columns))
+        images = -(-problem.in_channels // (-(-problem.in_channels // most) * parts))
+    chunks = -(-tiles[0] // rows) * -(-tiles[1] // columns) * -(-problem.in_channels // images)
+    pixels = images * (rows * outputs + 2) * (columns * outputs + 2) * lanes * item + images * LINE
     return Blocking(
-        windows, outputs, tiles, (rows, columns), images, inputs, vectors, packed,
-        *register_tile(lanes, vectors), parts, lanes, item,
+        windows, outputs, tiles, (rows, columns), images, inputs, vectors, max(1, PACKED_BYTES // pixels),
+        *register_tile(lanes, vectors), min(parts, chunks), lanes, item,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ channels are transformed to the nine elements of a kernel, and stored.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Box, Strides
 from convkit.algorithms.support.register_tiles import cuts, shared
 from convkit.algorithms.support.winograd_gradient_blocks import Blocking, blocking
-from convkit.algorithms.support.winograd_packing import Offsets, laying, neighbours
+from convkit.algorithms.support.winograd_packing import laying, neighbours
 from convkit.codegen import winograd_gradient, winograd_input, winograd_output, winograd_unpack
 from convkit.codegen.library import address_of
 from convkit.codegen.program import Program, Tables, join

@@ -214,4 +214,3 @@ class _Tile:
             channels=min(problem.out_channels - channel, (vectors[1] - vectors[0]) * cut.lanes),
             x_block=self.results.block, rows=counts[0], x_row=self.results.row, columns=counts[1],
         )  # fmt: skip
-
