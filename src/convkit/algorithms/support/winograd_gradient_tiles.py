@@ -109,7 +109,10 @@ class _Task:
     def transformed(
         self, of: str, samples: Range, box: Box, channels: Range, windows: tuple[Window, ...], strides: Strides
     ) -> list[Steps]:  # fmt: skip
-        """Lay down a few vectors of channels at a time, and transform them."""
+        """Lay down a few vectors of channels at a time, and transform them.
+
+        Rows may be written beyond their end, so whatever comes next in memory is written later: all of one image.
+        """
         cut, places = self.cut, self.places
         kernel = WinogradInput(self.dtype, cut.outputs, "samples" if of == "samples" else "upstream")
         base, to = (X, places.samples) if of == "samples" else (KERNEL, places.upstream)
@@ -126,13 +129,13 @@ class _Task:
                 at = self.groups * strides[1] + begin * strides[2] + (samples[0] + image) * strides[0]
                 found.append(laying(
                     self.tables, self.dtype, self.problem.fill, windows, positions, [w.last for w in windows], strides,
-                    (base, at), image * places.image, channels=count, to_block=cut.images * places.image,
+                    (base, at), image * cut.packed * places.image, channels=count, to_block=places.image,
                     to_row=places.row,
                 ))  # fmt: skip
             found.append(winograd_input.ARGUMENTS.steps(
                 address_of(kernel), len(self.groups), x=(SCRATCH, 0), blocks=-(-count // cut.lanes),
                 to=(SCRATCH, to + (begin - channels[0]) // cut.lanes * places.block), to_block=places.block,
-                x_block=cut.images * places.image, images=images, x_image=places.image, tile_rows=rows,
+                x_block=places.image, images=images, x_image=cut.packed * places.image, tile_rows=rows,
                 x_tile_row=cut.outputs * places.row, x_row=places.row, tile_columns=columns,
             ))  # fmt: skip
         return found
