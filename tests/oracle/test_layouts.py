@@ -34,7 +34,9 @@ ROWS, IMAGES = (3, 700), (3, 61, 67)
 ALONE = {"dot", "rows", "swapped"}
 EXACT = {"exact-integer", "compiled-exact"}
 LAYERS = {"implicit-gemm": 1, "depthwise": 24, "winograd-2": 1, "winograd-4": 2, "polyphase": 1, "gemm": 1, "direct": 2}
-GRADIENTS = {"kernel-gradient", "depthwise-gradient", "channelwise-gradient"}
+GRADIENTS = {
+    "kernel-gradient", "depthwise-gradient", "channelwise-gradient", "winograd-gradient-2", "winograd-gradient-4",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
