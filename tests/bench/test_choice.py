@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import convkit.algorithms  # noqa: F401 - they register themselves
 from convkit.cli import build
-from convkit.cli.bench import choice, choice_grid, report
+from convkit.cli.bench import choice, choice_grid
 from convkit.cli.bench.choice import Judgement, Run
 from convkit.cli.bench.chosen import plan_of
 from convkit.cli.bench.problems import Problem
@@ -84,7 +84,7 @@ def test_shares_and_losses() -> None:
     assert summary["within_1.5x"] == 0.75
     assert summary["worst"] == 3.0
     assert summary["worst_problem"].startswith("400 9")
-    assert report.losses(found).row_count == 2
+    assert choice.losses(found).row_count == 2
 
 
 def test_the_grid_is_always_the_same_and_a_part_of_it_is_drawn_by_a_seed() -> None:

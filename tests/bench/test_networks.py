@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from convkit.catalogue import texts
 from convkit.cli import bench
-from convkit.cli.bench import network_race, report
+from convkit.cli.bench import network_race
 from convkit.cli.bench.measurement import Timing
 from convkit.cli.bench.network_race import NetworkOutcome, judged, measure, summaries
 from convkit.cli.bench.networks import MODELS, Network, networks
@@ -102,8 +102,8 @@ def test_means() -> None:
     found = {one.name: one.mean for one in summaries(outcomes)}
     assert found == pytest.approx({"resnet18": 4.0, "training": 3.0, "training-channels-first": 5.0})
     assert all(math.isfinite(mean) for mean in found.values())
-    assert len(report.network_lines(outcomes)) == 3
-    assert report.network_table(outcomes).row_count == 3
+    assert len(network_race.sentences(outcomes)) == 3
+    assert network_race.table(outcomes).row_count == 3
     for language in ("en", "zh"):
         assert {f"bench.networks.{name}" for name in (*MODELS, *found)} <= set(texts(language))
 

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
+from convkit.catalogue import say
 from convkit.cli.bench.chosen import plan_of
 from convkit.cli.bench.problems import Problem
+from convkit.cli.bench.results import duration, surroundings, write
 from convkit.planner import Problem as Lowered
 from convkit.planner.plan import Plan
 
@@ -64,14 +69,8 @@ def race(only: str, count: int | None, seed: int | None, rounds: int, threads: i
     OptionError
         ``option.bench-nothing``: no problem has ``only`` in its name.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     import convkit.algorithms  # noqa: F401 - they register themselves
-    from convkit.catalogue import say
     from convkit.cli.bench.choice_grid import drawn
-    from convkit.cli.bench.command import write
-    from convkit.cli.bench.report import losses, surroundings
     from convkit.errors import OptionError
     from convkit.planner import machine
     from convkit.planner.plan import forget_plans
@@ -127,6 +126,25 @@ def summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
         "worst": worst.regret,
         "worst_problem": worst.problem.name,
     }
+
+
+def losses(judgements: list[Judgement]) -> Table:
+    """A row for each problem whose choice was not within a tenth of the fastest: predicted, measured, worst first."""
+    shown = Table(title=say("bench.choice.title"))
+    for column in ("problem", "ratio", "chosen", "fastest"):
+        shown.add_column(say(f"bench.choice.{column}"), justify="right" if column == "ratio" else "left")
+    for one in sorted(judgements, key=lambda judgement: -judgement.regret):
+        if one.regret > NEAR:
+            shown.add_row(
+                one.problem.name, f"{one.regret:.2f}x", *(_predicted(one, name) for name in (one.choice, one.best))
+            )
+    return shown
+
+
+def _predicted(judgement: Judgement, name: str) -> str:
+    run = judgement.runs[name]
+    times = duration(run.predicted), duration(run.measured)
+    return say("bench.choice.times", algorithm=name, predicted=times[0], measured=times[1])
 
 
 def _judged(problem: Problem, rounds: int) -> Judgement:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -108,6 +107,7 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
     from convkit.catalogue import say
     from convkit.cli.bench.bound import steady_rates
     from convkit.cli.bench.report import classes_table, document, layers_behind, losers, table
+    from convkit.cli.bench.results import write
     from convkit.planner import machine
 
     console = Console()
@@ -132,18 +132,3 @@ def _race(problems: list[Problem], rounds: int, threads: int, out: Path | None) 
     if out is not None:
         write(out, document(outcomes, rounds, threads, rates))
         console.print(say("bench.written", path=out))
-
-
-def write(out: Path, document: dict[str, Any]) -> None:
-    """Write results whole or not at all.
-
-    Raises
-    ------
-    FileError
-        ``file.bench-unwritable``.
-    """
-    from convkit.errors import FileError
-    from convkit.storage import write_whole
-
-    if not write_whole(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n"):
-        raise FileError("bench-unwritable", path=out)

@@ -10,9 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
+from convkit.catalogue import say
+from convkit.cli.bench.results import duration, surroundings, write
+
+if TYPE_CHECKING:
     from convkit.nn.runs import Session, Training
 
 DATA, ACCURACY = "digits", 0.993
@@ -96,13 +101,7 @@ def raced(session: Session, field: Sequence[Learner], wished: float, done: Calla
 
 def race(data: str, accuracy: float, seed: int, threads: int, out: Path | None) -> None:
     """What the command does: learn, show, write."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from convkit.catalogue import say
     from convkit.cli.bench.bound import steady_rates
-    from convkit.cli.bench.command import write
-    from convkit.cli.bench.report import surroundings
     from convkit.nn import runs
     from convkit.nn.runs.ranks import Ranks
     from convkit.planner import machine
@@ -135,9 +134,6 @@ def ratio(field: Sequence[Learner], learner: Learner, wished: float) -> float | 
 def table(session: Session, field: Sequence[Learner], wished: float) -> Table:
     """A row for each learner."""
     from rich.table import Table
-
-    from convkit.catalogue import say
-    from convkit.cli.bench.report import duration
 
     assert session.parts.test is not None
     title = {"data": session.about.data, "accuracy": f"{wished:.2%}", "pictures": len(session.parts.test)}

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
+from convkit.catalogue import say
 from convkit.cli.bench.measurement import Raced, fit_to_race, raced
 from convkit.cli.bench.networks import Network, networks
 from convkit.cli.bench.peers import Contender, threads
+from convkit.cli.bench.results import duration, surroundings, write
 from convkit.cli.bench.ways.way import Results
 
 LONGEST = 12.0
@@ -146,15 +151,37 @@ def document(outcomes: Sequence[NetworkOutcome]) -> dict[str, Any]:
     }
 
 
+def table(outcomes: Sequence[NetworkOutcome]) -> Table:
+    """A row for each network: our time, everybody's, and the ratio to the best of them."""
+    shown = Table(title=say("bench.networks.title"))
+    for column in ("network", "ours", "flops", "best", "peer", "ratio", "others"):
+        shown.add_column(
+            say(f"bench.networks.{column}"), justify="left" if column in ("network", "others") else "right"
+        )
+    for outcome in outcomes:
+        best, ratio = outcome.best_peer, outcome.ratio
+        others = [f"{one.name} {duration(one.seconds)}" for one in outcome.timings if one.name != outcome.ours.name]
+        others += [f"{name}: {why}" for name, why in outcome.failures.items()]
+        shown.add_row(
+            outcome.network.name, duration(outcome.ours.seconds),
+            f"{outcome.network.flops / outcome.ours.seconds / 1e9:.3g}",
+            "-" if best is None else best.name, "-" if best is None else duration(best.seconds),
+            "-" if ratio is None else f"{ratio:.2f}x", "\n".join(others),
+        )  # fmt: skip
+    return shown
+
+
+def sentences(outcomes: Sequence[NetworkOutcome]) -> list[str]:
+    """Sentences: the mean ratios, and what they should be."""
+    return [
+        say("bench.networks.mean", what=say(f"bench.networks.{one.name}"), mean=f"{one.mean:.2f}", wished=one.wished)
+        for one in summaries(outcomes)
+    ]
+
+
 def race(only: str, rounds: int, count: int, out: Path | None) -> None:
     """What the command does: measure, show, write."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from convkit.catalogue import say
     from convkit.cli.bench.bound import steady_rates
-    from convkit.cli.bench.command import write
-    from convkit.cli.bench.report import network_lines, network_table, surroundings
     from convkit.errors import OptionError
     from convkit.planner import machine
 
@@ -171,8 +198,8 @@ def race(only: str, rounds: int, count: int, out: Path | None) -> None:
             progress.update(task, description=outcome.network.name)
 
         outcomes = measure(chosen, rounds, count, done)
-    console.print(network_table(outcomes))
-    for line in network_lines(outcomes):
+    console.print(table(outcomes))
+    for line in sentences(outcomes):
         console.print(line)
     console.print(say("bench.networks.footnote", threads=count, cpu=machine.cpu_name()))
     if out is not None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from rich.table import Table
 
-import convkit
 from convkit.catalogue import say
-from convkit.cli.bench.choice import NEAR, Judgement
 from convkit.cli.bench.classes import NEEDED, behind, of_peak, standings
 from convkit.cli.bench.measurement import Outcome
-from convkit.cli.bench.network_race import NetworkOutcome, summaries
-from convkit.cli.bench.peers import versions
 from convkit.cli.bench.problems import Problem
-from convkit.planner.machine import Machine, cpu_name
-
-FORMAT = 3
-"""The version of the document's form."""
+from convkit.cli.bench.results import duration, surroundings
+from convkit.planner.machine import Machine
 
 BEHIND = 0.9
 """The ratio below which a problem is listed as lost."""
@@ -111,67 +102,6 @@ def layers_behind(outcomes: list[Outcome], peak: float) -> list[str]:
     ]  # fmt: skip
 
 
-def network_table(outcomes: Sequence[NetworkOutcome]) -> Table:
-    """A row for each network: our time, everybody's, and the ratio to the best of them."""
-    shown = Table(title=say("bench.networks.title"))
-    for column in ("network", "ours", "flops", "best", "peer", "ratio", "others"):
-        shown.add_column(
-            say(f"bench.networks.{column}"), justify="left" if column in ("network", "others") else "right"
-        )
-    for outcome in outcomes:
-        best, ratio = outcome.best_peer, outcome.ratio
-        others = [f"{one.name} {duration(one.seconds)}" for one in outcome.timings if one.name != outcome.ours.name]
-        others += [f"{name}: {why}" for name, why in outcome.failures.items()]
-        shown.add_row(
-            outcome.network.name, duration(outcome.ours.seconds),
-            f"{outcome.network.flops / outcome.ours.seconds / 1e9:.3g}",
-            "-" if best is None else best.name, "-" if best is None else duration(best.seconds),
-            "-" if ratio is None else f"{ratio:.2f}x", "\n".join(others),
-        )  # fmt: skip
-    return shown
-
-
-def network_lines(outcomes: Sequence[NetworkOutcome]) -> list[str]:
-    """Sentences: the mean ratios, and what they should be."""
-    return [
-        say("bench.networks.mean", what=say(f"bench.networks.{one.name}"), mean=f"{one.mean:.2f}", wished=one.wished)
-        for one in summaries(outcomes)
-    ]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    Examples
-    --------
-    >>> duration(0.00123), duration(4.2e-6), duration(2.5)
-    ('1.23 ms', '4.20 us', '2.50 s')
-    """
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}" if seconds / size >= 100 else f"{seconds / size:.2f} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
-
-
-def losses(judgements: list[Judgement]) -> Table:
-    """A row for each problem whose choice was not within a tenth of the fastest: predicted, measured, worst first."""
-    shown = Table(title=say("bench.choice.title"))
-    for column in ("problem", "ratio", "chosen", "fastest"):
-        shown.add_column(say(f"bench.choice.{column}"), justify="right" if column == "ratio" else "left")
-    for one in sorted(judgements, key=lambda judgement: -judgement.regret):
-        if one.regret > NEAR:
-            shown.add_row(
-                one.problem.name, f"{one.regret:.2f}x", *(_predicted(one, name) for name in (one.choice, one.best))
-            )
-    return shown
-
-
-def _predicted(judgement: Judgement, name: str) -> str:
-    run = judgement.runs[name]
-    times = duration(run.predicted), duration(run.measured)
-    return say("bench.choice.times", algorithm=name, predicted=times[0], measured=times[1])
-
-
 def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
     """Everything measured, and what it was measured with, ready for JSON."""
     return {
@@ -180,22 +110,6 @@ def document(outcomes: list[Outcome], rounds: int, threads: int, machine: Machin
         "fraction_of_peak": of_peak(outcomes, machine.matrix),
         "behind": [{**asdict(race), "ratio": race.ratio} for race in behind(outcomes)],
         "results": [_result(outcome) for outcome in outcomes],
-    }
-
-
-def surroundings(rounds: int, threads: int, machine: Machine) -> dict[str, Any]:
-    """What is measured with: versions, the processor, its rates."""
-    return {
-        "format": FORMAT,
-        "convkit": convkit.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "rounds": rounds,
-        "versions": versions(),
-        "machine": asdict(machine),
     }
 
 
