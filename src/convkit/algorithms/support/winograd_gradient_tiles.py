@@ -8,7 +8,8 @@ channels are transformed to the nine elements of a kernel, and stored.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Literal
 
 import numpy as np
 
@@ -51,19 +52,25 @@ def program(
 ) -> Program:  # fmt: skip
     """Everything about a call but its arrays; the sums of part ``n`` are stored ``n * part_stride`` bytes further."""
     tables, cut = Tables(), blocking(problem, outputs)
+    places, chunks = _Places(cut), cut.chunks(problem.in_channels)
+    channel, group, sample, *along = x_strides
+    samples = _Source(problem, cut, tables, "samples", cut.windows, (sample, group, channel, *along))
+    group, channel, sample, *along = g_strides
+    inside = tuple(Window(window.count, 1, window.count) for window in cut.windows)
+    upstream = _Source(problem, cut, tables, "upstream", inside, (sample, group, channel, *along))
+    inputs = [(n, min(problem.batch, n + cut.inputs)) for n in range(0, problem.batch, cut.inputs)]
     blocks = cuts(-(-problem.out_channels // cut.lanes), cut.vectors)
-    chunks = cut.chunks(problem.in_channels)
     bounds = [part * len(chunks) // cut.parts for part in range(cut.parts + 1)]
     tasks: list[list[Steps]] = []
-    for first in range(0, problem.batch, cut.inputs):
-        for vectors in blocks:
-            task = _Task(problem, cut, tables, (first, min(problem.batch, first + cut.inputs)), vectors)
-            for part, (begin, end) in enumerate(pairwise(bounds)):
-                steps: list[Steps] = []
-                for n in range(begin, end):
-                    steps += task.chunk(*chunks[n], x_strides, g_strides, first=n == begin)
-                tasks.append([*steps, *task.finish(out_strides, part * part_stride)])
-    return join(tasks, tables.array(), _Places(cut).bytes)
+    for channels, vectors in product(inputs, blocks):
+        task = _Task(problem, cut, places, channels, vectors)
+        for part, (begin, end) in enumerate(pairwise(bounds)):
+            steps: list[Steps] = []
+            for n in range(begin, end):
+                steps += samples.transformed(n, task.inputs) + upstream.transformed(n, task.channels)
+                steps.append(task.multiply(*chunks[n], first=n == begin))
+            tasks.append([*steps, *task.finish(out_strides, part * part_stride)])
+    return join(tasks, tables.array(), places.bytes)
 
 
 class _Places:
@@ -87,58 +94,67 @@ class _Places:
         self.bytes = self.sums + cut.vectors * self.sums_block
 
 
-class _Task:
-    """The steps that sum some chunks for some input and some output channels, of every group."""
+class _Source:
+    """What tiles are made of: samples, or upstream gradients; ``strides`` are those of a layer's arrays."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, inputs: Range, vectors: Range) -> None:
+    def __init__(
+        self, problem: Problem, cut: Blocking, tables: Tables, of: Literal["samples", "upstream"],
+        windows: tuple[Window, ...], strides: Strides,
+    ) -> None:  # fmt: skip
         self.problem, self.cut, self.tables, self.places = problem, cut, tables, _Places(cut)
-        self.dtype, self.groups = problem.compute_dtype, np.arange(problem.groups, dtype=np.int64)
-        self.inputs, self.vectors = inputs, vectors
-        self.channels = vectors[0] * cut.lanes, min(problem.out_channels, vectors[1] * cut.lanes)
+        self.windows, self.strides, self.chunks = windows, strides, cut.chunks(problem.in_channels)
+        self.kernel = WinogradInput(problem.compute_dtype, cut.outputs, of)
+        self.base, self.reach = (X, 2) if of == "samples" else (KERNEL, 0)
+        self.to = self.places.samples if of == "samples" else self.places.upstream
+        self.known: dict[tuple[int, Range], list[Steps]] = {}
 
-    def chunk(self, samples: Range, box: Box, x_strides: Strides, g_strides: Strides, first: bool) -> list[Steps]:
-        """Transform what a chunk needs, and add its products."""
-        cut = self.cut
-        channel, group, sample, *along = x_strides
-        inside = tuple(Window(window.count, 1, window.count) for window in cut.windows)
-        x = self.transformed("samples", samples, box, self.inputs, cut.windows, (sample, group, channel, *along))
-        group, channel, sample, *along = g_strides
-        g = self.transformed("upstream", samples, box, self.channels, inside, (sample, group, channel, *along))
-        return [*x, *g, self.multiply(samples, box, first)]
+    def transformed(self, chunk: int, channels: Range) -> list[Steps]:
+        """Lay down a few vectors of a chunk's channels at a time, and transform them; the same steps for all tasks."""
+        if (chunk, channels) not in self.known:
+            self.known[chunk, channels] = self.steps(*self.chunks[chunk], channels)
+        return self.known[chunk, channels]
 
-    def transformed(
-        self, of: str, samples: Range, box: Box, channels: Range, windows: tuple[Window, ...], strides: Strides
-    ) -> list[Steps]:  # fmt: skip
-        """Lay down a few vectors of channels at a time, and transform them.
+    def steps(self, samples: Range, box: Box, channels: Range) -> list[Steps]:
+        """The same, worked out for all vectors, images and groups at once.
 
         Rows may be written beyond their end, so whatever comes next in memory is written later: all of one image.
         """
-        cut, places = self.cut, self.places
-        kernel = WinogradInput(self.dtype, cut.outputs, "samples" if of == "samples" else "upstream")
-        base, to = (X, places.samples) if of == "samples" else (KERNEL, places.upstream)
-        reach = 2 if of == "samples" else 0
+        cut, places, strides = self.cut, self.places, self.strides
         positions = [
-            window.start + lo * cut.outputs + np.arange((hi - lo) * cut.outputs + reach, dtype=np.int64)
-            for window, (lo, hi) in zip(windows, box, strict=True)
+            window.start + lo * cut.outputs + np.arange((hi - lo) * cut.outputs + self.reach, dtype=np.int64)
+            for window, (lo, hi) in zip(self.windows, box, strict=True)
         ]
-        images, (rows, columns) = samples[1] - samples[0], (hi - lo for lo, hi in box)
-        found: list[Steps] = []
-        for begin in range(*channels, cut.packed * cut.lanes):
-            count = min(channels[1] - begin, cut.packed * cut.lanes)
-            for image in range(images):
-                at = self.groups * strides[1] + begin * strides[2] + (samples[0] + image) * strides[0]
-                found.append(laying(
-                    self.tables, self.dtype, self.problem.fill, windows, positions, [w.last for w in windows], strides,
-                    (base, at), image * cut.packed * places.image, channels=count, to_block=places.image,
-                    to_row=places.row,
-                ))  # fmt: skip
-            found.append(winograd_input.ARGUMENTS.steps(
-                address_of(kernel), len(self.groups), x=(SCRATCH, 0), blocks=-(-count // cut.lanes),
-                to=(SCRATCH, to + (begin - channels[0]) // cut.lanes * places.block), to_block=places.block,
-                x_block=places.image, images=images, x_image=cut.packed * places.image, tile_rows=rows,
-                x_tile_row=cut.outputs * places.row, x_row=places.row, tile_columns=columns,
-            ))  # fmt: skip
-        return found
+        rows, columns = (hi - lo for lo, hi in box)
+        images, groups = np.arange(samples[1] - samples[0]), np.arange(self.problem.groups)
+        begins = np.arange(*channels, cut.packed * cut.lanes)
+        shape = len(begins), len(images), len(groups)
+        vector, image, group = (n.ravel() for n in np.meshgrid(begins, images, groups, indexing="ij"))
+        laid = laying(
+            self.tables, self.problem.compute_dtype, self.problem.fill, self.windows, positions,
+            [window.last for window in self.windows], strides,
+            (self.base, group * strides[1] + vector * strides[2] + (samples[0] + image) * strides[0]),
+            image * cut.packed * places.image, to_block=places.image, to_row=places.row,
+            channels=np.minimum(channels[1] - vector, cut.packed * cut.lanes),
+        ).reshape(*shape, -1)  # fmt: skip
+        first = np.repeat(begins, len(groups))
+        turned = winograd_input.ARGUMENTS.steps(
+            address_of(self.kernel), len(first), x=(SCRATCH, 0), x_block=places.image, to_block=places.block,
+            to=(SCRATCH, self.to + (first - channels[0]) // cut.lanes * places.block),
+            blocks=-(-np.minimum(channels[1] - first, cut.packed * cut.lanes) // cut.lanes), images=len(images),
+            x_image=cut.packed * places.image, tile_rows=rows, x_tile_row=cut.outputs * places.row, x_row=places.row,
+            tile_columns=columns,
+        ).reshape(shape[0], shape[2], -1)  # fmt: skip
+        return [step for n in range(shape[0]) for step in (*laid[n], turned[n])]
+
+
+class _Task:
+    """The products and the results of some input and some output channels, of every group."""
+
+    def __init__(self, problem: Problem, cut: Blocking, places: _Places, inputs: Range, vectors: Range) -> None:
+        self.problem, self.cut, self.places = problem, cut, places
+        self.dtype, self.groups = problem.compute_dtype, np.arange(problem.groups, dtype=np.int64)
+        self.inputs, self.vectors = inputs, vectors
+        self.channels = vectors[0] * cut.lanes, min(problem.out_channels, vectors[1] * cut.lanes)
 
     def multiply(self, samples: Range, box: Box, first: bool) -> Steps:
         """Add the products of all tiles."""

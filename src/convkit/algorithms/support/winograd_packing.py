@@ -28,7 +28,7 @@ def neighbours(strides: Sequence[int], item: int) -> Neighbours:
 
 def laying(
     tables: Tables, dtype: str, fill: complex, windows: Sequence[Window], positions: Sequence[Offsets],
-    lasts: Sequence[int], strides: Sequence[int], x: Place, to: int, **sizes: Any,
+    lasts: Sequence[int], strides: Sequence[int], x: Place, to: int | Offsets, **sizes: Any,
 ) -> Steps:  # fmt: skip
     """Lay positions of an extended array down, at ``to`` in scratch memory; those after ``lasts`` become zero.
 
