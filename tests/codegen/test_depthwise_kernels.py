@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convkit.codegen import channelwise, groups, planar, pooling
-from convkit.codegen.channelwise import Channelwise, ChannelwiseGradient, held, most_pixels
+from convkit.codegen import channelwise, channelwise_gradient, groups, planar, pooling
+from convkit.codegen.channelwise import Channelwise
+from convkit.codegen.channelwise_gradient import ChannelwiseGradient
+from convkit.codegen.channelwise_nest import PixelKernel, held, most_pixels
 from convkit.codegen.epilogue import Ending
 from convkit.codegen.groups import Groups
 from convkit.codegen.listing import inner_loop
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.planar import Planar, most_rows
-from convkit.codegen.pooling import LargestGradient, Pool
+from convkit.codegen.pooling import Pool
+from convkit.codegen.pooling_gradient import LargestGradient
+from convkit.codegen.pooling_gradient_rows import RowsLargestGradient
 from convkit.codegen.target import Target
+from convkit.codegen.window_tile import WindowTile
 from tests.codegen.isa import TARGETS, written
 from tests.codegen.kernel_calls import call, runnable
 
@@ -33,28 +38,30 @@ def whole_numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(-8, 9, shape).astype(dtype)
 
 
-def tables(kernel: Channelwise | ChannelwiseGradient, x: np.ndarray, out: np.ndarray, w_row: int) -> dict[str, Any]:
+def tables(kernel: PixelKernel, x: np.ndarray, out: np.ndarray, elements: list[int]) -> dict[str, Any]:
     """Two rows of outputs and two tiles; one kernel row stands outside, and one position holds the fill."""
-    positions = kernel.positions
+    tile, positions = kernel.tile, kernel.tile.positions
     tiles = np.zeros((2, 1 + held(len(positions))), np.int64)
     for t in range(2):
-        tiles[t, 0] = t * kernel.pixels * out.strides[1]
-        tiles[t, 1 : 1 + len(positions)] = (np.array(positions) + t * kernel.pixels * kernel.stride) * x.strides[1]
+        tiles[t, 0] = t * tile.outputs * out.strides[1]
+        tiles[t, 1 : 1 + len(positions)] = (np.array(positions) + t * tile.outputs * tile.stride) * x.strides[1]
     tiles[0, 1] = FILL
     rows = np.array(
-        [[0, 3, 0, 0, ZEROS, x.strides[0]], [out.strides[0], 2, w_row, x.strides[0], 2 * x.strides[0], 0]], np.int64
+        [[0, 3, 0, 0, ZEROS, x.strides[0]], [out.strides[0], 2, 8, x.strides[0], 2 * x.strides[0], 0]], np.int64
     )
     channels = out.shape[2]
     return {
         "rows_at": rows, "row_step": rows.shape[1] * 8, "rows": 2, "tiles_at": tiles, "tiles": 2, "ahead": 0,
         "places": np.zeros(3 * held(len(positions)), np.int64), "zeros": np.zeros(channels, x.dtype),
+        "elements_at": np.array(elements, np.int64),
         "fill": np.full(channels, 3, x.dtype), "channels": channels, "x": x,
     }  # fmt: skip
 
 
-def windows(kernel: Channelwise | ChannelwiseGradient, x: np.ndarray) -> np.ndarray:
+def windows(kernel: PixelKernel, x: np.ndarray) -> np.ndarray:
     """What each output meets: (row, kernel row, output, element, channel); NaN where a kernel row is left out."""
-    columns = np.arange(2 * kernel.pixels)[:, None] * kernel.stride + np.arange(kernel.columns) * kernel.dilation
+    tile = kernel.tile
+    columns = np.arange(2 * tile.outputs)[:, None] * tile.stride + np.arange(tile.elements) * tile.dilation
     seen = np.full((2, 3, *columns.shape, x.shape[2]), np.nan)
     filled = np.array(x, float)
     for r, k, row in ((0, 0, 0), (0, 2, 1), (1, 1, 1), (1, 2, 2)):
@@ -72,24 +79,31 @@ def case(dtype: str, machine: Target, shape: tuple[int, ...], channels: int) -> 
     lanes = machine.vector_bytes // np.dtype(dtype).itemsize
     edge = "masked" if channels % lanes else "whole"
     width = (2 * pixels - 1) * stride + (columns - 1) * dilation + 1
-    return (dtype, lanes, pixels, columns, stride, dilation, edge), whole_numbers((3, width, channels), dtype, 1)
+    samples = whole_numbers((3, width, channels), dtype, 1)
+    return (dtype, lanes, WindowTile(pixels, columns, stride, dilation), edge), samples
 
 
 @MACHINES
 @DTYPES
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("channels", [1, 16, 37])
+@pytest.mark.parametrize("spacing", [1, 2])
 @pytest.mark.parametrize("ending", [Ending(), Ending("channel", False, "relu")], ids=lambda ending: ending.name)
-def test_channels_side_by_side(machine: Target, dtype: str, shape: Any, channels: int, ending: Ending) -> None:
+def test_channels_side_by_side(
+    machine: Target, dtype: str, shape: Any, channels: int, spacing: int, ending: Ending
+) -> None:  # fmt: skip
+    """Kernel rows lie in memory the last one first, their elements with others between them."""
     numbers, x = case(dtype, machine, shape, channels)
-    kernel = Channelwise(*numbers, reads="ahead", ending=ending)
-    vectors = -(-channels // kernel.lanes)
-    w = whole_numbers((3, kernel.columns, vectors * kernel.lanes), dtype, 2)
-    packed = np.ascontiguousarray(w.reshape(3, kernel.columns, vectors, kernel.lanes).transpose(2, 0, 1, 3))
-    out, bias = np.full((2, 2 * kernel.pixels, channels), 7, dtype), whole_numbers((vectors * kernel.lanes,), dtype, 3)
+    kernel = Channelwise(*numbers, reads="ahead", spacing=spacing, ending=ending)
+    tile, vectors = kernel.tile, -(-channels // kernel.lanes)
+    w = whole_numbers((3, tile.elements, vectors * kernel.lanes), dtype, 2)
+    packed = np.full((vectors, 3, tile.elements, spacing, kernel.lanes), 100, dtype)
+    packed[:, ::-1, :, 0] = w.reshape(3, tile.elements, vectors, kernel.lanes).transpose(2, 0, 1, 3)
+    out, bias = np.full((2, 2 * tile.outputs, channels), 7, dtype), whole_numbers((vectors * kernel.lanes,), dtype, 3)
+    elements = [packed.strides[1] * row for row in (2, 1, 0)]
     call(
         kernel, channelwise.ARGUMENTS, machine, out=out, w=packed, bias=bias, out_pixel=out.strides[1],
-        w_vector=packed.strides[0], **tables(kernel, x, out, packed.strides[1]),
+        w_vector=packed.strides[0], **tables(kernel, x, out, elements),
     )  # fmt: skip
     seen = np.nan_to_num(windows(kernel, x))
     expected = np.einsum("rkijc,kjc->ric", seen, w[..., :channels].astype(float))
@@ -106,16 +120,16 @@ def test_gradients_of_weights_with_channels_side_by_side(
     machine: Target, dtype: str, shape: Any, channels: int
 ) -> None:  # fmt: skip
     numbers, x = case(dtype, machine, shape, channels)
-    kernel = ChannelwiseGradient(*numbers)
+    kernel = ChannelwiseGradient(*numbers, reads="ahead")
     vectors = -(-channels // kernel.lanes)
-    sums = np.full((vectors, 3, kernel.columns, kernel.lanes), 3, dtype)
-    g = whole_numbers((2, 2 * kernel.pixels, channels), dtype, 2)
+    sums = np.full((vectors, 3, kernel.tile.elements, kernel.lanes), 3, dtype)
+    g = whole_numbers((2, 2 * kernel.tile.outputs, channels), dtype, 2)
     call(
-        kernel, channelwise.GRADIENT_ARGUMENTS, machine, g=g, sums=sums, g_pixel=g.strides[1],
-        sums_vector=sums.strides[0], **tables(kernel, x, g, sums.strides[1]),
+        kernel, channelwise_gradient.ARGUMENTS, machine, g=g, sums=sums, g_pixel=g.strides[1],
+        sums_vector=sums.strides[0], **tables(kernel, x, g, [sums.strides[1] * row for row in range(3)]),
     )  # fmt: skip
     expected = 3 + np.einsum("rkijc,ric->kjc", np.nan_to_num(windows(kernel, x)), g.astype(float))
-    found = sums.transpose(1, 2, 0, 3).reshape(3, kernel.columns, -1)[..., :channels]
+    found = sums.transpose(1, 2, 0, 3).reshape(3, kernel.tile.elements, -1)[..., :channels]
     assert np.array_equal(found, expected)
 
 
@@ -187,20 +201,24 @@ def test_sums_stay_in_registers(isa: str, dtype: str, kind: Any, columns: int) -
     assert isinstance(target, Target)
     lanes = target.vector_bytes // np.dtype(dtype).itemsize
     pixels = most_pixels(target, columns)
-    written(kind(dtype, lanes, pixels, columns), isa)  # which has every target's assembler ready
-    loop = inner_loop(kind(dtype, lanes, pixels, columns), target)
+    kernel = kind(dtype, lanes, WindowTile(pixels, columns))
+    written(kernel, isa)  # which has every target's assembler ready
+    loop = inner_loop(kernel, target)
     assert (loop.spills, loop.multiply_adds) == (0, pixels * columns)
 
 
 @DTYPES
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
-def test_rows_of_planes_stay_in_registers(dtype: str, size: int) -> None:
+@pytest.mark.parametrize("step", [1, 2])
+def test_rows_of_planes_stay_in_registers(dtype: str, size: int, step: Any) -> None:
+    """Of a stride of two, columns of a small kernel are done two at a time."""
     target = TARGETS["avx512"]
     assert isinstance(target, Target)
     height = most_rows(target, size)
-    kernel = Planar(dtype, target.vector_bytes // np.dtype(dtype).itemsize, height, size, -(size // 2))
-    loop = inner_loop(kernel, target)
-    assert (loop.spills, loop.multiply_adds) == (0, height * size)
+    lanes = target.vector_bytes // np.dtype(dtype).itemsize
+    loop = inner_loop(Planar(dtype, lanes, WindowTile(height, size), -(size // 2), step=step), target)
+    columns = step if size <= planar.PAIRED else 1
+    assert (loop.spills, loop.multiply_adds) == (0, height * size * columns)
 
 
 @pytest.mark.parametrize("isa", sorted(TARGETS))
@@ -209,7 +227,7 @@ def test_pooling_stays_in_registers(isa: str, layout: Any) -> None:
     kernels = [Pool(kind, "float32", stride, layout) for kind in ("max", "mean") for stride in (0, 1, 2)]
     if isa == "avx512":
         assert not written(Groups("float32", 4, "apart"), isa)[1]
-    for kernel in (*kernels, LargestGradient("float32", layout)):
+    for kernel in (*kernels, LargestGradient("float32", layout), RowsLargestGradient("float32", 2)):
         text, spills = written(kernel, isa)
         assert not spills
         if isinstance(kernel, Pool):
@@ -217,14 +235,30 @@ def test_pooling_stays_in_registers(isa: str, layout: Any) -> None:
             assert re.search(wanted, text)
 
 
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_positions_that_never_hold_samples_are_left_out(lanes: int) -> None:
+    target, tile = TARGETS["avx512"], WindowTile(7, 3)
+    assert isinstance(target, Target)
+    whole, inside = (Planar("float32", lanes, tile, -1, outside=outside) for outside in ((0, 0), (1, 1)))
+    assert (whole.positions, inside.positions) == ([*range(9)], [*range(1, 8)])
+    assert [inner_loop(kernel, target).multiply_adds for kernel in (whole, inside)] == [21, 19]
+
+
+def test_windows_meet_samples() -> None:
+    tile = WindowTile(3, 2, 2, 3)
+    assert tile.positions == [0, 2, 3, 4, 5, 7]
+    met = [(i, j, position) for position in tile.positions for i, j in tile.meetings(position)]
+    assert sorted(met) == [(i, j, 2 * i + 3 * j) for i in range(3) for j in range(2)]
+
+
 def test_too_large_tiles_are_refused() -> None:
     target = TARGETS["avx2"]
     assert isinstance(target, Target)
-    for kernel in (Channelwise("float32", 8, 14, 3), ChannelwiseGradient("float32", 8, 14, 3)):
+    for kernel in (kind("float32", 8, WindowTile(14, 3)) for kind in (Channelwise, ChannelwiseGradient)):
         with pytest.raises(ValueError, match="registers"):
             kernel.module(target)
     with pytest.raises(ValueError, match="registers"):
-        Planar("float32", 8, 8, 9, -4).module(target)
+        Planar("float32", 8, WindowTile(8, 9), -4).module(target)
 
 
 def test_nothing_else_is_touched() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 import convkit as ck
 from convkit.algorithms import channelwise_gradient, depthwise
-from convkit.algorithms.support import channelwise_tiles, gradients, planar_tiles
+from convkit.algorithms.support import (
+    channelwise_gradients,
+    channelwise_tiles,
+    channelwise_ways,
+    gradients,
+    planar_tiles,
+)
 from convkit.planner.plan import forget_plans, plan_for
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -95,11 +101,17 @@ def both(problem: Problem, method: str, x: np.ndarray, w: np.ndarray, out: np.nd
 
 
 @settings(max_examples=200, deadline=None)
-@given(problems(), st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS), st.booleans())
-def test_any_geometry(problem: Problem, x_layout: str, out_layout: str, flipped: bool) -> None:
+@given(problems(), st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS), st.sampled_from(("no", "last", "all", "moved")))
+def test_any_geometry(problem: Problem, x_layout: str, out_layout: str, turned: str) -> None:
+    """Kernels lie as they are; backwards along the last axis, or along all; or with the groups side by side."""
     dtype = problem.compute_dtype
     x = whole_numbers(laid(problem.input_shape, dtype, x_layout), 1)
-    w = whole_numbers(np.empty(problem.kernel_shape, dtype), 2)[..., :: -1 if flipped else 1]
+    rank = len(problem.windows)
+    backwards = {"last": 1, "all": rank}.get(turned, 0)
+    w = whole_numbers(np.empty(problem.kernel_shape, dtype), 2)
+    w = w[(..., *(slice(None, None, -1) for _ in range(backwards)))]
+    if turned == "moved":
+        w = np.moveaxis(np.ascontiguousarray(np.moveaxis(w, 0, -1)), -1, 0)
     ours, expected = both(problem, "depthwise", x, w, laid(problem.output_shape, dtype, out_layout))
     assert np.array_equal(ours, expected)
 
@@ -118,27 +130,30 @@ def test_any_gradient_of_weights(problem: Problem, x_layout: str, g_layout: str)
     assert np.array_equal(ours, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
-    st.integers(1, 70), st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(-3, 3), st.integers(1, 3),
-    st.integers(1, 3), st.integers(1, 2),
+    st.integers(1, 70), st.integers(1, 12), st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(-3, 3),
+    st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.sampled_from(("zero", "edge")),
+    st.sampled_from(("float32", "float64")),
 )  # fmt: skip
 def test_planes_where_they_lie(
-    columns: int, kernel: tuple[int, int], start: int, stride: int, dilation: int, step: int
+    columns: int, rows: int, kernel: tuple[int, int], start: int, stride: int, dilation: int, step: int, side: Any,
+    dtype: str,
 ) -> None:  # fmt: skip
-    """Any width, whatever share of the vectors it fills: samples beside a row are others', and count for nothing."""
+    """Any width, whatever share of the vectors it fills: samples beside a row are others', and count for nothing.
+
+    The kernel runs backwards along both axes, as in the gradient of the input.
+    """
     windows = (
-        Window(11, kernel[0], 9, -2, stride, dilation, sides=("edge", "wrap")),
+        Window(11, kernel[0], rows, -2, stride, dilation, sides=(side, "zero" if side == "zero" else "wrap")),
         Window(33, kernel[1], columns, start, step, dilation),
     )
-    problem = Problem(
-        windows, batch=2, groups=5, input_dtype="float32", kernel_dtype="float32", compute_dtype="float32"
-    )
-    x, w = np.empty(problem.input_shape, np.float32), np.empty(problem.kernel_shape, np.float32)
+    problem = Problem(windows, batch=2, groups=5, input_dtype=dtype, kernel_dtype=dtype, compute_dtype=dtype)
+    x, w = np.empty(problem.input_shape, dtype), np.empty(problem.kernel_shape, dtype)[..., ::-1, ::-1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planar_tiles, "LEAST_SHARE", (0, 0))
         depthwise._programs.cache_clear()
-        out = np.full(problem.output_shape, 7, np.float32)
+        out = np.full(problem.output_shape, 7, dtype)
         ours, expected = both(problem, "depthwise", whole_numbers(x, 1), whole_numbers(w, 2), out)
     depthwise._programs.cache_clear()
     assert np.array_equal(ours, expected)
@@ -218,13 +233,13 @@ def test_tiles_and_ways_of_reading_change_no_bit(monkeypatch: pytest.MonkeyPatch
     results = set()
     for task, vectors, far in product((1 << 17, 1 << 9), (1, 3), (1 << 40, 0)):
         with monkeypatch.context() as patch:
-            patch.setattr(channelwise_tiles, "TASK_PRODUCTS", task)
+            patch.setattr(channelwise_ways, "TASK_PRODUCTS", task)
             for name in ("TURNED", "IN_PLACE"):
-                patch.setattr(channelwise_tiles, name, vectors)
+                patch.setattr(channelwise_ways, name, vectors)
             for name in ("AHEAD", "STREAMED"):
-                patch.setattr(channelwise_tiles, name, far)
+                patch.setattr(channelwise_ways, name, far)
             for cached in (
-                channelwise_tiles.boxes, channelwise_tiles.program, channelwise_tiles.samples_at_once,
+                channelwise_ways.boxes, channelwise_tiles.program, channelwise_ways.samples_at_once,
                 channelwise_tiles.scratch, depthwise._programs,
             ):  # fmt: skip
                 cached.cache_clear()
@@ -301,6 +316,45 @@ def test_what_it_leaves_to_others() -> None:
     assert "80" in str(back.applies(gradient.derive(out_channels=80)))
     assert "40" in str(forward.applies(problem.derive(windows=long)))
     assert "40" in str(back.applies(gradient.derive(windows=tuple(one.kernel_adjoint() for one in long))))
+
+
+def test_two_threads_have_as_many_tasks() -> None:
+    assert channelwise_ways.halved(72, 16) == [(0, 12), (12, 24), (24, 36), (36, 48), (48, 60), (60, 72)]
+    for total, most in product(range(1, 80), range(1, 20)):
+        parts = channelwise_ways.halved(total, most)
+        assert [parts[0][0], parts[-1][1]] == [0, total]
+        assert all(end == begin for (_, end), (begin, _) in pairwise(parts))
+        sizes = [hi - lo for lo, hi in parts]
+        assert max(sizes) <= most
+        assert max(sizes) - min(sizes) <= 1
+        assert len(parts) in (1, total) or len(parts) % 2 == 0
+
+
+def test_far_gradients_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for ahead or not, in few tasks or in many."""
+    window = Window(12, 3, 12, -1)
+    problem = Problem(
+        (window.kernel_adjoint(),) * 2, batch=1, groups=70, in_channels=3, batch_of="channels",
+        input_dtype="float32", kernel_dtype="float32", compute_dtype="float32",
+    )  # fmt: skip
+    source = np.random.default_rng(1)
+    x, g = (
+        np.moveaxis(source.standard_normal((3, 12, 12, 70, 1)).astype("float32"), (3, 4, 0), axes)
+        for axes in ((1, 0, 2), (0, 1, 2))
+    )
+    results = set()
+    for far in (0, 1 << 40):
+        monkeypatch.setattr(channelwise_ways, "AHEAD", far)
+        for cached in (channelwise_gradient._program, channelwise_gradients.program):
+            cached.cache_clear()
+        plan, out = plan_for(problem, "channelwise-gradient"), np.empty(problem.output_shape, "float32")
+        plan.run(plan.prepare(g), x, out)
+        results.add(out.tobytes())
+    expected = np.empty(problem.output_shape, "float32")
+    plan = plan_for(problem, "direct")
+    plan.run(plan.prepare(g), x, expected)
+    assert np.allclose(out, expected, atol=1e-4)
+    assert len(results) == 1
 
 
 def test_memory_beyond_the_arrays_is_bounded() -> None:

@@ -7,13 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from convkit import codegen, threads
-from convkit.algorithms.support import channelwise_gradients
-from convkit.algorithms.support.channelwise_tiles import Ways
+from convkit import threads
+from convkit.algorithms.support import channelwise_gradients, channelwise_ways
 from convkit.algorithms.support.gradients import readable
 from convkit.algorithms.support.planes import Strides
-from convkit.codegen import library, pool
-from convkit.codegen.channelwise import most_pixels
+from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry
@@ -27,14 +25,11 @@ LEAST_GROUPS = 8
 MOST_PAIRS = 64
 """Pairs of an input and an output channel of one group at most."""
 
-MOST_ROWS = 128
-"""Kernel rows at most, each of which has addresses of its own."""
-
 
 class ChannelwiseGradient:
     """``out[c, g, o, j] = sum_(b,i) u[g, o, b, i] * v[c, g, b, i*stride + start + j*dilation]``, vectors over ``g``.
 
-    See `convkit.codegen.channelwise.ChannelwiseGradient`. Samples and tiles are added in order.
+    See `convkit.codegen.channelwise_gradient.ChannelwiseGradient`. Samples and tiles are added in order.
     """
 
     name = "channelwise-gradient"
@@ -50,23 +45,15 @@ class ChannelwiseGradient:
         pairs = problem.batch * problem.out_channels
         if pairs > MOST_PAIRS:
             return Reason("many-pairs", pairs=pairs, limit=MOST_PAIRS)
-        missing = codegen.why_not()
-        if missing is not None:
-            return Reason(missing)
         *before, columns = problem.output_shape[3:]
-        rows = math.prod(before)
-        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
-            return Reason("long-kernel-rows", columns=columns, rows=rows)
-        return None
+        return channelwise_ways.why_not(math.prod(before), columns)
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
         lanes = 64 // size
         padded = -(-problem.groups // lanes) * lanes / problem.groups
-        inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
-        seconds = padded * (2.4 * problem.multiply_adds + 6 * inputs + 7 * kernel) / machine.fused
-        seconds = on_two_threads(seconds * width(problem.compute_dtype), problem.groups / lanes)
-        moved = size * (inputs + kernel)
+        seconds = on_two_threads(padded * _seconds(problem, machine), problem.groups / lanes)
+        moved = size * (math.prod(problem.input_shape) + math.prod(problem.kernel_shape))
         seconds = max(seconds, moved / machine.bandwidth / 3) + 8e-6
         work = channelwise_gradients.scratch(problem) * threads.num_threads()
         return Cost(2.0 * problem.multiply_adds, moved, seconds, work)
@@ -80,22 +67,30 @@ class ChannelwiseGradient:
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         plain = out[0, 0, 0].flags.c_contiguous
         target = out if plain else np.empty(out.shape, out.dtype)
-        program = _program(problem, x.strides, prepared.strides, target.strides)
-        seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
+        program, seconds = _program(problem, x.strides, prepared.strides, target.strides)
         pool.run(program, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
         if not plain:
             out[...] = target
 
 
+def _seconds(problem: Problem, machine: Machine) -> float:
+    """What one thread takes, lanes without a group aside: much of it for turning arrays that lie in planes."""
+    numbers = math.prod(problem.input_shape) + math.prod(problem.kernel_shape)
+    return (1.2 * problem.multiply_adds + 5 * numbers) * width(problem.compute_dtype) / machine.fused
+
+
 @lru_cache(maxsize=256)
-def _program(problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides) -> Program:
-    """The program of a call; strides brought into the forward operator's order."""
+def _program(
+    problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides
+) -> tuple[Program, float]:  # fmt: skip
+    """The program of a call, strides brought into the forward operator's order, and how long it takes."""
     x_strides = x_strides[2], x_strides[1], x_strides[0], *x_strides[3:]
     g_strides = g_strides[2], g_strides[0], g_strides[1], *g_strides[3:]
     out_strides = 0, out_strides[1], out_strides[0], out_strides[2], *out_strides[3:]
     whole = channelwise_gradients.forward(problem).derive(batch=problem.in_channels)
-    ways = Ways.of(whole, x_strides, g_strides, 1)
-    return channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
+    ways = channelwise_ways.Ways.of(whole, x_strides, g_strides, 1)
+    program = channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
+    return program, _seconds(problem, DEFAULT)
 
 
 registry.register(ChannelwiseGradient())

@@ -7,12 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from convkit import codegen, threads
-from convkit.algorithms.support import channelwise_tiles, channelwise_weights, planar_tiles
+from convkit import threads
+from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
-from convkit.codegen.channelwise import most_pixels
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program
 from convkit.planner import registry
@@ -30,9 +29,6 @@ LEAST_GROUPS = 4
 MOST_CHANNELS = 8
 """Input and output channels of a group at most: with more, vectors hold channels or pixels."""
 
-MOST_ROWS = 128
-"""Kernel rows at most, each of which has addresses of its own."""
-
 
 class Kernel:
     """A kernel made ready: as it is, for planes; for vectors over groups packed when that is first asked for."""
@@ -47,12 +43,10 @@ class Kernel:
     def packed(self) -> Array:
         """Vectors over groups, in the order of `channelwise_weights.Weights`."""
         if self._packed is None:
-            cut = channelwise_weights.weights_of(self.problem)
-            packed = np.zeros(max(64, cut.bytes), np.uint8)
-            if cut.bytes:  # otherwise every output meets only the zeros between samples
-                program = channelwise_weights.weights_program(self.problem, self.plain.strides)
-                pool.run(program, (address(packed), address(self.plain), 0), 1, 0.0)
-            self._packed = packed
+            memory = np.empty(channelwise_weights.weights_of(self.problem).bytes + LINE, np.uint8)
+            self._packed = memory[-address(memory) % LINE :]
+            program = channelwise_weights.weights_program(self.problem, self.plain.strides)
+            pool.run(program, (address(self._packed), address(self.plain), 0), 1, 0.0)
         return self._packed
 
 
@@ -80,34 +74,27 @@ class Depthwise:
         products = problem.terms * problem.outputs * problem.out_channels * problem.groups
         if products < LEAST_PRODUCTS:
             return Reason("too-small", products=products, limit=LEAST_PRODUCTS)
-        missing = codegen.why_not()
-        if missing is not None:
-            return Reason(missing)
-        columns = channelwise_weights.widest(problem.windows)
         rows = math.prod(window.kernel for window in problem.windows[:-1]) * problem.in_channels
-        if most_pixels(library.this_machine(), columns) < 4 or rows > MOST_ROWS:
-            return Reason("long-kernel-rows", columns=columns, rows=rows)
-        return None
+        return channelwise_ways.why_not(rows, channelwise_weights.widest(problem.windows))
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         size = np.dtype(problem.compute_dtype).itemsize
         lanes = 64 // size
         padded = -(-problem.groups // lanes) * lanes / problem.groups
-        products = problem.multiply_adds / math.prod(window.up for window in problem.windows)
-        inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
-        # Multiply-adds; what is read and written, more where it has to be turned, and what beginning a tile takes.
-        seconds = padded * (2.2 * products + 5.0 * (inputs + outputs)) / machine.fused
-        seconds = on_two_threads(seconds * width(problem.compute_dtype), len(channelwise_tiles.boxes(problem, 2)) + 1)
-        moved = size * (inputs + outputs)
+        seconds = on_two_threads(padded * _seconds(problem, machine), len(channelwise_ways.boxes(problem, 2)) + 1)
+        moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6
         workspace = channelwise_tiles.scratch(problem) * threads.num_threads()
-        return Cost(2 * products, moved, seconds, workspace + channelwise_weights.weights_of(problem).bytes)
+        weights = channelwise_weights.weights_of(problem).bytes
+        return Cost(2 * _products(problem), moved, seconds, workspace + weights)
 
     def bound(self, problem: Problem) -> ErrorBound:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Kernel:
-        return Kernel(problem.derive(batch=1), np.array(kernel, problem.compute_dtype, order="C"))
+        # Axes that run backwards do so in the copy: weights are turned around where they are packed, or read.
+        lying = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in kernel.strides)
+        return Kernel(problem.derive(batch=1), np.array(kernel[lying], problem.compute_dtype, order="C")[lying])
 
     def finishes(self, problem: Problem) -> bool:
         """Whether it does the epilogue: a bias for every lane, and an activation."""
@@ -118,13 +105,27 @@ class Depthwise:
         self, problem: Problem, prepared: Kernel, x: Array, out: Array, operands: Operands = NOTHING
     ) -> None:  # fmt: skip
         at, source = address(out), address(x)
-        planar, programs = _programs(problem, x.strides, out.strides, at % LINE)
+        planar, programs = _programs(problem, x.strides, out.strides, prepared.plain.strides, at % LINE)
         weights = address(prepared.plain if planar else prepared.packed)
         bias = None if operands.bias is None else _whole(operands.bias.ravel())
         last = at if bias is None else address(bias)
         for program, first, seconds in programs:
             bases = at + first * out.strides[0], source + first * x.strides[0], weights, last
             pool.run(program, bases, threads.num_threads(), seconds)
+
+
+def _products(problem: Problem) -> float:
+    """Multiply-adds without those of zeros between samples."""
+    return problem.multiply_adds / math.prod(window.up for window in problem.windows)
+
+
+def _seconds(problem: Problem, machine: Machine) -> float:
+    """What one thread takes, lanes without a group aside."""
+    numbers = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    # Phases and groups of several channels are laid down pixel by pixel, and their sums turned back.
+    lies = problem.in_channels * problem.out_channels == 1 and not problem.upsampled
+    work = 1.2 * _products(problem) + (2.5 if lies else 6.0) * numbers
+    return work * width(problem.compute_dtype) / machine.fused
 
 
 def _whole(bias: Array) -> Array:
@@ -135,19 +136,19 @@ def _whole(bias: Array) -> Array:
 
 @lru_cache(maxsize=256)
 def _programs(
-    problem: Problem, x_strides: Strides, out_strides: Strides, out_at: int
+    problem: Problem, x_strides: Strides, out_strides: Strides, w_strides: Strides, out_at: int
 ) -> tuple[bool, list[tuple[Program, int, float]]]:  # fmt: skip
     """Whether planes are done where they lie; the programs of a call, from which sample on, and how long each takes."""
-    ways = channelwise_tiles.Ways.of(problem, x_strides, out_strides, out_at)
+    ways = channelwise_ways.Ways.of(problem, x_strides, out_strides, out_at)
     planar = planar_tiles.fits(problem, x_strides, out_strides)
-    samples = problem.batch if planar else channelwise_tiles.samples_at_once(problem, ways)
-    seconds = 3 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused / problem.batch
+    samples = problem.batch if planar else channelwise_ways.samples_at_once(problem, ways)
+    seconds = _seconds(problem, DEFAULT) / problem.batch
     found: list[tuple[Program, int, float]] = []
     for first in range(0, problem.batch, samples):
         count = min(samples, problem.batch - first)
         part = problem.derive(batch=count)
         if planar:
-            program = planar_tiles.program(part, x_strides, out_strides)
+            program = planar_tiles.program(part, x_strides, out_strides, w_strides)
         else:
             program = channelwise_tiles.program(part, x_strides, out_strides, ways)
         found.append((program, first, seconds * count))

@@ -7,25 +7,29 @@ from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
-from convkit.codegen.channelwise import positions
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
+from convkit.codegen.window_tile import WindowTile
 
 ARGUMENTS = Arguments.of(
     "out x w rows_at masks_at places zeros bias",
-    "planes out_plane x_plane w_plane w_row columns tiles tile_step vectors out_row",
+    "planes out_plane x_plane w_plane w_row w_column columns tiles tile_step vectors out_row",
 )
 """``rows_at``: for each tile of rows, ``tile_step`` bytes apart, how far its first row of outputs lies from ``out``,
 and how far each row of samples that it meets lies from ``x``, or a mark of `pack`. ``masks_at``: for each vector of
 columns the samples that there are for each element of a kernel row, a bit each in one word for each vector that is
 read, and the outputs that there are.
 ``zeros``: a row without samples, as long as any. ``places``: memory for the addresses of rows. ``w``: the kernel of
-each plane, row by row, each of ``columns`` elements. ``bias``: a number for each plane."""
+each plane, its rows and ``columns`` elements so many bytes apart. ``bias``: a number for each plane."""
 
 MOST_ROWS = 8
 """Rows of outputs that are done together at most."""
+
+
+PAIRED = 3
+"""Kernel rows up to which two columns of weights are held: LLVM spills some of more, though there is room."""
 
 
 def most_rows(target: Target, rows: int) -> int:
@@ -39,8 +43,8 @@ class Planar:
 
     ::
 
-        for plane: for each tile of `height` rows of outputs: for each vector of columns:
-            for each kernel column: load `rows` weights
+        for plane: for each tile of rows of outputs: for each vector of columns:
+            for each kernel column, or two of them: load its weights
                 for each row of samples: load it, shifted; multiply-add with every weight it meets
 
     Samples outside a row are masked out, which costs nothing where processors have masks for every lane; rows outside
@@ -52,46 +56,50 @@ class Planar:
         What samples, weights and sums are: a name of `convkit.codegen.arithmetic`.
     lanes : int
         Numbers in a vector.
-    height : int
-        Rows of outputs of a tile, each a vector of sums.
-    rows : int
-        Rows of the kernel.
+    tile : WindowTile
+        Neighbouring rows of outputs, each a vector of sums, and the rows of the kernel.
     start, apart : int
         Where the first element of a kernel row meets the first column, and how far apart its elements are.
-    stride, dilation : int
-        How far neighbouring rows of outputs stand apart, and neighbouring kernel rows.
     step : {1, 2}
-        How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors is kept.
+        How far neighbouring columns of outputs stand apart: of two, every second sample of two vectors meets one kernel
+        column, and the others meet the next.
+    outside : tuple of int
+        Positions at a tile's beginning and at its end that never hold samples, as in planes of one tile: left out.
     ending : Ending
         What becomes of sums before they are stored; a bias belongs to the ``plane``.
     """
 
     arithmetic: str
     lanes: int
-    height: int
-    rows: int
+    tile: WindowTile
     start: int
     apart: int = 1
-    stride: int = 1
-    dilation: int = 1
     step: Literal[1, 2] = 1
+    outside: tuple[int, int] = (0, 0)
     ending: Ending = NO_ENDING
 
     @property
     def name(self) -> str:
-        """``planar_<arithmetic>_<lanes>l_<height>_<rows>_<start>_<apart>_<stride>_<dilation>_<step>_...``."""
-        shape = f"{self.height}_{self.rows}_{self.start}_{self.apart}_{self.stride}_{self.dilation}_{self.step}"
+        """``planar_<arithmetic>_<lanes>l_<tile>_<start>_<apart>_<step>_<outside>_<ending>``."""
+        shape = "_".join(map(str, (self.tile.name, self.start, self.apart, self.step, *self.outside)))
         return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
 
     @property
+    def pairs(self) -> bool:
+        """Whether kernel columns are done two at a time."""
+        return (self.step, self.apart) == (2, 1) and self.tile.elements <= PAIRED
+
+    @property
     def registers(self) -> int:
-        """Vector registers that the inner loop needs: sums, a column of weights, samples."""
-        return self.height + self.rows + 1
+        """Vector registers that the inner loop needs: sums, a column of weights or two, samples."""
+        return self.tile.registers + (self.tile.elements + 1 if self.pairs else 0)
 
     @property
     def positions(self) -> list[int]:
-        """The rows of samples of a tile."""
-        return positions(self.height, self.rows, self.stride, self.dilation)
+        """Where the rows of samples of a tile stand."""
+        before, after = self.outside
+        positions = self.tile.positions
+        return positions[before : len(positions) - after]
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR.
@@ -155,42 +163,51 @@ class _Nest:
         return w.value(f"bitcast i{self.p.lanes} {bits} to {self.kind.mask}")
 
     def tile(self, out: str, weights: str, bias: str, masks: str, at: str) -> None:
-        """One vector of columns of all rows of a tile."""
+        """One vector of columns of all rows of a tile: kernel columns two at a time, and the one that is left."""
         w, p = self.w, self.p
-        names = [f"s{n}" for n in range(p.height)]
-        carried = {"w": ("ptr", weights), "masks": ("ptr", masks), "at": ("i64", at)}
-        sums = {name: (str(self.kind), "zeroinitializer") for name in names}
-        loop = w.loop("column", self.a["columns"], {**carried, **sums})
-        found = self.column(loop, [loop[name] for name in names])
-        loop.close({
-            "w": w.offset(loop["w"], self.item), "masks": w.element(loop["masks"], p.step, "i64"),
-            "at": w.add(loop["at"], p.apart * self.item), **dict(zip(names, found, strict=True)),
-        })  # fmt: skip
-        mask = self.mask(loop["masks"])
+        names = [f"s{n}" for n in range(p.tile.outputs)]
+        kinds = {"w": "ptr", "masks": "ptr", "at": "i64", **{name: str(self.kind) for name in names}}
+        state = {"w": weights, "masks": masks, "at": at, **dict.fromkeys(names, "zeroinitializer")}
+        left = self.a["columns"]
+        for several in (2, 1) if p.pairs else (1,):
+            loop = w.loop("column", w.subtract(left, several - 1), {n: (kinds[n], state[n]) for n in kinds}, several)
+            found = self.columns(loop, several, [loop[name] for name in names])
+            loop.close({
+                "w": w.offset(loop["w"], w.multiply(self.a["w_column"], several)),
+                "masks": w.element(loop["masks"], several * p.step, "i64"),
+                "at": w.add(loop["at"], several * p.apart * self.item), **dict(zip(names, found, strict=True)),
+            })  # fmt: skip
+            state, left = {name: loop[name] for name in kinds}, w.subtract(left, loop.index)
+        mask = self.mask(state["masks"])
         added = w.splat(self.kind, bias) if p.ending.bias else None
         for name in names:
-            w.store(self.kind, ended(w, self.kind, p.ending, loop[name], added), out, mask)
+            w.store(self.kind, ended(w, self.kind, p.ending, state[name], added), out, mask)
             out = w.offset(out, self.a["out_row"])
 
-    def column(self, loop: Loop, sums: list[str]) -> list[str]:
-        """One column of the kernel: every row of samples meets all its weights."""
+    def columns(self, loop: Loop, several: int, sums: list[str]) -> list[str]:
+        """One or two columns of the kernel: every row of samples meets all their weights."""
         w, p = self.w, self.p
         masks = [self.mask(w.element(loop["masks"], n, "i64")) for n in range(p.step)]
-        weights, held = loop["w"], list[str]()
-        for _ in range(p.rows):
-            held.append(w.splat(self.kind, weights))
-            weights = w.offset(weights, self.a["w_row"])
+        column, held = loop["w"], list[list[str]]()
+        for _ in range(several):
+            places = [column]
+            for _ in range(p.tile.elements - 1):
+                places.append(w.offset(places[-1], self.a["w_row"]))
+            held.append([w.splat(self.kind, place) for place in places])
+            column = w.offset(column, self.a["w_column"])
         for n, position in enumerate(self.positions):
             place = w.load_scalar("ptr", w.element(self.a["places"], n, "i64"))
-            samples = self.samples(w.offset(place, loop["at"]), masks)
-            for k, weight in enumerate(held):
-                row, rest = divmod(position - k * p.dilation, p.stride)
-                if rest == 0 and 0 <= row < p.height:
-                    sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weight, sums[row])
+            rows = self.samples(w.offset(place, loop["at"]), masks, several)
+            for row, k in p.tile.meetings(position):
+                for samples, weights in zip(rows, held, strict=True):
+                    sums[row] = self.arithmetic.multiply_add(w, p.lanes, samples, weights[k], sums[row])
         return sums
 
-    def samples(self, place: str, masks: list[str]) -> str:
-        """One vector of samples, neighbours or every second one."""
+    def samples(self, place: str, masks: list[str], several: int) -> list[str]:
+        """Vectors of samples for one column, or for two: neighbours, or every second one of as many as there are."""
         w, kind = self.w, self.kind
         parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
-        return parts[0] if len(parts) == 1 else w.shuffle(kind, parts[0], parts[1], range(0, 2 * kind.lanes, 2))
+        if len(parts) == 1:
+            return parts
+        first, second = parts
+        return [w.shuffle(kind, first, second, range(odd, 2 * kind.lanes, 2)) for odd in range(several)]

@@ -185,7 +185,7 @@ class Pools:
 
     def largest(self, x: Array, options: PoolOptions) -> Array:
         """The largest value of each window."""
-        values = widened(NUMPY, x)
+        values = _values(x)
         found = self.selected(values, values, options)
         return found if found.dtype == x.dtype else found.astype(x.dtype)
 
@@ -199,14 +199,14 @@ class Pools:
 
     def mean(self, x: Array, options: PoolOptions) -> Array:
         """The mean of each window."""
-        compute, result = _mean_types(x)
-        means = _Mean(_geometry_of(x.shape, options), compute).down(widened(NUMPY, x))
+        compute, result = _mean_types(x.dtype)
+        means = _mean(_geometry_of(x.shape, options), compute).down(_values(x))
         return NUMPY.finish(means, result, lambda array: finish(array, result, "raise"))
 
     def mean_gradient(self, g: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
         """Gradient of the mean's input."""
-        compute, result = _mean_types(g)
-        gradient = _Mean(_geometry_of(shape, options), compute).up(widened(NUMPY, g))
+        compute, result = _mean_types(g.dtype)
+        gradient = _mean(_geometry_of(shape, options), compute).up(_values(g))
         return NUMPY.finish(gradient, result, lambda array: finish(array, result, "raise"))
 
 
@@ -286,10 +286,15 @@ def _largest(x: Array, windows: tuple[Window, ...], where: bool = False) -> tupl
     return best, at.reshape((*lead, math.prod(counts)))
 
 
-def _mean_types(x: Array) -> tuple[str, str]:
+def _values(x: Array) -> Array:
+    """Numbers that NumPy and kernels can compare and add."""
+    return x if x.dtype.char in "fd" else widened(NUMPY, x)  # a type's name takes NumPy a microsecond
+
+
+@lru_cache(maxsize=64)
+def _mean_types(dtype: np.dtype[Any]) -> tuple[str, str]:
     """Types in which means are formed and stored."""
-    own = NUMPY.dtype(x)
-    types = element_types(own, own, None)
+    types = element_types(dtype.name, dtype.name, None)
     return types.compute, "float64" if types.compute in ("int64", "uint64") else types.result
 
 
@@ -298,6 +303,12 @@ class _Mean:
 
     def __init__(self, geometry: _Geometry, compute: str) -> None:
         self.windows, self.ends, self.compute = geometry.windows, geometry.ends, compute
+        counts = np.ones((), np.int64)
+        for window, end in zip(self.windows, self.ends, strict=True):
+            first = np.arange(window.count) * window.stride + window.start
+            counts = counts[..., None] * (np.minimum(first + window.kernel, end) - first)
+        self.counts = counts.astype("float32" if compute == "float32" else "float64")
+        self.even = counts.size > 0 and bool((counts == counts.flat[0]).all())
 
     def down(self, values: Array) -> Array:
         """The means."""
@@ -306,33 +317,59 @@ class _Mean:
             return found
         rank = len(self.windows)
         lead, space = values.shape[: values.ndim - rank], values.shape[values.ndim - rank :]
-        operator, box, outer = self._operator(lead)
+        batch, groups = outer = _outer(lead)
+        box = _box(self.windows, groups, 1, self.compute)
+        operator = _operator(self.windows, batch, groups, self.compute)
         sums = operator.forward(values.reshape((*outer, 1, *space)), box)
-        return sums.reshape((*lead, *(window.count for window in self.windows))) / self._counts()
+        return sums.reshape((*lead, *(window.count for window in self.windows))) / self.counts
 
     def up(self, gradient: Array) -> Array:
-        """The adjoint: each number's share of the means that it is in."""
+        """The adjoint: each number's share of the means that it is in. It lies in memory as ``gradient`` does."""
         rank = len(self.windows)
         lead, counts = gradient.shape[: gradient.ndim - rank], gradient.shape[gradient.ndim - rank :]
-        operator, box, outer = self._operator(lead)
-        shares = (gradient / self._counts()).astype(gradient.dtype, copy=False)
-        found = operator.linear.input_gradient(shares.reshape((*outer, 1, *counts)), box)
-        return found.reshape((*lead, *(window.size for window in self.windows)))
+        batch, groups = outer = _outer(lead)
+        share, shares = 1.0, gradient
+        if self.even and gradient.dtype.kind == "f":  # then the box makes shares of the means
+            share = 1 / float(self.counts.flat[0])
+        else:
+            shares = (gradient / self.counts).astype(gradient.dtype, copy=False)
+        found = _laid_like(gradient, lead, tuple(window.size for window in self.windows), self.compute)
+        out = found.reshape((*outer, 1, *found.shape[len(lead) :]))
+        operator = _operator(self.windows, batch, groups, self.compute)
+        operator.input_gradient(
+            shares.reshape((*outer, 1, *counts)), _box(self.windows, groups, share, self.compute), out
+        )
+        return found
 
-    def _operator(self, lead: tuple[int, ...]) -> tuple[Bilinear, Array, tuple[int, int]]:
-        """The convolution, its kernel, and samples and groups: channels have boxes of their own, all alike."""
-        groups = lead[-1] if len(lead) > 1 else 1
-        batch = math.prod(lead) // max(1, groups)
-        problem = Problem(
-            windows=self.windows, batch=batch, groups=groups, input_dtype=self.compute, kernel_dtype=self.compute,
-            compute_dtype=self.compute, accuracy="elementwise",
-        )  # fmt: skip
-        box = np.ones((1, 1, 1, *(window.kernel for window in self.windows)), self.compute)
-        return Bilinear(problem), np.broadcast_to(box, (groups, *box.shape[1:])), (batch, groups)
 
-    def _counts(self) -> Array:
-        counts = np.ones((), np.int64)
-        for window, end in zip(self.windows, self.ends, strict=True):
-            first = np.arange(window.count) * window.stride + window.start
-            counts = counts[..., None] * (np.minimum(first + window.kernel, end) - first)
-        return counts.astype("float32" if self.compute == "float32" else "float64")
+_mean = lru_cache(maxsize=256)(_Mean)
+
+
+@lru_cache(maxsize=256)
+def _box(windows: tuple[Window, ...], groups: int, value: float, compute: str) -> Array:
+    """A kernel for each channel, all alike."""
+    box = np.full((1, 1, 1, *(window.kernel for window in windows)), value, compute)
+    return np.broadcast_to(box, (groups, *box.shape[1:]))
+
+
+@lru_cache(maxsize=256)
+def _operator(windows: tuple[Window, ...], batch: int, groups: int, compute: str) -> Bilinear:
+    """The convolution with it."""
+    problem = Problem(
+        windows=windows, batch=batch, groups=groups, input_dtype=compute, kernel_dtype=compute, compute_dtype=compute,
+        accuracy="elementwise",
+    )  # fmt: skip
+    return Bilinear(problem).linear
+
+
+def _outer(lead: tuple[int, ...]) -> tuple[int, int]:
+    """Samples, and channels, of the axes before those that are pooled."""
+    groups = lead[-1] if len(lead) > 1 else 1
+    return math.prod(lead) // max(1, groups), groups
+
+
+def _laid_like(array: Array, lead: tuple[int, ...], space: tuple[int, ...], dtype: str) -> Array:
+    """A new array whose channels lie side by side if those of ``array`` do."""
+    if len(lead) == 2 and lead[1] > 1 and array.strides[1] == array.itemsize:
+        return np.moveaxis(np.empty((lead[0], *space, lead[1]), dtype), -1, 1)
+    return np.empty((*lead, *space), dtype)

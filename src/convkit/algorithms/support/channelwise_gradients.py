@@ -12,20 +12,23 @@ from itertools import product
 
 import numpy as np
 
-from convkit.algorithms.support.channelwise_tiles import Tile, Ways, boxes
+from convkit.algorithms.support.channelwise_tiles import Tile
+from convkit.algorithms.support.channelwise_ways import Ways, boxes, halved
 from convkit.algorithms.support.packing import LINE
-from convkit.algorithms.support.planes import Strides, space, with_rows
-from convkit.algorithms.support.register_tiles import cuts, pieces
-from convkit.codegen import channelwise, transpose
-from convkit.codegen.channelwise import ChannelwiseGradient, most_pixels
+from convkit.algorithms.support.planes import Strides, with_rows
+from convkit.algorithms.support.register_tiles import pieces
+from convkit.codegen import channelwise_gradient, transpose
+from convkit.codegen.channelwise_gradient import ChannelwiseGradient
+from convkit.codegen.channelwise_nest import most_pixels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, Place, Steps, X
 from convkit.planner.problem import Problem
 
-TASKS = 4
-"""Tasks that the groups should make, as far as there are vectors of them."""
+TASKS, FAR_TASKS = 4, 2
+"""Tasks that the groups should make, as far as there are vectors of them; where samples come from beyond the caches,
+which hand over most when as much of each pixel is read at once as may be."""
 
 
 def forward(problem: Problem) -> Problem:
@@ -39,7 +42,7 @@ def forward(problem: Problem) -> Problem:
 def _vectors(problem: Problem, ways: Ways) -> int:
     """Vectors of groups that a task takes."""
     every = -(-problem.groups // lanes_of(this_machine(), problem.compute_dtype))
-    return max(1, min(ways.vectors, every // TASKS))
+    return max(1, min(ways.vectors, every // (FAR_TASKS if ways.reads == "ahead" else TASKS)))
 
 
 def _taps(problem: Problem) -> int:
@@ -52,7 +55,7 @@ def scratch(problem: Problem) -> int:
     one, ways = forward(problem), Ways(False, False)
     vectors = _vectors(problem, ways)
     strides = (0,) * (3 + len(one.windows))
-    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, vectors, gradient=True)
+    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, vectors, "read")
     return tile.bytes + _sums(problem, vectors)
 
 
@@ -70,10 +73,10 @@ def program(problem: Problem, x_strides: Strides, g_strides: Strides, out_stride
     cut = [tuple((0, w.count) for w in with_rows(one.windows))]
     if not (ways.read and ways.write):
         cut = list(boxes(one, vectors))
-    tiles = [_Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, vectors, gradient=True)) for box in cut]
+    tiles = [_Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, vectors, "read")) for box in cut]
     sums_at = max(chunk.tile.bytes for chunk in tiles)
     tasks: list[list[Steps]] = []
-    for lo, hi in cuts(-(-problem.groups // lanes), vectors):
+    for lo, hi in halved(-(-problem.groups // lanes), vectors):
         groups = lo * lanes, min(hi * lanes, problem.groups)
         steps = [_cleared(problem, sums_at, hi - lo)]
         for sample, chunk in product(range(problem.in_channels), tiles):
@@ -127,33 +130,27 @@ class _Chunk:
             found += tile.lay_samples(x, hi - lo)
         if not ways.write:
             found += tile.lay_gradient(g, hi - lo)
-        g = g + sum(at * s for (at, _), s in zip(tile.box, space(tile.out_strides), strict=True))
+        g = tile.first_output(g)
         for n, (c, o) in enumerate(product(range(self.problem.batch), range(self.problem.out_channels))):
-            from_x = (X, x + c * tile.x_strides[2]) if ways.read else (SCRATCH, tile.samples_at + c * tile.channel)
-            from_g = (KERNEL, g + o * tile.out_strides[2]) if ways.write else (SCRATCH, tile.sums_of(o))
+            from_x = (X, x + c * tile.x_strides[2]) if ways.read else tile.samples.place(c)
+            from_g = (KERNEL, g + o * tile.out_strides[2]) if ways.write else tile.sums.place(o)
             found += self.add(from_x, from_g, sums_at + n * pair, hi - lo)
         return found
 
     def add(self, x: Place, g: Place, sums: int, groups: int) -> list[Steps]:
         """Multiply and add: tiles of one width after those of another."""
         tile, found, begin = self.tile, list[Steps](), 0
-        ((_, piece, outputs, axes),) = tile.pieces
-        window = piece.windows[-1]
+        (phase,) = tile.phases
         edge, channels = tile.edge(groups)
-        for pixels, count in pieces(len(outputs[-1]), most_pixels(this_machine(), window.kernel)):
+        for pixels, count in pieces(phase.counts[-1], most_pixels(this_machine(), phase.tile().elements)):
             starts = list(range(begin, begin + pixels * count, pixels))
             begin += pixels * count
-            first, moves, tables = tile.geometry(piece, outputs, axes, starts, pixels)
-            schedule = ChannelwiseGradient(
-                tile.dtype, tile.lanes, pixels, window.kernel, window.stride, window.dilation, edge, tile.ways.reads
-            )
+            first, move, tables = tile.geometry(phase, phase.tile(pixels), starts, 1)
+            schedule = ChannelwiseGradient(tile.dtype, tile.lanes, phase.tile(pixels), edge, tile.ways.reads)
             found.append(
-                channelwise.GRADIENT_ARGUMENTS.steps(
-                    address_of(schedule), 1, sums=(SCRATCH, sums),
-                    g=(g[0], g[1] + first), x=x,
-                    channels=channels, g_pixel=moves[-1], sums_vector=_taps(self.problem) * tile.vector,
-                    ahead=pixels * window.stride * space(tile.x_strides)[-1], **tables,
-                    **tile.blank(channels),
+                channelwise_gradient.ARGUMENTS.steps(
+                    address_of(schedule), 1, sums=(SCRATCH, sums), g=(g[0], g[1] + first), x=x, g_pixel=move,
+                    sums_vector=_taps(self.problem) * tile.vector, **tables, **tile.lanes_of(channels),
                 )
             )  # fmt: skip
         return found

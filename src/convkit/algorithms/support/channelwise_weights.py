@@ -8,10 +8,12 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
+from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.phases import phases
-from convkit.algorithms.support.planes import Box, Strides, with_rows
-from convkit.codegen import gather
+from convkit.algorithms.support.planes import Box, Strides, offsets, with_rows
+from convkit.codegen import gather, transpose
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
@@ -41,7 +43,9 @@ class Piece:
     @property
     def kernel(self) -> tuple[int, int]:
         """Kernel rows, axes before the last taken together, and elements of each."""
-        return math.prod(window.kernel for window in self.windows[:-1]), self.windows[-1].kernel if self.windows else 0
+        if not self.windows:
+            return 0, 1
+        return math.prod(window.kernel for window in self.windows[:-1]), self.windows[-1].kernel
 
     def outputs(self, box: Box) -> list[range]:
         """Those in a box along each axis, counted within the phase."""
@@ -70,62 +74,82 @@ def widest(windows: tuple[Window, ...]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How the weights of a problem are laid down.
-
-    Phase by phase; there a vector for each output channel, vector of groups, input channel and kernel element.
+    """How weights are laid down: a vector for each output channel, vector of groups, input channel, kernel element.
 
     Attributes
     ----------
-    begins : tuple of int
-        Where each phase begins, in bytes.
     vectors : int
         Vectors of groups.
+    channel : int
+        Bytes from one input channel to the next.
+    each : int
+        Bytes from one vector of groups to the next.
     bytes : int
         Of all weights.
     """
 
-    begins: tuple[int, ...]
     vectors: int
+    channel: int
+    each: int
     bytes: int
+
+    def at(self, output: int, vector: int) -> int:
+        """Where those of an output channel and a vector of groups begin."""
+        return (output * self.vectors + vector) * self.each
 
 
 @lru_cache(maxsize=256)
 def weights_of(problem: Problem) -> Weights:
     """How the weights of ``problem`` are laid down."""
-    vector = this_machine().vector_bytes
     vectors = -(-problem.groups // lanes_of(this_machine(), problem.compute_dtype))
-    sizes = [
-        math.prod(piece.kernel) * problem.in_channels * problem.out_channels * vectors * vector
-        for piece in pieces(problem.windows)
-    ]
-    return Weights(tuple(sum(sizes[:n]) for n in range(len(sizes))), vectors, sum(sizes))
+    channel = problem.taps * this_machine().vector_bytes
+    each = problem.in_channels * channel
+    return Weights(vectors, channel, each, problem.out_channels * vectors * each)
+
+
+def kernel_rows(problem: Problem, piece: Piece, channels: int) -> NDArray[np.int64]:
+    """How far the first element of each kernel row of a phase lies from a vector's weights, channel by channel."""
+    vector = this_machine().vector_bytes
+    elements = np.arange(problem.taps, dtype=np.int64).reshape(problem.kernel_shape[3:])[piece.elements]
+    rows = elements[..., 0].ravel() * vector
+    return (np.arange(channels, dtype=np.int64)[:, None] * weights_of(problem).channel + rows).ravel()
 
 
 @lru_cache(maxsize=128)
 def weights_program(problem: Problem, strides: Strides) -> Program:
-    """Lays a kernel (groups, out, in, *kernel) of such strides down; lanes without a group are left as they are."""
-    tables, cut, vector = Tables(), weights_of(problem), this_machine().vector_bytes
+    """Lays a kernel (groups, out, in, *kernel) of such strides down; what lanes without a group hold is no matter."""
+    tables, cut = Tables(), weights_of(problem)
     lanes = lanes_of(this_machine(), problem.compute_dtype)
+    whole, rest = divmod(problem.groups, lanes)
     steps: list[Steps] = []
-    for piece, begin in zip(pieces(problem.windows), cut.begins, strict=True):
-        if not piece.windows:
+    for first, planes, groups in ((0, whole, lanes), (whole, 1, rest)):
+        if planes * groups == 0:
             continue
-        terms = np.arange(problem.in_channels, dtype=np.int64) * strides[2]
-        for size, stride, element in zip(problem.kernel_shape[3:], strides[3:], piece.elements, strict=True):
-            terms = (terms[:, None] + np.arange(size, dtype=np.int64)[element] * stride).ravel()
-        for first, count, planes in ((0, lanes, problem.groups // lanes), (problem.groups // lanes, None, 1)):
-            rows = problem.groups % lanes if count is None else count
-            if not planes * rows:
-                continue
-            rows_at = tables.add(np.arange(rows, dtype=np.int64) * strides[0])
-            for o in range(problem.out_channels):
-                to = begin + (o * cut.vectors + first) * len(terms) * vector
-                steps.append(
-                    gather.ARGUMENTS.steps(
-                        address_of(gather.Gather(problem.compute_dtype)), 1, to=(OUT, to), planes=planes, rows=rows,
-                        x=(X, first * lanes * strides[0] + o * strides[1]), to_plane=len(terms) * vector,
-                        x_plane=lanes * strides[0], terms=len(terms), to_row=vector, rows_at=(TABLES, rows_at),
-                        terms_at=(TABLES, tables.add(terms)),
-                    )
-                )  # fmt: skip
+        for o, c in product(range(problem.out_channels), range(problem.in_channels)):
+            to, x = cut.at(o, first) + c * cut.channel, first * lanes * strides[0] + o * strides[1] + c * strides[2]
+            steps.append(_block(problem, tables, strides, planes, groups, to, x))
     return join([[step] for step in steps], tables.array(), 64)
+
+
+def _block(
+    problem: Problem, tables: Tables, strides: Strides, planes: int, groups: int, to: int, x: int
+) -> Steps:  # fmt: skip
+    """Lay one pair of channels of some groups down: as squares where elements are neighbours, also backwards."""
+    vector, dtype = this_machine().vector_bytes, problem.compute_dtype
+    elements = offsets(problem.kernel_shape[3:], strides[3:])
+    lanes, item = lanes_of(this_machine(), dtype), item_bytes(dtype)
+    blocks: dict[str, int] = {
+        "planes": planes, "rows": groups, "to_plane": weights_of(problem).each, "x_plane": lanes * strides[0],
+    }  # fmt: skip
+    for way in (1, -1):
+        if (np.diff(elements) == way * item).all():
+            last = problem.taps - 1 if way < 0 else 0
+            return transpose.ARGUMENTS.steps(
+                address_of(transpose.Transpose(dtype)), 1, to=(OUT, to + last * vector), x=(X, x - last * item),
+                columns=problem.taps, width=lanes, to_row=way * vector, x_row=strides[0], **blocks,
+            )  # fmt: skip
+    groups_at = np.arange(groups, dtype=np.int64) * strides[0]
+    return gather.ARGUMENTS.steps(
+        address_of(gather.Gather(dtype)), 1, to=(OUT, to), x=(X, x), terms=problem.taps, to_row=vector,
+        rows_at=(TABLES, tables.add(groups_at)), terms_at=(TABLES, tables.add(elements)), **blocks,
+    )  # fmt: skip

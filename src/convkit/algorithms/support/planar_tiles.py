@@ -8,18 +8,20 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from convkit.algorithms.support.channelwise_tiles import BIAS, TASK_PRODUCTS
+from convkit.algorithms.support.channelwise_tiles import BIAS
+from convkit.algorithms.support.channelwise_ways import TASK_PRODUCTS, halved
 from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes, places
 from convkit.algorithms.support.planes import Strides, space, with_rows
-from convkit.algorithms.support.register_tiles import cuts, largest
+from convkit.algorithms.support.register_tiles import largest
 from convkit.codegen import planar
 from convkit.codegen.library import address_of, this_machine
-from convkit.codegen.pack import FILL
+from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.planar import Planar, most_rows
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.codegen.window_tile import WindowTile
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
@@ -42,7 +44,7 @@ def fits(problem: Problem, x_strides: Strides, out_strides: Strides) -> bool:
     if machine.vector_bytes != 64 or len(problem.windows) > 2 or problem.in_channels * problem.out_channels > 1:
         return False
     rows, columns = with_rows(problem.windows)
-    lanes = lanes_of(machine, problem.compute_dtype)
+    lanes = _lanes(problem)
     share = columns.count / (-(-columns.count // lanes) * lanes)
     inside = columns.start >= 0 and columns.last < columns.size
     return (
@@ -57,47 +59,61 @@ def fits(problem: Problem, x_strides: Strides, out_strides: Strides) -> bool:
     )
 
 
+def _lanes(problem: Problem) -> int:
+    """Numbers in a vector: half as many where rows are no longer, since half a vector is read twice as fast."""
+    whole = lanes_of(this_machine(), problem.compute_dtype)
+    return whole // 2 if problem.windows[-1].count <= whole // 2 else whole
+
+
 @lru_cache(maxsize=256)
-def program(problem: Problem, x_strides: Strides, out_strides: Strides) -> Program:
+def program(problem: Problem, x_strides: Strides, out_strides: Strides, w_strides: Strides) -> Program:
     """Everything about a call but its arrays."""
     tables, dtype = Tables(), problem.compute_dtype
-    lanes, item = lanes_of(this_machine(), dtype), item_bytes(dtype)
+    lanes, item = _lanes(problem), item_bytes(dtype)
     rows, columns = with_rows(problem.windows)
     (x_row, _), (out_row, _) = space(x_strides), space(out_strides)
     height = largest(rows.count, most_rows(this_machine(), rows.kernel))
+    tile = WindowTile(height, rows.kernel, rows.stride, rows.dilation)
+    table, outside = _rows(rows, tile, x_row, out_row)
     kernel = Planar(
-        dtype, lanes, height, rows.kernel, columns.start, columns.dilation, rows.stride, rows.dilation,
-        columns.stride, ending_of(problem.epilogue, "plane"),  # type: ignore[arg-type]
+        dtype, lanes, tile, columns.start, columns.dilation, columns.stride,  # type: ignore[arg-type]
+        outside, ending_of(problem.epilogue, "plane"),
     )  # fmt: skip
-    table = _rows(rows, height, kernel.positions, x_row, out_row)
     masks = _masks(columns, lanes)
     zeros = np.zeros(-(-columns.size * item // 8), np.int64)
-    taps = problem.taps * item
+    w_row, w_column = space(w_strides)
     samples = np.arange(problem.batch, dtype=np.int64)
     least = max(1, TASK_PRODUCTS // (problem.taps * problem.outputs))
     tasks: list[list[Steps]] = []
-    for lo, hi in cuts(problem.groups, least):
+    for lo, hi in halved(problem.groups, least):
         steps = planar.ARGUMENTS.steps(
             address_of(kernel), problem.batch, out=(OUT, samples * out_strides[0] + lo * out_strides[1]),
-            x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * taps), planes=hi - lo,
+            x=(X, samples * x_strides[0] + lo * x_strides[1]), w=(KERNEL, lo * w_strides[0]), planes=hi - lo,
             rows_at=(TABLES, tables.add(table)), masks_at=(TABLES, tables.add(masks)), places=(SCRATCH, 0),
             zeros=(TABLES, tables.add(zeros)), bias=(BIAS, lo * item), out_plane=out_strides[1],
-            x_plane=x_strides[1], w_plane=taps, w_row=columns.kernel * item, columns=columns.kernel,
+            x_plane=x_strides[1], w_plane=w_strides[0], w_row=w_row,
+            w_column=w_column, columns=columns.kernel,
             tiles=len(table), tile_step=table.shape[1] * 8, vectors=len(masks), out_row=out_row,
         )  # fmt: skip
         tasks.append([steps])
     return join(tasks, tables.array(), -(-8 * len(kernel.positions) // LINE) * LINE)
 
 
-def _rows(window: Window, height: int, positions: list[int], x_row: int, out_row: int) -> NDArray[np.int64]:
-    """For each tile where its outputs lie, and the rows of samples that it meets; marks for rows of zeros."""
-    starts = np.array([min(at, window.count - height) for at in range(0, window.count, height)], np.int64)
-    at = window.start + starts[:, None] * window.stride + np.array(positions, np.int64)
+def _rows(window: Window, tile: WindowTile, x_row: int, out_row: int) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """For each tile where its outputs lie, and the rows of samples that it meets; marks for rows of zeros.
+
+    Positions that hold zeros in every tile are left out, where those that do not lie side by side: how many of them.
+    """
+    starts = np.array([min(at, window.count - tile.outputs) for at in range(0, window.count, tile.outputs)], np.int64)
+    at = window.start + starts[:, None] * window.stride + np.array(tile.positions, np.int64)
     first = int(at.min())
     _, index = places((window,), [np.arange(first, int(at.max()) + 1, dtype=np.int64)], (1,))
     rows = index[at - first]
+    met = np.nonzero((rows != ZEROS).any(axis=0))[0]
+    first, last = (int(met[0]), int(met[-1]) + 1) if len(met) else (0, 0)
+    outside, rows = (first, rows.shape[1] - last), rows[:, first:last]
     rows = np.where(rows <= FILL, rows, rows * x_row)
-    return np.ascontiguousarray(np.concatenate((starts[:, None] * out_row, rows), axis=1))
+    return np.ascontiguousarray(np.concatenate((starts[:, None] * out_row, rows), axis=1)), outside
 
 
 def _masks(window: Window, lanes: int) -> NDArray[np.int64]:

@@ -16,8 +16,11 @@ from convkit.algorithms.support.planes import Strides
 from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import pool as threads_of
 from convkit.codegen import pooling as kernel
+from convkit.codegen import pooling_gradient, pooling_gradient_rows
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import address, type_name
+from convkit.codegen.pooling_gradient import LargestGradient
+from convkit.codegen.pooling_gradient_rows import ROW_BITS, RowsLargestGradient
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
@@ -256,6 +259,7 @@ def _gradient(
     tasks: list[list[Steps]] = []
     of_x, chosen = _places(whole, along)
     of_to, _ = _places(whole, to)
+    in_rows = how == "planes" and last.stride in (1, 2) and last.kernel < 1 << ROW_BITS
     chunk = channels if planes.count * math.prod(n for _, n in planes.others) > 1 else largest(channels, 64)
     for (lo, hi), (first_channel, stop_channel) in product(planes.cuts, cuts(channels, chunk)):
         steps: list[Steps] = []
@@ -263,17 +267,28 @@ def _gradient(
         for first, run in _runs(chosen):
             of_row = sum(i * s for i, s in zip(chosen[first], of_g, strict=False)) + move
             at = [planes.at(s) + lo * planes.step(s) + move for s in (to_strides, x_strides)]
+            same: dict[str, Any] = {
+                "to": (OUT, at[0]), "x": (X, at[1]), "planes": hi - lo, "rows": run, "outputs": last.count,
+                "g": (KERNEL, planes.at(g_strides) + lo * planes.step(g_strides) + of_row),
+                "rows_at": (TABLES, tables.add(of_x[0][first : first + run])), "row_step": of_x[0].shape[1] * 8,
+                "to_rows_at": (TABLES, tables.add(of_to[0][first : first + run])), "g_row": of_g[-2],
+                "to_plane": planes.step(to_strides), "g_plane": planes.step(g_strides),
+                "x_plane": planes.step(x_strides),
+            }  # fmt: skip
+            if in_rows:
+                kernel_at = address_of(RowsLargestGradient(dtype, last.stride))  # type: ignore[arg-type]
+                steps.append(
+                    pooling_gradient_rows.ARGUMENTS.steps(
+                        kernel_at, len(at[0]), places=(SCRATCH, 0), start=last.start, size=last.size, taps=last.kernel,
+                        **same,
+                    )
+                )  # fmt: skip
+                continue
             steps.append(
-                kernel.GRADIENT_ARGUMENTS.steps(
-                    address_of(kernel.LargestGradient(dtype, how)), len(at[0]), to=(OUT, at[0]), x=(X, at[1]),
-                    g=(KERNEL, planes.at(g_strides) + lo * planes.step(g_strides) + of_row),
-                    rows_at=(TABLES, tables.add(of_x[0][first : first + run])),
-                    columns_at=(TABLES, tables.add(of_x[1])),
-                    to_rows_at=(TABLES, tables.add(of_to[0][first : first + run])),
-                    to_columns_at=(TABLES, tables.add(of_to[1])), planes=hi - lo,
-                    to_plane=planes.step(to_strides), g_plane=planes.step(g_strides), x_plane=planes.step(x_strides),
-                    rows=run, row_step=of_x[0].shape[1] * 8, g_row=of_g[-2], outputs=last.count,
-                    column_step=of_x[1].shape[1] * 8, g_pixel=of_g[-1], channels=stop_channel - first_channel,
+                pooling_gradient.ARGUMENTS.steps(
+                    address_of(LargestGradient(dtype, how)), len(at[0]), columns_at=(TABLES, tables.add(of_x[1])),
+                    to_columns_at=(TABLES, tables.add(of_to[1])), column_step=of_x[1].shape[1] * 8, g_pixel=of_g[-1],
+                    channels=stop_channel - first_channel, **same,
                 )
             )  # fmt: skip
         tasks.append(steps)
