@@ -42,6 +42,7 @@ GRADIENTS = {
 }  # fmt: skip
 NETWORK_ONLY = {"polyphase", "implicit-gemm", "depthwise", "winograd-2", "winograd-4", *GRADIENTS}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
+BYTES = {"byte-box", "byte-separable"}
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def forget_choices() -> None:
 
 def test_the_algorithms_are_all_here() -> None:
     expected = {"compiled", "direct", "separable", "low-rank", "gemm", "fft", "overlap-save", "exact-integer"}
-    expected |= {"rows", "box", "sliding-box"}
+    expected |= {"rows", "box", "sliding-box", *BYTES}
     assert expected <= set(NAMES)
 
 
@@ -122,7 +123,10 @@ def assert_within_bound(case: Case, name: str) -> None:
     assert np.all(error <= allowed), f"error {error.max()} where {np.max(allowed)} is allowed"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORK_ONLY | {"overlap-save", "recursive"}])
+ELSEWHERE = NETWORK_ONLY | BYTES | {"overlap-save", "recursive"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ELSEWHERE])
 def test_forced_within_its_bound(name: str) -> None:
     done = 0
 
@@ -210,7 +214,39 @@ def test_overlap_save_within_its_bound() -> None:
     assert done >= 10
 
 
-FORWARD = [name for name in NAMES if name not in {*FACTORED, *GRADIENTS, "overlap-save", "compiled-exact", "recursive"}]
+@pytest.mark.parametrize("name", sorted(BYTES))
+def test_bytes_within_the_bound_and_a_rounding(name: str) -> None:
+    done = 0
+
+    @lattice(100)
+    @given(array_cases(dtypes=(("uint8", "float32"),), axes="never"), st.integers(0, 99))
+    def check(case: Case, seed: int) -> None:
+        nonlocal done
+        assume(case.k.ndim == 2)
+        case.options |= {"stride": 1, "dilation": (1, seed % 2 + 1), "fill": 0}
+        case.x = 2 * random_array(tuple(n + 12 for n in case.x.shape), "uint8", seed)
+        if name == "byte-box":
+            case.k[...] = case.k[0, 0]
+        else:
+            case.k = _factored(tuple(n + 2 for n in case.k.shape), "float32", 1, seed)
+        case.k /= np.abs(case.k.sum()) + np.float32(0.1)  # results within and beyond 0 to 255
+        if not applies(lambda: verb(case, method=name, dtype="uint8")):
+            return
+        done += 1
+        convolver = ck.Convolver(case.k, case.operation, case.mode, method=name, dtype="uint8", **case.options)
+        terms = products(case)
+        bound = convolver.plan(case.x.shape, "uint8").error_bound
+        assert bound.kind == "elementwise"
+        allowed = 0.5 + bound.factor * sum(np.abs(term) for term in terms)
+        assert np.all(np.abs(verb(case, method=name, dtype="uint8") - np.clip(sum(terms), 0, 255)) <= allowed)
+
+    check()
+    assert done >= 10, f"{name} applied to {done} of the draws only"
+
+
+FORWARD = [
+    name for name in NAMES if name not in {*FACTORED, *BYTES, *GRADIENTS, "overlap-save", "compiled-exact", "recursive"}
+]
 
 
 @pytest.mark.parametrize("name", FORWARD)

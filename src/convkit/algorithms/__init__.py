@@ -2,6 +2,8 @@
 
 from convkit.algorithms import (
     box,
+    byte_box,
+    byte_separable,
     channelwise_gradient,
     compiled,
     compiled_integer,
@@ -30,6 +32,8 @@ from convkit.algorithms.support import pooling as pooling  # registers how windo
 
 __all__ = [
     "box",
+    "byte_box",
+    "byte_separable",
     "channelwise_gradient",
     "compiled",
     "compiled_integer",

@@ -27,7 +27,7 @@ from convkit.spec.window import Window
 
 Role = Literal["forward", "input_gradient", "kernel_gradient"]
 
-FACTORED = ("separable", "low-rank", "box", "sliding-box", "recursive")
+FACTORED = ("separable", "low-rank", "box", "byte-box", "byte-separable", "sliding-box", "recursive")
 """Methods that depend on the kernel's values."""
 
 WORTH_A_LOOK = 20e-6

@@ -29,6 +29,9 @@ _ONE = (None, None, None)
 SMALL_KERNEL, SMALL_INPUT = 1 << 12, 1 << 17
 """Bytes of a kernel, and samples of an input, up to which what was made of the kernel is remembered by its bytes."""
 
+SMALL_FACTORED = 1 << 16
+"""Bytes of a kernel up to which it is, whatever the input, if what is made of it is its factors."""
+
 _REMEMBERED = 32
 _ready: dict[tuple[ArrayCall, bytes], Alone] = {}
 """What was made of small kernels: the same one often comes again, and then nothing has to be found out about it."""
@@ -55,7 +58,19 @@ class ArrayCall:
         Whether all axes of the array are convolved, in their order, and NumPy has its types.
     """
 
-    __slots__ = ("_laid", "_small", "counts", "dtypes", "layout", "lone", "operator", "quick", "spec", "types")
+    __slots__ = (
+        "_kernel_bytes",
+        "_laid",
+        "_small",
+        "counts",
+        "dtypes",
+        "layout",
+        "lone",
+        "operator",
+        "quick",
+        "spec",
+        "types",
+    )
 
     def __init__(self, spec: ConvSpec, layout: Layout, types: ElementTypes, x_dtype: str, k_dtype: str, method: str):
         self.spec = spec
@@ -75,8 +90,8 @@ class ArrayCall:
         self._laid = (*_ONE, *[order] * layout.rank)
         in_order = not layout.lead and layout.axes == tuple(range(layout.rank))
         self.lone = in_order and spec.nan == "propagate" and "bfloat16" not in self.dtypes
-        of_kernel = math.prod(layout.kernel) * np.dtype(problem.kernel_dtype).itemsize
-        self._small = of_kernel <= SMALL_KERNEL and math.prod(layout.sizes) <= SMALL_INPUT
+        self._kernel_bytes = math.prod(layout.kernel) * np.dtype(problem.kernel_dtype).itemsize
+        self._small = self._kernel_bytes <= SMALL_KERNEL and math.prod(layout.sizes) <= SMALL_INPUT
         self.quick = self._quick()
 
     def _quick(self) -> Quick | None:
@@ -99,23 +114,25 @@ class ArrayCall:
 
     def _ready(self, x: Array, k: Array, out: Array | None) -> Array | None:
         """The way by a kernel made ready; small ones are remembered."""
-        return (self._remembered(k) if self._small else self._alone(k))(x, out)
+        return (self._remembered(k) if self._kernel_bytes <= SMALL_FACTORED else self._alone(k)[0])(x, out)
 
     def _remembered(self, k: Array) -> Alone:
         """`_alone`, made once for kernels of the same bytes."""
         key = self, k.tobytes()
         known = _ready.get(key)
         if known is None:
-            known = self._alone(k.copy())
-            if len(_ready) >= _REMEMBERED:
-                _ready.clear()
-            _ready[key] = known
+            known, factored = self._alone(k.copy())
+            if self._small or factored:
+                if len(_ready) >= _REMEMBERED:
+                    _ready.clear()
+                _ready[key] = known
         return known
 
-    def _alone(self, k: Array) -> Alone:
+    def _alone(self, k: Array) -> tuple[Alone, bool]:
+        """The run with this kernel, and whether it is one outer product."""
         laid = (k.conj() if self.spec.conjugate else k)[self._laid]
         plan = self.operator.plan(laid)
-        return self.alone(plan, plan.prepare(laid))
+        return self.alone(plan, plan.prepare(laid)), plan.problem.structure == "separable"
 
     def alone(self, plan: Plan, prepared: Prepared) -> Alone:
         """The run for an array whose axes are all convolved, in their order: nothing is looked up, no axis moves."""
