@@ -41,6 +41,7 @@ def test_contracts_hold(tmp_path: Path) -> None:
         ("codegen/planted.py", "from convkit.planner import problem", "Codegen knows loops and machines"),
         ("algorithms/planted.py", "from convkit.algorithms import direct", "One algorithm does not import"),
         ("threads.py", "import numpy", "Threads know"),
+        ("memory.py", "from convkit import threads", "Memory stands"),
         ("verbs/planted.py", "from convkit import explain", "The verbs serve the rooms"),
         ("explain/planted.py", "from convkit import algorithms", "Explanations come from"),
         ("compat/planted.py", "from convkit import explain", "Other libraries' signatures"),

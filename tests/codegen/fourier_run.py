@@ -14,10 +14,11 @@ TABLE = KERNEL + 2
 
 
 def transform(
-    f: Fourier, real: np.ndarray, imaginary: np.ndarray, spectrum: np.ndarray, table: np.ndarray, task: str
-) -> None:
-    """Transform the block in two planes; ``task`` as in `Fourier.steps`."""
-    steps = f.steps((OUT, 0), (X, 0), (KERNEL, 0), (TABLE, 0), task)
+    f: Fourier, real: np.ndarray, imaginary: np.ndarray, spectrum: np.ndarray, table: np.ndarray, task: str,
+    apart: int = 0,
+) -> None:  # fmt: skip
+    """Transform the block in two planes; ``task`` and ``apart`` as in `Fourier.steps`."""
+    steps = f.steps((OUT, 0), (X, 0), (KERNEL, 0), (TABLE, 0), task, apart)
     program: Program = join([steps], np.zeros(1, np.int64), 64)
     pool.run(program, [array.ctypes.data for array in (real, imaginary, spectrum, table)])
 

@@ -53,29 +53,30 @@ def endings(bias: str) -> list[Ending]:
 @DTYPES
 @pytest.mark.parametrize("start", ["zero", "sums"])
 def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
-    """Every register tile, tiles of one vector fewer, and the masked one."""
+    """Every register tile, tiles of one vector fewer, and the masked one; in two lines."""
     item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
     tiles = tiles_for(machine, dense.MOST_ROWS)
     for (n, (rows, vectors)), edge in product(enumerate(tiles), ("whole", "masked")):
         ending = endings("row")[n % 4]
         rest = lanes // 2 + 1 if edge == "masked" else 0
         pixels = (2 * vectors + (vectors - 1)) * lanes + ((vectors - 1) * lanes + rest if rest else 0)
-        depth, blocks = 5, 2
-        x = whole_numbers((depth * 3 + pixels,), dtype, 1)
+        depth, blocks, lines = 5, 2, 2
+        x = whole_numbers((lines, depth * 3 + pixels), dtype, 1)
         w = whole_numbers((blocks, depth, rows), dtype, 2)
-        sums = np.full((blocks * rows, pixels + 1), 3, dtype)
-        bias, add = whole_numbers((blocks * rows, 1), dtype, 3), whole_numbers(sums.shape, dtype, 4)
+        sums = np.full((blocks * rows, lines, pixels + 1), 3, dtype)
+        bias, add = whole_numbers((blocks * rows, 1, 1), dtype, 3), whole_numbers(sums.shape, dtype, 4)
         call(
             Dense(dtype, lanes, rows, vectors, start, edge, ending), dense.ARGUMENTS, machine, sums=sums, x=x, w=w,
             offsets=np.arange(depth, dtype=np.int64) * 3 * item, depth=depth, blocks=blocks, sums_row=sums.strides[0],
             w_block=w.strides[0], tiles=2, last_tiles=1, rest=rest, bias=bias, add=add,
+            lines=lines, sums_line=sums.strides[1], x_line=x.strides[0],
         )  # fmt: skip
         expected = sum(
-            np.outer(w[:, k].ravel(), x[3 * k : 3 * k + pixels].astype(float)) for k in range(depth)
+            w[:, k].reshape(-1, 1, 1) * x[:, 3 * k : 3 * k + pixels].astype(float) for k in range(depth)
         )  # fmt: skip
-        expected = ended(expected + (3 if start == "sums" else 0), bias, add[:, :pixels], ending)
-        assert np.array_equal(sums[:, :pixels], expected), (rows, vectors, edge)
-        assert (sums[:, pixels] == 3).all()
+        expected = ended(expected + (3 if start == "sums" else 0), bias, add[..., :pixels], ending)
+        assert np.array_equal(sums[..., :pixels], expected), (rows, vectors, edge)
+        assert (sums[..., pixels] == 3).all()
 
 
 @MACHINES

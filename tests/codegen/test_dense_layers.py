@@ -14,6 +14,7 @@ import convkit as ck
 from convkit.algorithms import compiled, implicit_gemm
 from convkit.algorithms.support import dense_blocks, dense_samples, dense_tiles, dense_weights, gradients
 from convkit.errors import AccuracyError
+from convkit.memory import aligned
 from convkit.planner.finishing import NOTHING, Operands, finish_by_numpy
 from convkit.planner.plan import forget_plans, plan_for
 from convkit.planner.problem import Problem
@@ -24,6 +25,8 @@ LAYERS = [
     ((2, 3, 20), (5, 3, 4), {"padding": 1}),
     ((1, 64, 14, 14), (72, 64, 3, 3), {"padding": 1}),
     ((2, 17, 9, 31), (23, 17, 1, 1), {}),
+    ((1, 2, 40, 50), (9, 2, 3, 3), {"padding": 1}),
+    ((1, 5, 40, 24), (200, 5, 1, 1), {}),
     ((3, 8, 12, 13), (12, 2, 3, 2), {"groups": 4, "stride": 2, "padding": ((0, 1), (2, 1))}),
     ((3, 24, 15, 18), (24, 1, 3, 3), {"groups": 24, "padding": 1}),
     ((1, 6, 9, 9, 10), (4, 6, 2, 3, 3), {"dilation": 2, "padding": 2}),
@@ -84,12 +87,15 @@ def problems(draw: st.DrawFn) -> Problem:
 
 
 @settings(max_examples=200, deadline=None)
-@given(problems(), LAYOUT, LAYOUT, LAYOUT, st.sampled_from((None, Epilogue(True), Epilogue(True, True, "relu"))))
+@given(
+    problems(), st.sampled_from(("pixels", "rows", "channels")), LAYOUT, LAYOUT,
+    st.sampled_from((None, Epilogue(True), Epilogue(True, True, "relu"))),
+)  # fmt: skip
 def test_any_geometry(
     problem: Problem, vectors_of: str, samples: str, result: str, epilogue: Epilogue | None
 ) -> None:  # fmt: skip
     """Both register tiles, whatever lies side by side, the sums ended as they are stored."""
-    other = "_by_channels" if vectors_of == "pixels" else "_by_pixels"
+    other = "_by_pixels" if vectors_of == "channels" else "_by_channels"
     x = np.abs(numbers(problem.input_shape, "float64", 1)).astype(problem.input_dtype)
     w = numbers(problem.kernel_shape, problem.compute_dtype, 2)
     bias, add = (numbers(shape, w.dtype.name, 3) for shape in (problem.kernel_shape[:2], problem.output_shape))
@@ -99,7 +105,8 @@ def test_any_geometry(
     if result == "channels":
         add, ours = last(add), last(ours)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
+        patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), (), "joined"))
+        patch.setattr(dense_blocks, "STORING", 1e9 if vectors_of == "rows" else 0)
         forget_tiles()
         plan = plan_for(problem.derive(epilogue=epilogue), "implicit-gemm")
         operands = NOTHING if epilogue is None else Operands(bias, add if epilogue.add else None)
@@ -205,7 +212,7 @@ def test_a_tile_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     results = set()
     for products, pixels, other in product((1 << 24, 1), (1 << 10, 1), ("_by_channels", "_by_pixels")):
         with monkeypatch.context() as patch:
-            patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), ()))
+            patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), (), "joined"))
             patch.setattr(dense_blocks, "TILE_PRODUCTS", products)
             patch.setattr(dense_blocks, "LEAST_PIXELS", pixels)
             forget_tiles()
@@ -352,3 +359,73 @@ def test_any_number_of_channels_side_by_side(dtype: str) -> None:
         out = last(np.full_like(expected, 7.5), 1)
         ck.conv(last(x, 1), w, padding=1, method="implicit-gemm", out=out)
         assert np.array_equal(out, expected), outputs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from((16, 32, 33, 48)), st.integers(1, 3), st.integers(1, 4), st.sampled_from((3, 16, 17, 32)),
+    st.sampled_from((1, 3)), LAYOUT, st.integers(0, 3), st.integers(0, 1),
+)  # fmt: skip
+def test_past_the_caches(
+    width: int, batch: int, channels: int, outputs: int, kernel: int, result: str, at: int, line: int
+) -> None:  # fmt: skip
+    """Results that are written past the caches are the same, wherever they begin and whatever fills no vector."""
+    window = Window(width, kernel, width, -(kernel // 2))
+    types = {"input_dtype": "float32", "kernel_dtype": "float32", "compute_dtype": "float32"}
+    problem = Problem((window, window), batch=batch, in_channels=channels, out_channels=outputs, **types)
+    x, w = numbers(problem.input_shape, "float32", 1), numbers(problem.kernel_shape, "float32", 2)
+    plan, expected = plan_for(problem, "direct"), np.empty(problem.output_shape, "float32")
+    plan.run(plan.prepare(w), x, expected)
+    room = aligned((expected.size + 32,), np.float32)
+    room[...] = 7.5
+    begin = 16 * line + at
+    out = room[begin : begin + expected.size]
+    if result == "channels":
+        out = np.moveaxis(out.reshape(batch, 1, width, width, outputs), -1, 2)
+        x = last(x)
+    out = out.reshape(expected.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense_tiles, "STREAMED", 0)
+        plan = plan_for(problem, "implicit-gemm")
+        plan.run(plan.prepare(w), x, out)
+    assert np.array_equal(out, expected)
+    assert (room[:begin] == 7.5).all()
+    assert (room[begin + expected.size :] == 7.5).all()
+
+
+def test_whole_vectors_at_lines_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for name in ("Dense", "DenseChannels"):
+        kind = getattr(dense_tiles, name)
+        monkeypatch.setattr(dense_tiles, name, lambda *a, kind=kind: made.append(a[7]) or kind(*a))
+    monkeypatch.setattr(dense_tiles, "STREAMED", 1 << 16)
+    for width, outputs, streamed in ((32, 16, True), (32, 15, False), (8, 16, False)):
+        forget_tiles()
+        made.clear()
+        x, w = np.ones((1, 4, width, width), np.float32), np.ones((outputs, 4, 3, 3), np.float32)
+        out = aligned((1, outputs, width, width), np.float32)
+        ck.conv(x, w, padding=1, out=out, method="implicit-gemm")
+        assert ("streamed" in made) == streamed, (width, outputs)
+        made.clear()
+        ck.conv(x, w, padding=1, out=aligned((out.size + 1,), "float32")[1:].reshape(out.shape), method="implicit-gemm")
+        assert "streamed" not in made
+    forget_tiles()
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"padding": 1}])
+def test_what_is_infinite_upstream_stays_with_its_channel(options: dict[str, Any]) -> None:
+    """Also where the gradient is not looked at beforehand, because no window leaves the input."""
+    x, w = numbers((2, 5, 8, 9), "float32", 1), numbers((20, 5, 2, 2), "float32", 2)
+    g = numbers(ck.conv(x, w, **options).shape, "float32", 3)
+    g[0, 3, 0, 0], g[1, 7, 2, 3], x[1, 2, 3, 4] = np.inf, np.nan, -np.inf
+    reached = np.pad(x, ((0, 0), (0, 0), *[(options.get("padding", 0),) * 2] * 2)).astype(np.float64)
+    inside = np.pad(np.ones(x.shape), ((0, 0), (0, 0), *[(options.get("padding", 0),) * 2] * 2)).astype(bool)
+    step, (rows, columns) = options.get("stride", 1), g.shape[2:]
+    expected = np.zeros(w.shape)
+    with np.errstate(invalid="ignore"):
+        for i, j in product(range(2), range(2)):
+            at = (..., slice(i, i + rows * step, step), slice(j, j + columns * step, step))
+            v, there = reached[at][..., :rows, :columns], inside[at][..., :rows, :columns]
+            products = np.where(there[:, None], g[:, :, None] * v[:, None], 0)
+            expected[..., i, j] = products.sum((0, 3, 4))
+    assert np.array_equal(ck.conv_weight_gradient(g, x, w.shape, **options), expected, equal_nan=True)

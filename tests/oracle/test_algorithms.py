@@ -22,7 +22,7 @@ from convkit.algorithms import (
     sliding_box,
     winograd,
 )
-from convkit.algorithms.support import gradients
+from convkit.algorithms.support import fourier_layers, gradients
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
@@ -57,6 +57,7 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(depthwise, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(depthwise, "LEAST_GROUPS", 1)
+    monkeypatch.setattr(fourier_layers, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(box, "LEAST", 2)
     monkeypatch.setattr(sliding_box, "LEAST", 2)
     forget_choices()
@@ -68,6 +69,7 @@ def forget_choices() -> None:
     """Plans made under other limits are not for other tests."""
     forget_plans()
     exact_integer._scheme.cache_clear()
+    fourier_layers._tiling_of.cache_clear()
 
 
 def test_the_algorithms_are_all_here() -> None:
@@ -244,9 +246,7 @@ def test_bytes_within_the_bound_and_a_rounding(name: str) -> None:
     assert done >= 10, f"{name} applied to {done} of the draws only"
 
 
-FORWARD = [
-    name for name in NAMES if name not in {*FACTORED, *BYTES, *GRADIENTS, "overlap-save", "compiled-exact", "recursive"}
-]
+FORWARD = [name for name in NAMES if name not in {*FACTORED, *BYTES, *GRADIENTS, "compiled-exact", "recursive"}]
 
 
 @pytest.mark.parametrize("name", FORWARD)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import convkit as ck
+from convkit.memory import RESULTS
 
 SOURCE = np.random.default_rng(5).standard_normal((40, 70, 90))
 VIEWS = {"plain": SOURCE, "moved": SOURCE.transpose(2, 0, 1), "reversed": SOURCE[::-1, :, ::-1]}
@@ -45,6 +46,7 @@ def test_a_convolver_writes_into_out(axes: object, dtype: str) -> None:
     convolver.apply(x, out=out)
     peaks = []
     for target in (None, out):
+        RESULTS.clear()  # memory of earlier results would be used again
         tracemalloc.start()
         found = convolver.apply(x, out=target)
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -27,6 +27,9 @@ SMALL_PRODUCT = 1 << 23
 UNTHREADED_PRODUCT = 1 << 18
 """Multiply-adds up to which OpenBLAS keeps a product on the caller's thread (its SMP_THRESHOLD_MIN times 4)."""
 
+LAID_DOWN = 1e-9
+"""Seconds that a weight takes to be laid down side by side with its neighbours, if three samples share them."""
+
 
 class ImplicitGemm:
     """``out[o, i] = sum_(c,j) W[o, (c,j)] * P[(c,j), i]`` with ``P[(c,j), i] = v[c, i*stride + start + j*dilation]``.
@@ -58,6 +61,8 @@ class ImplicitGemm:
         seconds = (
             (gathered + 2 * written) * slow / (1.1 * machine.elementwise) + work / rate + 85 * chunks * machine.call
         )
+        if problem.kernel_is == "fresh":
+            seconds += problem.batch * math.prod(problem.kernel_shape) * LAID_DOWN
         moved = size * (math.prod(problem.input_shape) + written + 2 * gathered)
         block = math.prod(window.span for window in problem.windows) * problem.in_channels
         one = size * samples * (min(problem.terms, LONGEST_SUM) * columns + block + 2 * columns * problem.out_channels)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import dense_blocks, dense_tiles
+from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights
 from convkit.algorithms.support.dense_samples import layout_of
 from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
@@ -23,6 +23,9 @@ LEAST_PRODUCTS = 1 << 12
 
 MOST_TAPS = 1 << 12
 """Kernel elements at most: larger kernels are for transforms, and tables of their offsets would fill the cache."""
+
+SHARING = 3
+"""How many samples share weights that are put in order for one call: it is of one or of several."""
 
 _READABLE = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",
@@ -69,10 +72,14 @@ class ImplicitGemm:
         # lays down its own.
         inputs, outputs = math.prod(problem.input_shape), math.prod(problem.output_shape)
         rows = 12 / problem.windows[-1].size
-        seconds += ((0.3 + rows) * inputs * cut.splits + 0.3 * outputs) / machine.elementwise
+        stored = 0.0 if cut.lines == "apart" else 0.3
+        seconds += ((0.3 + rows) * inputs * cut.splits + stored * outputs) / machine.elementwise
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds *= width(problem.compute_dtype) / (1.9 if tasks > 1 else 1.0)
-        moved = size * (inputs + outputs + math.prod(problem.kernel_shape))
+        weights = math.prod(problem.kernel_shape)
+        if problem.kernel_is == "fresh":
+            seconds += problem.batch * weights * dense_weights.SECONDS / SHARING
+        moved = size * (inputs + outputs + weights)
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
         return Cost(work, moved, seconds, dense_tiles.scratch(problem) * threads.num_threads())
 
@@ -97,10 +104,11 @@ class ImplicitGemm:
         blocks = dense_blocks.blocking(problem, layout_of(problem, x.strides, out.strides)).blocks
         weights = prepared.ordered(problem, blocks)
         bias = 0 if operands.bias is None else address(operands.bias)
+        results = dense_tiles.results_of(problem, address(out))
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype))
+            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype), results)
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights), 0, bias,
                 0 if add is None else address(add) + first * add.strides[0],

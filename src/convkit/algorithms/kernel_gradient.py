@@ -40,9 +40,9 @@ class KernelGradient:
         inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
         # As for `implicit-gemm`; the upstream gradient is turned around once for each block of input channels.
         seconds = work / (1.1 * machine.fused * cut.share)
-        seconds += ((0.3 + 12 / problem.windows[-1].size) * inputs + 0.8 * kernel * blocks) / machine.elementwise
+        seconds += ((0.3 + 12 / problem.windows[-1].size) * inputs + 0.5 * kernel * blocks) / machine.elementwise
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        tasks = blocks * cut.parts * problem.groups
+        tasks = blocks * cut.blocks(problem) * cut.parts * problem.groups
         seconds *= slow / (1.9 if tasks > 1 else 1.0)
         outputs = math.prod(problem.output_shape) * (1 + cut.parts if cut.parts > 1 else 1)
         moved = size * (inputs + kernel + outputs)
@@ -62,7 +62,8 @@ class KernelGradient:
         target = out
         if parts > 1 or not gradient_tiles.stores(problem, out.strides):
             channels, groups, outputs, *kernel = out.shape
-            target = np.moveaxis(np.empty((parts, groups, outputs, channels, *kernel), out.dtype), 3, 1)
+            held = np.empty((parts, groups, outputs, channels, *kernel), out.dtype)
+            target = held.transpose(0, 3, 1, 2, *range(4, held.ndim))
         strides = target.strides[-out.ndim :]
         part = target.strides[0] if target is not out else 0
         program = gradient_tiles.program(problem, x.strides, prepared.strides, strides, part)

@@ -10,9 +10,17 @@ from typing import Any, Literal
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import fourier_blocks, fourier_program, spectra
+from convkit.algorithms.support import (
+    fourier_blocks,
+    fourier_layer_program,
+    fourier_layer_weights,
+    fourier_layers,
+    fourier_program,
+    spectra,
+)
 from convkit.codegen.fourier_lanes import Lanes
 from convkit.codegen.fourier_passes import Pass
+from convkit.codegen.fourier_products import Products
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import DEFAULT, Machine
@@ -54,15 +62,19 @@ def block_of(problem: Problem) -> tuple[spectra.Transform, tuple[int, ...]]:
 class OverlapSave:
     """As ``fft``, in blocks that overlap by the kernel's reach less one; the wrapped part of each block is dropped.
 
-    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); where there is none
-    for a problem, or only a block larger than a few megabytes would do, by ducc0.
+    Blocks are transformed by compiled kernels, two real ones at a time (`support.fourier_program`); the tiles of layers
+    that sum over channels each for itself (`support.fourier_layer_program`). Where there is no kernel for a problem, or
+    only a block larger than a few megabytes would do, ducc0 transforms them.
     """
 
     name = "overlap-save"
 
     def applies(self, problem: Problem) -> Reason | None:
         reason = spectra.why_not(problem)
-        if reason is not None or fourier_blocks.blocks_of(problem) is not None:
+        if reason is not None or fourier_blocks.blocks_of(problem) or fourier_layers.tiling_of(problem):
+            return reason
+        reason = fourier_layers.too_large(problem)
+        if reason is not None:
             return reason
         _, counts = block_of(problem)
         if all(count >= window.count for count, window in zip(counts, problem.windows, strict=True)):
@@ -73,6 +85,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_blocks.cost_of(problem, compiled, machine)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layers.cost_of(problem, tiling, machine)
         transform, counts = block_of(problem)
         blocks = math.prod(-(-window.count // count) for window, count in zip(problem.windows, counts, strict=True))
         one = transform.bytes(problem.compute_dtype)
@@ -86,19 +101,25 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_blocks.bound_of(problem, compiled)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layers.bound_of(problem, tiling)
         return spectra.transform_bound(problem, block_of(problem)[0])
 
     def describe(self, problem: Problem) -> str | None:
-        """The innermost kernel, and the length of a block; None where nothing is compiled."""
-        compiled = fourier_blocks.blocks_of(problem)
+        """The innermost kernel, and the lengths of a block; None where nothing is compiled."""
+        compiled = fourier_blocks.blocks_of(problem) or fourier_layers.tiling_of(problem)
         if compiled is None:
             return None
         return f"{self.kernels(problem)[0].name} {'x'.join(map(str, compiled.lengths))}"
 
-    def kernels(self, problem: Problem) -> tuple[Pass | Lanes, ...]:
+    def kernels(self, problem: Problem) -> tuple[Pass | Lanes | Products, ...]:
         """The compiled kernels that convolve a block, the innermost first."""
         compiled = fourier_blocks.blocks_of(problem)
-        return () if compiled is None else fourier_blocks.fourier_of(problem, compiled).kernels()
+        if compiled is not None:
+            return fourier_blocks.fourier_of(problem, compiled).kernels()
+        tiling = fourier_layers.tiling_of(problem)
+        return () if tiling is None else tiling.kernels(problem)
 
     def stores(self, problem: Problem) -> str:
         """The result's type where kernels can store it: integers, if no sample can make a sum that is none."""
@@ -110,6 +131,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_program.kernel_spectra(problem, compiled, kernel)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layer_weights.kernel_spectra(problem, tiling, kernel)
         return spectra.kernel_spectrum(problem, block_of(problem)[0], kernel)
 
     def alone(self, problem: Problem, prepared: Any) -> Alone | None:
@@ -123,6 +147,9 @@ class OverlapSave:
         compiled = fourier_blocks.blocks_of(problem)
         if compiled is not None:
             return fourier_program.run(problem, compiled, prepared, x, out)
+        tiling = fourier_layers.tiling_of(problem)
+        if tiling is not None:
+            return fourier_layer_program.run(problem, tiling, prepared, x, out)
         transform, counts = block_of(problem)
         boxes = grid(problem, counts)
         threads.run_all([partial(spectra.correlate_block, problem, transform, prepared, x, out, box) for box in boxes])

@@ -7,6 +7,7 @@ phase is planned by itself, so no zero is stored and none is multiplied.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -28,13 +29,9 @@ class Polyphase:
         return None if problem.upsampled else Reason("not-upsampled")
 
     def _parts(self, problem: Problem) -> list[tuple[tuple[slice, ...], tuple[slice, ...], Plan | None]]:
-        parts: list[tuple[tuple[slice, ...], tuple[slice, ...], Plan | None]] = []
-        for choice in product(*(phases(window) for window in problem.windows)):
-            targets, elements = tuple(part[0] for part in choice), tuple(part[1] for part in choice)
-            windows = tuple(part[2] for part in choice if part[2] is not None)
-            plan = plan_for(problem.derive(windows=windows)) if len(windows) == len(choice) else None
-            parts.append((targets, elements, plan))
-        return parts
+        return [
+            (targets, elements, None if part is None else plan_for(part)) for targets, elements, part in _parts(problem)
+        ]
 
     def cost(self, problem: Problem, machine: Machine) -> Cost:
         costs = [plan.algorithm.cost(plan.given, machine) for _, _, plan in self._parts(problem) if plan is not None]
@@ -66,15 +63,26 @@ class Polyphase:
         return True
 
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = NOTHING) -> None:
+        if any(plan is None for _, plan, _ in prepared):
+            out[...] = 0  # outputs that meet only zeros lie between the others: all at once are filled sooner
         for targets, plan, ready in prepared:
             at = (..., *targets)
             ends = replace(operands, add=None if operands.add is None else operands.add[at])
             if plan is not None:
                 plan.run(ready, x, out[at], ends)
-            else:  # outputs that meet only zeros
-                out[at] = 0
-                if problem.epilogue is not None:
-                    finish_in_place(problem.epilogue, out[at], ends)
+            elif problem.epilogue is not None:
+                finish_in_place(problem.epilogue, out[at], ends)
+
+
+@lru_cache(maxsize=256)
+def _parts(problem: Problem) -> list[tuple[tuple[slice, ...], tuple[slice, ...], Problem | None]]:
+    """For each phase its outputs, its kernel elements, and the problem that it is, if it meets any."""
+    parts: list[tuple[tuple[slice, ...], tuple[slice, ...], Problem | None]] = []
+    for choice in product(*(phases(window) for window in problem.windows)):
+        targets, elements = tuple(part[0] for part in choice), tuple(part[1] for part in choice)
+        windows = tuple(part[2] for part in choice if part[2] is not None)
+        parts.append((targets, elements, problem.derive(windows=windows) if len(windows) == len(choice) else None))
+    return parts
 
 
 def _prepared(plan: Plan, kernel: Array) -> Prepared:

@@ -33,8 +33,9 @@ STAYING = 1 << 23
 MOVE = 0.4
 """Cycles that it takes to lay down or to store one number."""
 
-PREPARED = 5e-10, 8
-"""Seconds that it takes to make a transformed weight ready; and how many samples share it, if weights are not kept."""
+PREPARED, SHARING = 5e-10, {"kept": 8, "fresh": 3}
+"""Seconds that it takes to make a transformed weight ready; and how many samples share it: those of all calls where
+weights are kept, those of one otherwise, which are one or several."""
 
 ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 4}
 """How often a number is rounded at most when one axis of a tile is transformed."""
@@ -88,12 +89,14 @@ class Winograd:
         weights = size * problem.in_channels * problem.out_channels * cut.size**2
         seconds += samples * len(cut.boxes) * max(0, weights - STAYING) / machine.bandwidth
         tasks = len(cut.boxes) * len(cut.blocks) * samples
+        # What is stored in tiles is read before it is written, which nothing hides.
+        seconds += size * math.prod(problem.output_shape) / machine.bandwidth
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         seconds /= 1.9 if tasks > 1 else 1.0
         arrays = (problem.input_shape, problem.output_shape)
         moved = size * sum(map(math.prod, arrays)) + problem.groups * weights
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks
-        seconds += problem.batch * problem.groups * weights / size * PREPARED[0] / PREPARED[1]
+        seconds += problem.batch * problem.groups * weights / size * PREPARED / SHARING[problem.kernel_is]
         return Cost(work, moved, seconds, winograd_tiles.scratch(problem, self.outputs) * threads.num_threads())
 
     def bound(self, problem: Problem) -> ErrorBound:

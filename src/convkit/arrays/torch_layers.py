@@ -241,13 +241,30 @@ def watched(
     return ended(LONG.forward(direction, x, w, bias, options), bias, add, activation)
 
 
+_known_options: dict[Any, Options] = {}
+
+
+def _options_of(rank: int, method: str, names: tuple[str, ...], values: tuple[Any, ...]) -> Options:
+    """The options of a gradient; those seen before found at once."""
+    try:
+        known = _known_options.get((rank, method, values))
+    except TypeError:  # given as lists or arrays
+        return provided().options("forward", rank, method, dict(zip(names, values, strict=True)))
+    if known is None:
+        if len(_known_options) >= operators.MOST_KEPT:
+            _known_options.clear()
+        known = provided().options("forward", rank, method, dict(zip(names, values, strict=True)))
+        _known_options[rank, method, values] = known
+    return known
+
+
 @torch.compiler.allow_in_graph
 def gradient(
     of: str, g: Tensor, other: Tensor, shape: Sequence[int], method: str, names: tuple[str, ...],
     values: tuple[Any, ...],
 ) -> Tensor:  # fmt: skip
     """The gradient of the ``"input"`` or the ``"weights"`` of a forward layer; ``other`` is the other of the two."""
-    options = provided().options("forward", g.ndim - 2, method, dict(zip(names, values, strict=True)))
+    options = _options_of(g.ndim - 2, method, names, values)
     maps = SHORT if unwatched(g, other) else LONG
     if of == "input":
         return maps.input_gradient("forward", g, other, tuple(shape), options)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from convkit import memory
 from convkit.errors import DTypeError
 
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -42,6 +44,22 @@ def format_of(*tensors: torch.Tensor) -> torch.memory_format:
 def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.memory_format) -> torch.Tensor:
     """Memory for a result on the device of ``like``."""
     return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device, memory_format=layout)
+
+
+LARGE = 1 << 22
+"""Bytes from which the memory of results is used again: torch's begins at a line of the cache anyway, and the C library
+gives smaller pieces again by itself."""
+
+
+def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch.Tensor:
+    """Memory of this machine for a result, used again where it is large."""
+    kind: torch.dtype = getattr(torch, dtype)
+    if math.prod(shape) * kind.itemsize < LARGE or kind is torch.bfloat16:
+        return torch.empty(shape, dtype=kind, memory_format=layout)
+    if layout is torch.contiguous_format:
+        return tensor_of(memory.empty(shape, dtype))
+    batch, channels, *space = shape
+    return tensor_of(memory.empty((batch, *space, channels), dtype)).movedim(-1, 1)
 
 
 def tensor_of(array: Any) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 
 from convkit.arrays.layers import Direction, Layer, Options, PoolOptions, provided
 from convkit.arrays.namespace import Namespace
-from convkit.arrays.torch_memory import empty, format_of, laid_out, shared
+from convkit.arrays.torch_memory import empty, format_of, laid_out, real, shared
 from convkit.errors import DTypeError
 
 
@@ -74,7 +74,7 @@ def forward(
     if activation or add is not None or not alike:
         check_addends(bias, add, activation, layer.output_shape, layer.stored)
     layout = format_of(x, w)
-    out = empty(x, layer.output_shape, layer.stored, layout) if layer.written else None
+    out = real(layer.output_shape, layer.stored, layout) if layer.written else None
     result = layer.forward(
         ready, shared(x), shared(w) if ready is None else None, None if bias is None else shared(bias),
         None if add is None else shared(add), activation, None if out is None else out.numpy(),
@@ -87,7 +87,7 @@ def input_gradient(layer: Layer, g: Tensor, w: Tensor, shape: Sequence[int]) -> 
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, shape, w.shape)
     layout = format_of(g, w)
-    out = empty(g, shape, layer.stored, layout) if layer.written else None
+    out = real(shape, layer.stored, layout) if layer.written else None
     result = layer.input_gradient(shared(g), shared(w), None if out is None else out.numpy())
     return _finished(layer, result, out, layout)
 
@@ -98,7 +98,7 @@ def weight_gradient(
     """``K(g, x)``, on the memory of CPU tensors."""
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
-    out = empty(g, shape, layer.stored, layout) if layer.written else None
+    out = real(shape, layer.stored, layout) if layer.written else None
     result = layer.weight_gradient(shared(g), shared(x), None if out is None else out.numpy())
     return _finished(layer, result, out, layout)
 

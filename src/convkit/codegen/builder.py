@@ -132,6 +132,15 @@ class Writer:
         """``pointer`` moved by so many bytes."""
         return pointer if by == 0 else self.value(f"getelementptr i8, ptr {pointer}, i64 {by}")
 
+    def offset_below(self, pointer: str, by: str, n: int, count: str) -> str:
+        """``pointer`` moved by so many bytes if there is an ``n``-th of ``count``.
+
+        A masked access that touches nothing at an address where no memory is takes hundreds of cycles, once for every
+        time: where nothing is there any more, pointers stay.
+        """
+        there = self.value(f"icmp sgt i64 {count}, {n}")
+        return self.offset(pointer, self.value(f"select i1 {there}, i64 {by}, i64 0"))
+
     def element(self, pointer: str, index: str | int, scalar: str) -> str:
         """Where element ``index`` of an array of ``scalar`` lies."""
         return pointer if index == 0 else self.value(f"getelementptr {scalar}, ptr {pointer}, i64 {index}")

@@ -10,11 +10,14 @@ from convkit.codegen.register_tile import Nest, Places, RegisterTile
 from convkit.codegen.step import Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("sums x w offsets bias add", "depth blocks sums_row w_block tiles last_tiles rest")
+ARGUMENTS = Arguments.of(
+    "sums x w offsets bias add", "depth blocks sums_row w_block tiles last_tiles rest lines sums_line x_line"
+)  # fmt: skip
 """``offsets``: for each of ``depth`` terms how far, in bytes, its samples lie from ``x``. ``w``: blocks of weights,
 ``w_block`` bytes apart, each term by term and there row by row. ``sums_row``: bytes from row to row, of ``add`` too.
 ``tiles`` of ``vectors`` vectors, then ``last_tiles`` of one fewer; ``rest``: numbers of the very last vector, where it
-is masked. ``bias``: one number for each row."""
+is masked. All that for each of ``lines``, which lie ``sums_line`` and ``x_line`` bytes apart. ``bias``: one number for
+each row."""
 
 MOST_ROWS, MOST_VECTORS = 14, 8
 """The largest register tile: more rows or vectors would not make it read less than it multiplies."""
@@ -46,6 +49,13 @@ def most_vectors(target: Target, rows: int) -> int:
 
 class _Nest(Nest):
     arguments, along = ARGUMENTS, ("sums", "x", "add")
+
+    def line(self, at: dict[str, str]) -> None:
+        w, a = self.w, self.a
+        apart = {"sums": a["sums_line"], "x": a["x_line"], "add": a["sums_line"]}
+        loop = w.loop("line", a["lines"], {name: ("ptr", place) for name, place in at.items()})
+        super().line({name: loop[name] for name in at})
+        loop.close({name: w.offset(loop[name], apart[name]) for name in at})
 
     def blocks(self, at: dict[str, str], vectors: int, mask: str | None) -> None:
         w, a, d = self.w, self.a, self.d

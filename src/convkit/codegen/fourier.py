@@ -24,6 +24,9 @@ from convkit.codegen.target import Target
 
 Array = NDArray[Any]
 
+Task = Literal["convolve", "spectrum", "inverse"]
+Modulus = Literal["one", "i"]
+
 NEAR = 32 << 10
 """Bytes of both planes that are gone through again and again: they and the factors stay in a first-level cache."""
 
@@ -65,15 +68,21 @@ class Fourier:
         Numbers in a vector.
     longest : int
         The longest radix whose arms the registers hold.
+    modulus : {"one", "i"}
+        What a power of the first axis as high as its length is: 1, so that what leaves a block at one end comes in at
+        the other, or i, so that it comes in turned by a quarter. Modulo ``z**n - i``, ``2n`` real numbers are one
+        complex block, the second half of them its imaginary plane, since ``z**(2n) + 1`` has no other real factors: a
+        real block has no number in its spectrum twice, and none of it has to be taken apart from a partner's.
     """
 
     lengths: tuple[int, ...]
     dtype: str
     lanes: int
     longest: int
+    modulus: Modulus = "one"
 
     @classmethod
-    def of(cls, lengths: Sequence[int], dtype: str) -> Fourier:
+    def of(cls, lengths: Sequence[int], dtype: str, modulus: Modulus = "one") -> Fourier:
         """The transform for the machine at hand.
 
         Raises
@@ -81,7 +90,7 @@ class Fourier:
         ValueError
             If a length is not a good one.
         """
-        return _fourier(tuple(lengths), dtype, library.this_machine())
+        return _fourier(tuple(lengths), dtype, modulus, library.this_machine())
 
     @property
     def item_bytes(self) -> int:
@@ -132,16 +141,17 @@ class Fourier:
         size = parts[0].size
         for axis, length in enumerate(self.lengths):
             last = axis == len(self.lengths) - 1
-            turns, whole = np.zeros(1, np.int64), 1  # each block's f is turns/whole
+            # Each block's f is turns/whole; i is three quarters of a turn.
+            turns, whole = (np.zeros(1, np.int64), 1) if axis or self.modulus == "one" else (np.array([3]), 4)
             for radix in radices(length // inner if last else length, self.longest):
                 at = -1
-                if len(turns) > 1:
+                if turns.any():
                     factors = roots(turns[:, None] * np.arange(1, radix), whole * radix)
                     parts.append(_parts(factors, 1))
                     at, size = size * self.item_bytes, size + parts[-1].size
                 stages.append(Stage(axis, radix, len(turns), at))
                 turns, whole = (turns[:, None] + whole * np.arange(radix)).reshape(-1), whole * radix
-            if last and len(turns) > 1:
+            if last and turns.any():
                 factors = roots(turns[:, None] * np.arange(inner), whole * inner)
                 parts.append(_parts(factors, self.lanes))
                 twist = size * self.item_bytes
@@ -158,21 +168,22 @@ class Fourier:
         """The kernel of a stage."""
         return Pass(self.dtype, stage.radix, direction, "one" if stage.factors < 0 else "table")
 
-    def lanes_for(self, task: Literal["convolve", "spectrum"]) -> Lanes:
+    def lanes_for(self, task: Task) -> Lanes:
         """The kernel of the innermost stages."""
         return Lanes(self.dtype, task, "none" if self.twist < 0 else "table")
 
     # ------------------------------------------------------------------------------------------------------- steps
 
     def steps(
-        self, real: Place, imaginary: Place, spectrum: Place, table: Place, task: Literal["convolve", "spectrum"]
-    ) -> list[Steps]:
+        self, real: Place, imaginary: Place, spectrum: Place, table: Place, task: Task, apart: int = 0
+    ) -> list[Steps]:  # fmt: skip
         """The steps that transform the block in two planes, in place.
 
         ``"convolve"`` multiplies with the spectrum and comes back; ``"spectrum"`` stores the spectrum, unscaled, and
-        leaves the planes spoiled.
+        leaves the planes spoiled; ``"inverse"`` comes back from a spectrum that is stored. The complex vectors of a
+        spectrum lie ``apart`` bytes from each other, or side by side.
         """
-        return list(_Walk(self, real, imaginary, spectrum, table, task).all())
+        return list(_Walk(self, real, imaginary, spectrum, table, task, apart).all())
 
 
 class _Walk:
@@ -185,12 +196,14 @@ class _Walk:
         imaginary: Place,
         spectrum: Place,
         table: Place,
-        task: Literal["convolve", "spectrum"],
+        task: Task,
+        apart: int,
     ) -> None:
         self.f = f
-        self.task: Literal["convolve", "spectrum"] = task
+        self.task: Task = task
         self.real, self.imaginary, self.spectrum, self.table = real, imaginary, spectrum, table
         self.pitch, self.vector = f.pitch * f.item_bytes, f.lanes * f.item_bytes
+        self.apart = apart or 2 * self.vector
         self.inner = [stage for stage in f.stages if stage.axis == len(f.lengths) - 1]
 
     def all(self) -> Iterator[Steps]:
@@ -203,9 +216,10 @@ class _Walk:
             for row in range(0, self.f.rows, together):
                 yield from self.along(0, row, min(together, self.f.rows - row), 0, 1)
             return
-        yield from self.down(axis, "forward")
+        if self.task != "inverse":
+            yield from self.down(axis, "forward")
         yield from self.axis(axis + 1)
-        if self.task == "convolve":
+        if self.task != "spectrum":
             yield from self.down(axis, "inverse")
 
     def down(self, axis: int, direction: Direction) -> Iterator[Steps]:
@@ -242,12 +256,13 @@ class _Walk:
             "row": self.pitch,
             "vectors": arm // f.lanes,
         }
-        yield self.a_pass(stage, "forward", begin, block, blocks, **shape)
+        if self.task != "inverse":
+            yield self.a_pass(stage, "forward", begin, block, blocks, **shape)
         children = range(block * stage.radix, (block + blocks) * stage.radix)
         near = 2 * rows * len(children) * arm * f.item_bytes <= NEAR
         for child in children[:1] if near else children:
             yield from self.along(level + 1, row, rows, child, len(children) if near else 1)
-        if self.task == "convolve":
+        if self.task != "spectrum":
             yield self.a_pass(stage, "inverse", begin, block, blocks, **shape)
 
     @property
@@ -265,12 +280,12 @@ class _Walk:
 
     def lanes(self, begin: int, row: int, rows: int, block: int, blocks: int) -> Steps:
         kernel = self.f.lanes_for(self.task)
-        size = 2 * VECTORS * self.vector
-        twist = _moved(self.table, max(0, self.f.twist) + block * size)
+        twist = _moved(self.table, max(0, self.f.twist) + block * 2 * VECTORS * self.vector)
         return fourier_lanes.ARGUMENTS.steps(
             library.address_of(kernel), 1, real=_moved(self.real, begin), imaginary=_moved(self.imaginary, begin),
-            spectrum=_moved(self.spectrum, (row * self._innermost + block) * size),
+            spectrum=_moved(self.spectrum, (row * self._innermost + block) * VECTORS * self.apart),
             twist=twist, untwist=twist, fixed=self.table, unfixed=self.table, rows=rows, row=self.pitch, blocks=blocks,
+            apart=self.apart,
         )  # fmt: skip
 
 
@@ -285,13 +300,13 @@ def _parts(factors: NDArray[np.complex128], lanes: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=256)
-def _fourier(lengths: tuple[int, ...], dtype: str, target: Target) -> Fourier:
+def _fourier(lengths: tuple[int, ...], dtype: str, modulus: Modulus, target: Target) -> Fourier:
     lanes = target.vector_bytes // ITEM_BYTES[STORED[dtype]]
     for axis, length in enumerate(lengths):
         unit = VECTORS * lanes if axis == len(lengths) - 1 else 1
         if length % unit or not _smooth(length // unit):
             raise ValueError(f"a block of {lengths} cannot be transformed along axis {axis}")
-    return Fourier(lengths, dtype, lanes, 8 if target.registers >= 32 else 4)
+    return Fourier(lengths, dtype, lanes, 8 if target.registers >= 32 else 4, modulus)
 
 
 def lanes_of(dtype: str) -> int:

@@ -15,8 +15,9 @@ from convkit.codegen.numbers import STORED
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("real imaginary spectrum twist untwist fixed unfixed", "rows row blocks")
+ARGUMENTS = Arguments.of("real imaginary spectrum twist untwist fixed unfixed", "rows row blocks apart")
 """``row``: how far apart rows lie, in bytes; the blocks of a row are neighbours, and the twist begins anew with each.
+``apart``: from one complex vector of a spectrum that is stored, or come back from, to the next.
 
 ``untwist`` and ``unfixed`` are ``twist`` and ``fixed`` (see `fixed_factors`) once more: were they the same value,
 factors would be kept from the way there to the way back, in registers that there are not."""
@@ -46,14 +47,14 @@ class Lanes:
     ----------
     dtype : {"float32", "float64"}
         What the planes hold.
-    task : {"convolve", "spectrum"}
-        To multiply with the spectrum and come back, or to store it.
+    task : {"convolve", "spectrum", "inverse"}
+        To multiply with the spectrum and come back, to store it, or to come back from one that is stored.
     twist : {"none", "table"}
         Whether ``f`` is zero for all blocks.
     """
 
     dtype: str
-    task: Literal["convolve", "spectrum"]
+    task: Literal["convolve", "spectrum", "inverse"]
     twist: Literal["none", "table"]
 
     @property
@@ -79,6 +80,9 @@ class _Nest:
         w = self.w
         self.a = a = ARGUMENTS.read(w)
         self.fixed = {self.there: a["fixed"], self.back: a["unfixed"]}
+        self.apart = [str(n * 2 * self.kind.bytes) for n in range(VECTORS + 1)]
+        if self.lanes.task != "convolve":
+            self.apart = ["0", *(w.multiply(a["apart"], n) for n in range(1, VECTORS + 1))]
         names = ("real", "imaginary", "spectrum")
         if self.lanes.twist == "none":  # one block a row
             self.blocks(a["rows"], a["row"], {name: a[name] for name in (*names, "twist", "untwist")})
@@ -125,8 +129,9 @@ class _Nest:
         w = self.w
         table = 2 * VECTORS * self.kind.bytes
         step = table if blocks == 1 else w.multiply(blocks, table)
+        stored = self.apart[VECTORS] if blocks == 1 else w.multiply(blocks, self.apart[VECTORS])
         moved = {name: w.offset(place[name], apart) for name in ("real", "imaginary")}
-        moved["spectrum"] = w.offset(place["spectrum"], step)
+        moved["spectrum"] = w.offset(place["spectrum"], stored)
         for name in ("twist", "untwist"):
             moved[name] = place[name] if self.lanes.twist == "none" else w.offset(place[name], step)
         return moved
@@ -134,16 +139,21 @@ class _Nest:
     def block(self, real: str, imaginary: str, spectrum: str, twist: str, untwist: str) -> None:
         w, kind = self.w, self.kind
         places = [(w.offset(real, n * kind.bytes), w.offset(imaginary, n * kind.bytes)) for n in range(VECTORS)]
-        values = [(w.load(kind, re), w.load(kind, im)) for re, im in places]
-        if self.lanes.twist == "table":
-            values = [self.there.times(value, self.pair(twist, n)) for n, value in enumerate(values)]
-        values = self.forward(values)
+        if self.lanes.task == "inverse":
+            values = [self.pair(w.offset(spectrum, self.apart[n]), 0) for n in range(VECTORS)]
+        else:
+            values = [(w.load(kind, re), w.load(kind, im)) for re, im in places]
+            if self.lanes.twist == "table":
+                values = [self.there.times(value, self.pair(twist, n)) for n, value in enumerate(values)]
+            values = self.forward(values)
         if self.lanes.task == "spectrum":
             for n, value in enumerate(values):
+                at = w.offset(spectrum, self.apart[n])
                 for part in (0, 1):
-                    w.store(kind, value[part], w.offset(spectrum, (2 * n + part) * kind.bytes))
+                    w.store(kind, value[part], w.offset(at, part * kind.bytes))
             return
-        values = [self.there.times(value, self.pair(spectrum, n)) for n, value in enumerate(values)]
+        if self.lanes.task == "convolve":
+            values = [self.there.times(value, self.pair(spectrum, n)) for n, value in enumerate(values)]
         values = self.inverse(values)
         if self.lanes.twist == "table":
             values = [self.back.times(value, self.pair(untwist, n)) for n, value in enumerate(values)]

@@ -1,9 +1,11 @@
-"""Where arrays lie in memory, and of what type they are: what is asked of them in every call."""
+"""Where arrays lie in memory, and of what type they are: what is asked of them in every call; memory that is kept."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -40,3 +42,28 @@ address = _stored if _agree() else _told
 def type_name(dtype: np.dtype[Any]) -> str:
     """``dtype.name``, which NumPy puts together anew each time, in two microseconds."""
     return dtype.name
+
+
+KEPT = 1 << 24
+"""Bytes of a piece of memory that are kept for the next call at most."""
+
+_free: list[NDArray[np.uint8]] = []
+
+
+@contextmanager
+def borrowed(size: int) -> Iterator[int]:
+    """Memory for a call, by its address, a multiple of 64: that of an earlier call if it is large enough.
+
+    Memory that is new comes page by page, zeroed by the system, which takes as long as much of the work in it.
+    """
+    try:
+        memory = _free.pop()  # nobody else has it until it is given back
+    except IndexError:
+        memory = np.empty(size + 64, np.uint8)
+    if memory.size < size + 64:
+        memory = np.empty(size + 64, np.uint8)
+    try:
+        yield -(-address(memory) // 64) * 64
+    finally:
+        if not _free and memory.size <= KEPT + 64:
+            _free.append(memory)

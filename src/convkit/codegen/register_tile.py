@@ -32,6 +32,8 @@ class RegisterTile(ABC):
         Whether all vectors may be read and written whole, or the last tile's last one holds ``rest`` numbers only.
     ending : Ending
         What becomes of the sums before they are stored.
+    results : {"cached", "streamed"}
+        Whether whole vectors of sums are written past the caches; they begin at multiples of their bytes then.
     """
 
     arithmetic: str
@@ -41,14 +43,15 @@ class RegisterTile(ABC):
     start: Literal["zero", "sums"] = "zero"
     edge: Literal["whole", "masked"] = "whole"
     ending: Ending = NO_ENDING
+    results: Literal["cached", "streamed"] = "cached"
 
     kind: ClassVar[str]
 
     @property
     def name(self) -> str:
-        """``<kind>_<arithmetic>_<lanes>l_<rows>x<vectors>_<start>_<edge>_<ending>``."""
+        """``<kind>_<arithmetic>_<lanes>l_<rows>x<vectors>_<start>_<edge>_<results>_<ending>``."""
         tile = f"{self.lanes}l_{self.rows}x{self.vectors}"
-        return f"{self.kind}_{self.arithmetic}_{tile}_{self.start}_{self.edge}_{self.ending.name}"
+        return f"{self.kind}_{self.arithmetic}_{tile}_{self.start}_{self.edge}_{self.results}_{self.ending.name}"
 
     @property
     def registers(self) -> int:
@@ -64,7 +67,7 @@ class RegisterTile(ABC):
             If the tile does not fit the target's vector registers.
         """
         target.require(self.name, self.registers)
-        return self.nest().module()
+        return self.nest().module(target)
 
     @abstractmethod
     def nest(self) -> Nest:
@@ -95,17 +98,24 @@ class Nest(ABC):
         self.weights = Vector(tile.lanes, self.arithmetic.weight)
         self.sums = Vector(tile.lanes, self.arithmetic.sum)
 
-    def module(self) -> str:
+    def module(self, target: Target) -> str:
         """The whole function."""
         w, d = self.w, self.d
         self.a = self.arguments.read(w)
-        at = self.tiles({name: self.a[name] for name in self.along}, self.a["tiles"], d.vectors)
+        self.line({name: self.a[name] for name in self.along})
+        if d.results == "streamed" and target.triple.startswith(("x86_64", "amd64")):
+            w.call("void", "llvm.x86.sse.sfence")  # streamed results are seen by others only after it
+        w.line("ret void")
+        return w.function(d.name, SIGNATURE)
+
+    def line(self, at: dict[str, str]) -> None:
+        """All tiles of one row of vectors."""
+        d = self.d
+        at = self.tiles(at, self.a["tiles"], d.vectors)
         if d.vectors > 1:
             at = self.tiles(at, self.a["last_tiles"], d.vectors - 1)
         if d.edge == "masked":
             self.masked(at)
-        w.line("ret void")
-        return w.function(d.name, SIGNATURE)
 
     def masked(self, at: dict[str, str]) -> None:
         """The tile whose last vector holds ``rest`` numbers, if there is one."""
@@ -154,7 +164,11 @@ class Nest(ABC):
         for n, (place, held) in enumerate(places("sums")):
             addend = bias(n // vectors, n % vectors, held) if ending.bias else None
             other = w.load(self.sums, adds[n][0], held) if ending.add else None
-            w.store(self.sums, ended(w, self.sums, ending, loop[names[n]], addend, other), place, held)
+            value = ended(w, self.sums, ending, loop[names[n]], addend, other)
+            if d.results == "streamed" and held is None:
+                w.stream(self.sums, value, place)
+            else:
+                w.store(self.sums, value, place, held)
 
     def meet(self, sums: list[str], row: int, number: str, vectors: Sequence[str], number_is: str) -> None:
         """Every vector's multiply-add with one row's number, which is a sample or a weight."""

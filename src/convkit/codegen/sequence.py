@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convkit.codegen.builder import Writer
-from convkit.codegen.step import BASES, SIGNATURE, WORDS, Arguments
+from convkit.codegen.step import BASES, OUT, SIGNATURE, WORDS, Arguments, X
 from convkit.codegen.target import Target
 
-ARGUMENTS = Arguments.of("steps given", "length")
-"""``steps``: where they stand, with the words that each has in a program. ``given``: what they find under `GIVEN`."""
+ARGUMENTS = Arguments.of("steps given out x", "length times given_step out_step x_step")
+"""``steps``: where they stand, with the words that each has in a program. ``given``, ``out``, ``x``: what they find
+under `GIVEN`, ``OUT`` and ``X`` the first time, and so many bytes further each time after."""
 
 GIVEN = BASES - 1
 """The base that differs from task to task."""
@@ -17,7 +18,12 @@ GIVEN = BASES - 1
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """The kernel that runs ``length`` steps in order, as a task does, which then has one step in their place."""
+    """The kernel that runs ``length`` steps in order, ``times`` over, as a task does, which has one step for them.
+
+    ::
+
+        for time: for step: call its kernel
+    """
 
     @property
     def name(self) -> str:
@@ -31,10 +37,14 @@ class Sequence:
         a = ARGUMENTS.read(w)
         size = ("i64", str(8 * BASES))
         w.call("void", "llvm.memcpy.p0.p0.i64", ("ptr", bases), ("ptr", "%bases"), size, ("i1", "0"))
-        w.line(f"store ptr {a['given']}, ptr {w.element(bases, GIVEN, 'ptr')}")
+        moving = {"given": GIVEN, "out": OUT, "x": X}
+        times = w.loop("time", a["times"], {name: ("ptr", a[name]) for name in moving})
+        for name, base in moving.items():
+            w.line(f"store ptr {times[name]}, ptr {w.element(bases, base, 'ptr')}")
         loop = w.loop("step", a["length"], {"at": ("ptr", a["steps"])})
         kernel = w.load_scalar("ptr", loop["at"])
         w.line(f"call void {kernel}(ptr {bases}, ptr {w.element(loop['at'], 1, 'i64')})")
         loop.close({"at": w.element(loop["at"], WORDS, "i64")})
+        times.close({name: w.offset(times[name], a[f"{name}_step"]) for name in moving})
         w.line("ret void")
         return w.function(self.name, SIGNATURE)

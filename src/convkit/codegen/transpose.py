@@ -147,19 +147,19 @@ class _Nest:
         every, none = f"<{', '.join(['i1 true'] * self.lanes)}>", "zeroinitializer"
         there = [w.value(f"icmp sgt i64 {left}, {n}") for n in range(self.lanes)]
         masks = [w.value(f"select i1 {held}, {self.kind.mask} {every}, {self.kind.mask} {none}") for held in there]
-        self.store(at, exchanged(w, self.kind, found), list(masks))
+        self.store(at, exchanged(w, self.kind, found), list(masks), left)
 
     def edge(self, at: dict[str, str], x: str, have: str, want: str, left: str) -> None:
         """A square of which some rows or columns are missing: those are neither read nor written."""
         w, found = self.w, []
         for n in range(self.lanes):
             found.append(w.load(self.kind, x, self.some(n, have, left)))
-            x = w.offset(x, self.a["x_row"])
+            x = w.offset_below(x, self.a["x_row"], n + 1, have)
         masks = [self.some(n, left, want) for n in range(self.lanes)]
-        self.store(at, exchanged(w, self.kind, found), list(masks))
+        self.store(at, exchanged(w, self.kind, found), list(masks), left)
 
-    def store(self, at: dict[str, str], found: list[str], masks: list[str | None]) -> None:
-        """The columns of a square, each with its end."""
+    def store(self, at: dict[str, str], found: list[str], masks: list[str | None], left: str | None = None) -> None:
+        """The columns of a square, each with its end: all of them, or those that are ``left``."""
         w, held = self.w, at
         for n, (row, mask) in enumerate(zip(found, masks, strict=True)):
             if self.placed:
@@ -168,7 +168,10 @@ class _Nest:
                 continue
             add = w.load(self.kind, at["add"], mask) if self.ending.add else None
             w.store(self.kind, ended(w, self.kind, self.ending, row, self.bias(held, n, mask), add), at["to"], mask)
-            at = {**at, **{name: w.offset(at[name], self.a["to_row"]) for name in self.walks}}
+            for name in self.walks:
+                step = self.a["to_row"]
+                place = w.offset(at[name], step) if left is None else w.offset_below(at[name], step, n + 1, left)
+                at = {**at, name: place}
 
     def bias(self, at: dict[str, str], n: int, mask: str | None) -> str | None:
         """The bias of the ``n``-th row of a square."""

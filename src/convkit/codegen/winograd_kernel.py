@@ -16,6 +16,11 @@ ARGUMENTS = Arguments.of("to x", "outputs x_output depth to_channel x_channel x_
 others become zero."""
 
 
+AHEAD = 4
+"""Channels before whose turn their elements are asked for: those of a gradient's lie a page apart, which the processor
+does not foresee."""
+
+
 @dataclass(frozen=True, slots=True)
 class WinogradKernel:
     """``to[f, g, c, o] = sum_ij G[f, i] G[g, j] x[o, c, i, j]``.
@@ -62,6 +67,10 @@ class WinogradKernel:
             )  # fmt: skip
             return found if kind.scalar == "double" else w.value(f"fpext {kind} {found} to {wide}")
 
+        ahead = w.offset(loop["x"], w.multiply(a["x_channel"], AHEAD))
+        for _ in range(kind.lanes):
+            w.call("void", "llvm.prefetch.p0", ("ptr", ahead), ("i32", "0"), ("i32", "3"), ("i32", "1"))
+            ahead = w.offset(ahead, a["x_output"])
         elements = [[element_at(i, j) for j in range(TAPS)] for i in range(TAPS)]
         to = loop["to"]
         for row in matrix:

@@ -164,6 +164,6 @@ class _Nest:
         columns = None if left is None else w.lanes_below(Vector(self.lanes, "i32"), left)
         for n in range(self.lanes):
             found.append(w.load(self.kind, x, present(w, self.kind, self.count, n, columns)))
-            x = w.offset(x, self.a["x_channel"])
+            x = w.offset_below(x, self.a["x_channel"], n + 1, self.count)
         for n, column in enumerate(exchanged(w, self.kind, found)):
             w.store(self.kind, column, w.offset(to, n * self.kind.bytes))

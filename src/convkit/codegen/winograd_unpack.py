@@ -108,7 +108,8 @@ class _Nest:
                 bias = w.splat(self.kind, w.element(self.bias, channel, self.kind.scalar))
             other = w.load(self.kind, add, mask) if ending.add else None
             w.store(self.kind, ended(w, self.kind, ending, row, bias, other), out, mask)
-            out, add = w.offset(out, self.a["out_channel"]), w.offset(add, self.a["add_channel"])
+            out = w.offset_below(out, self.a["out_channel"], n + 1, self.count)
+            add = w.offset_below(add, self.a["add_channel"], n + 1, self.count) if ending.add else add
 
     def pixels(self, out: str, x: str, add: str) -> None:
         """A row, column by column."""

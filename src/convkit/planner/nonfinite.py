@@ -71,6 +71,16 @@ def tame(problem: Problem, kernel: Array) -> bool:
     return all_finite(kernel)
 
 
+def exact_terms(problem: Problem, algorithm: str) -> bool:
+    """Whether ``algorithm`` adds the products of a gradient's definition and nothing else.
+
+    So it is where no window leaves the input: elsewhere an infinite element may meet a zero that stands for no sample.
+    A layer's kernel is small, and looked at in no time; that of a gradient is as large as images.
+    """
+    inside = all(window.start >= 0 and window.last < window.size for window in problem.windows)
+    return problem.batch_of == "channels" and inside and algorithm not in SPREADING and not problem.upsampled
+
+
 def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
     """Give ``out`` the values of the definition where ``x`` is not finite.
 

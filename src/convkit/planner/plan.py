@@ -110,7 +110,8 @@ class Plan:
     def prepare(self, kernel: Array) -> Prepared:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
         plan = self
-        if not nonfinite.tame(self.problem, kernel):
+        problem = self.problem
+        if not nonfinite.exact_terms(problem, self.choice) and not nonfinite.tame(problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)

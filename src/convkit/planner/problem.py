@@ -68,6 +68,8 @@ class Problem:
         Samples must not change each other's bits; the channels of a weight gradient may be computed together.
     epilogue : Epilogue, optional
         What becomes of the sums before they are stored.
+    kernel_is : {"kept", "fresh"}
+        Whether a kernel that was made ready serves many calls; that of a gradient has changed until the next.
     """
 
     windows: tuple[Window, ...]
@@ -89,6 +91,7 @@ class Problem:
     batch_of: Literal["samples", "channels"] = "samples"
     device: str = "cpu"
     epilogue: Epilogue | None = None
+    kernel_is: Literal["kept", "fresh"] = "kept"
 
     def __hash__(self) -> int:
         return self._hash
@@ -98,7 +101,7 @@ class Problem:
         return hash((self.windows, self.batch, self.groups, self.in_channels, self.out_channels, self.input_dtype,
                      self.kernel_dtype, self.compute_dtype, self.result_dtype, self.fill, self.accuracy, self.overflow,
                      self.structure, self.rank, self.uniform, self.smooth, self.batch_of, self.device,
-                     self.epilogue))  # fmt: skip
+                     self.epilogue, self.kernel_is))  # fmt: skip
 
     @cached_property
     def taps(self) -> int:

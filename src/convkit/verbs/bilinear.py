@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from convkit import memory
 from convkit.planner.algorithm import Array
 from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
@@ -117,13 +118,8 @@ class Bilinear:
         ``out``, here and below, has the type of the sums.
         """
         problem = self.problem
-        adjoint = problem.derive(
-            windows=tuple(window.input_adjoint() for window in problem.windows),
-            in_channels=problem.out_channels, out_channels=problem.in_channels,
-            input_dtype=g.dtype.name, kernel_dtype=k.dtype.name, result_dtype="", fill=0, epilogue=None,
-        )  # fmt: skip
         flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
-        plan = plan_for(adjoint, self._method_of_adjoint())
+        plan = plan_for(self._adjoint("input_gradient", g.dtype, k.dtype), self._method_of_adjoint())
         ready = plan.prepare(flipped)
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
             return _spread(plan, ready, g, problem.windows, out)
@@ -136,18 +132,39 @@ class Bilinear:
     def kernel_gradient(self, g: Array, x: Array, out: Array | None = None) -> Array:
         """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
         problem = self.problem
-        adjoint = problem.derive(
-            windows=tuple(window.kernel_adjoint() for window in problem.windows),
-            batch=problem.in_channels, batch_of="channels", in_channels=problem.batch,
-            input_dtype=x.dtype.name, kernel_dtype=g.dtype.name, result_dtype="", epilogue=None,
-        )  # fmt: skip
-        plan = plan_for(adjoint, self._method_of_adjoint())
-        kernel = np.moveaxis(g, 0, 2)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
+        plan = plan_for(self._adjoint("kernel_gradient", x.dtype, g.dtype), self._method_of_adjoint())
+        space = range(3, g.ndim)
+        kernel = g.transpose(1, 2, 0, *space)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
         ready = plan.prepare(kernel)
         if out is None:
-            out = np.empty(problem.kernel_shape, ready.plan.stored)
-        run(plan, ready, x.swapaxes(0, 2), np.moveaxis(out, 2, 0))  # (groups, out, in, ...) -> (in, groups, out, ...)
+            out = memory.empty(problem.kernel_shape, ready.plan.stored)
+        # (groups, out, in, ...) -> (in, groups, out, ...)
+        run(plan, ready, x.swapaxes(0, 2), out.transpose(2, 0, 1, *space))
         return out
+
+    def _adjoint(self, role: Role, x: np.dtype[Any], k: np.dtype[Any]) -> Problem:
+        """The problem that an adjoint is, for arrays of these types in the places of samples and kernel."""
+        known = self._adjoints.get((role, x, k))
+        if known is not None:
+            return known
+        problem, types = self.problem, {"input_dtype": x.name, "kernel_dtype": k.name, "result_dtype": ""}
+        if role == "input_gradient":
+            found = problem.derive(
+                windows=tuple(window.input_adjoint() for window in problem.windows),
+                in_channels=problem.out_channels, out_channels=problem.in_channels, fill=0, epilogue=None,
+                kernel_is="fresh", **types,
+            )  # fmt: skip
+        else:
+            found = problem.derive(
+                windows=tuple(window.kernel_adjoint() for window in problem.windows),
+                batch=problem.in_channels, batch_of="channels", in_channels=problem.batch, epilogue=None, **types,
+            )  # fmt: skip
+        self._adjoints[role, x, k] = found
+        return found
+
+    @cached_property
+    def _adjoints(self) -> dict[tuple[Role, np.dtype[Any], np.dtype[Any]], Problem]:
+        return {}
 
     def _method_of_adjoint(self) -> str:
         return "measure" if self.method == "measure" else "auto"
@@ -158,7 +175,7 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
     problem = plan.problem
     shape, stored = (x.shape[0], *problem.output_shape[1:]), prepared.plan.stored
     if out is None or out.dtype != stored:
-        out = np.empty(shape, stored)
+        out = memory.empty(shape, stored)
     if x.shape[0] != problem.batch:
         plan, prepared = _for_batch(plan, prepared, x.shape[0])
     plan.run(prepared, x, out, operands)
@@ -174,8 +191,10 @@ def _spread(
         return run(plan, prepared, g, result)
     if result is None:
         sizes = (window.size for window in windows)
-        result = np.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
-    result[...] = 0
+        result = memory.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
+    for axis, ((first, count), window) in enumerate(zip(touched, windows, strict=True), start=3):
+        for part in (slice(0, first), slice(first + count, window.size)):
+            result[(*[slice(None)] * axis, part)] = 0
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result
 

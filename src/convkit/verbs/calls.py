@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
+from convkit import memory
 from convkit.arrays import NUMPY, Namespace, stored_name
 from convkit.errors import DTypeError, OptionError, ShapeError, by
 from convkit.planner.algorithm import Alone, Array
@@ -143,7 +144,7 @@ class ArrayCall:
             result = short(x, out) if short is not None else None
             if result is not None or out is not None:
                 return result
-            sums = np.empty(self.counts, prepared.plan.stored)
+            sums = memory.empty(self.counts, prepared.plan.stored)
             plan.run(prepared, x[_ONE], sums[_ONE])
             return self._finish(sums)
 
@@ -177,7 +178,7 @@ class ArrayCall:
         """
         stored = prepared.plan.stored
         direct = out is not None and writable and out.dtype == stored and not np.may_share_memory(out, x)
-        sums = out if direct and out is not None else np.empty(self.output_shape(), stored)
+        sums = out if direct and out is not None else memory.empty(self.output_shape(), stored)
         outer = self.layout.outer_axis(x)
         if outer is None:
             _into(self.layout, plan, prepared, x, sums)

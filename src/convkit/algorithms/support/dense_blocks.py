@@ -41,6 +41,9 @@ there would be one task alone."""
 TURNING = 0.8
 """Cycles that it takes to turn one sum, or one sample, where what lies side by side changes."""
 
+STORING = 0.3
+"""Cycles that it takes to write one sum to scratch memory and from there to the result."""
+
 LEAST_PIXELS = 64
 """Outputs of one channel of a tile that are not made fewer to have more tasks: all weights are read for each tile."""
 
@@ -68,6 +71,11 @@ class Blocking:
         Tasks that share the output channels of one tile.
     share : float
         How much of the arithmetic is wanted: vectors are whole, and rows of pixels have gaps.
+    lines : {"joined", "apart"}
+        Whether all rows of pixels of a tile are one row of vectors, or each begins with a vector of its own and is
+        stored where it stands.
+    rows : int
+        Rows of a tile are a multiple of this, save for the last tile's.
     """
 
     windows: tuple[Window, ...]
@@ -78,11 +86,14 @@ class Blocking:
     blocks: tuple[tuple[int, int], ...]
     splits: int
     share: float
+    lines: Literal["joined", "apart"] = "joined"
+    rows: int = 1
 
     @property
     def boxes(self) -> list[Box]:
         """The outputs of every tile."""
-        return list(product(*(cuts(w.count, n) for w, n in zip(self.windows, self.lengths, strict=True))))
+        units = (*[1] * (len(self.windows) - 2), self.rows, 1)
+        return list(product(*(cuts(w.count, n, u) for w, n, u in zip(self.windows, self.lengths, units, strict=True))))
 
     @property
     def blocks_a_task(self) -> int:
@@ -116,16 +127,26 @@ def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
         lengths.append(largest(window.count, max(1, room)))
         room //= lengths[-1] if len(lengths) > 1 else pitch(window, lengths[-1])
     lengths.reverse()
+    rows = _rows_together(problem, windows, lengths)
+    lengths[-2] = min(windows[-2].count, largest(-(-windows[-2].count // rows), max(1, lengths[-2] // rows)) * rows)
     tiles = problem.groups * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
     splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS[0]))
     if tiles * splits == 1 and problem.out_channels >= 2 * TASK_ROWS[1]:
         splits = 2
     by_pixels, by_channels = _by_pixels(problem, windows, lengths, layout), _by_channels(problem, lengths, layout)
-    vectors_of, (cost, tile, blocks) = min(
+    vectors_of, (cost, tile, blocks, rows_of) = min(
         (("pixels", by_pixels), ("channels", by_channels)), key=lambda way: way[1][0]
     )  # fmt: skip
     ideal = problem.out_channels * math.prod(lengths) / lanes_of(this_machine(), problem.compute_dtype)
-    return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, ideal * problem.terms / cost)  # type: ignore[arg-type]
+    share = ideal * problem.terms / cost
+    return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, share, rows_of, rows)  # type: ignore[arg-type]
+
+
+def _rows_together(problem: Problem, windows: tuple[Window, ...], lengths: list[int]) -> int:
+    """Rows of outputs that fill whole vectors, where rows follow one another without a gap and a tile has so many."""
+    columns, lanes = lengths[-1], lanes_of(this_machine(), problem.compute_dtype)
+    rows = lanes // math.gcd(lanes, columns)
+    return rows if problem.taps == 1 and columns == windows[-1].count and rows <= lengths[-2] else 1
 
 
 def channels_at_once(problem: Problem) -> int:
@@ -160,22 +181,30 @@ def runs(problem: Problem) -> tuple[Run, ...]:
     )
 
 
-Way = tuple[float, tuple[int, int], tuple[tuple[int, int], ...]]
+Way = tuple[float, tuple[int, int], tuple[tuple[int, int], ...], Literal["joined", "apart"]]
 
 
 def _by_pixels(problem: Problem, windows: tuple[Window, ...], lengths: list[int], layout: Layout) -> Way:
     """Cycles of a tile, its register tile and blocks of output channels, if vectors hold pixels."""
     lanes, outputs = lanes_of(this_machine(), problem.compute_dtype), problem.out_channels
     *leading, tall, wide = lengths
-    vectors = -(-((tall - 1) * pitch(windows[-1], wide) + wide) // lanes)
+    far = pitch(windows[-1], wide)
+    vectors = -(-((tall - 1) * far + wide) // lanes)
     tile = register_tile(outputs, vectors, dense.MOST_ROWS)
     cost = math.prod(leading) * problem.terms * cycles(outputs, vectors, *tile)
+    lines: Literal["joined", "apart"] = "joined"
+    if layout.result == "pixels" and tall > 1 and (far != wide or wide != windows[-1].count):
+        cost += STORING * math.prod(lengths) * outputs
+        each = register_tile(outputs, -(-wide // lanes), dense.MOST_ROWS)
+        apart = math.prod(leading) * tall * problem.terms * cycles(outputs, -(-wide // lanes), *each)
+        if apart < cost:
+            cost, tile, lines = apart, each, "apart"
     if layout.samples == "channels":
         laid = math.prod(pitch(w, n) * touched_stride(w) for w, n in zip(windows, lengths, strict=True))
         cost += TURNING * problem.in_channels * laid
     if layout.result == "channels":
         cost += TURNING * math.prod(lengths) * outputs
-    return cost, tile, tuple(pieces(outputs, tile[0]))
+    return cost, tile, tuple(pieces(outputs, tile[0])), lines
 
 
 def _by_channels(problem: Problem, lengths: list[int], layout: Layout) -> Way:
@@ -186,7 +215,7 @@ def _by_channels(problem: Problem, lengths: list[int], layout: Layout) -> Way:
     cost = problem.terms * cycles(pixels, vectors, *tile)
     if layout.result == "pixels":
         cost += TURNING * pixels * problem.out_channels
-    return cost, tile, tuple((size * lanes, count) for size, count in pieces(vectors, tile[1]))
+    return cost, tile, tuple((size * lanes, count) for size, count in pieces(vectors, tile[1])), "joined"
 
 
 def _room(problem: Problem, channels: int, strides: int) -> int:

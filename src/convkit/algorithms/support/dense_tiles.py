@@ -1,8 +1,10 @@
 """Convolution that sums over channels, as a program: what is done for each tile of outputs, step by step.
 
 Samples are laid down as `planes`. Where vectors hold pixels, all rows of a tile are one row of pixels; the few between
-the end of a row of outputs and the beginning of the next are computed and never stored. Where vectors hold output
-channels, sums are turned around on their way out, unless the result has its channels side by side too.
+the end of a row of outputs and the beginning of the next are computed and never stored. Where there are few terms to a
+sum, that passage through scratch memory would take as long as they do: each row of outputs is stored where it stands.
+Where vectors hold output channels, sums are turned around on their way out, unless the result has its channels side by
+side too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +49,11 @@ from convkit.spec.window import Window
 PROGRAM_STEPS = 1 << 13
 """Steps of a program beyond which it is run several times, for some of the samples each."""
 
+STREAMED = 1 << 23
+"""Bytes of a result from which it is written past the caches: reading what is overwritten would take as long."""
+
 Offsets = NDArray[np.int64]
+Results = Literal["cached", "streamed"]
 
 
 @lru_cache(maxsize=256)
@@ -68,13 +75,18 @@ def scratch(problem: Problem) -> int:
 
 
 @lru_cache(maxsize=256)
-def program(problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str) -> Program:
-    """Everything about a call but its arrays; weights are in the order of `blocking` for the arrays' layout."""
+def program(
+    problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str, results: Results = "cached"
+) -> Program:  # fmt: skip
+    """Everything about a call but its arrays; weights are in the order of `blocking` for the arrays' layout.
+
+    ``results``: whether they may be written past the caches.
+    """
     layout = layout_of(problem, x_strides, out_strides)
     tables, cut = Tables(), blocking(problem, layout)
     tiles = [_tile(problem, cut, tables, box, x_strides, layout) for box in cut.boxes]
     tasks = [
-        tile.steps(x_strides, out_strides, out_dtype, blocks)
+        tile.steps(x_strides, out_strides, out_dtype, blocks, results)
         for tile in tiles
         for blocks in cuts(sum(count for _, count in cut.blocks), cut.blocks_a_task)
     ]
@@ -87,6 +99,12 @@ def ends(problem: Problem, out: Array, add: Array | None) -> bool:
     along = space(out.strides)
     placed = out.itemsize == item and out.dtype.kind == "f" and item in (along[-1], out.strides[2])
     return placed and (add is None or add.strides == out.strides)
+
+
+def results_of(problem: Problem, out_at: int) -> Results:
+    """Whether a result that begins at this address may be written past the caches."""
+    bytes_ = math.prod(problem.output_shape) * item_bytes(problem.compute_dtype)
+    return "streamed" if bytes_ >= STREAMED and out_at % this_machine().vector_bytes == 0 else "cached"
 
 
 def _tile(
@@ -115,12 +133,15 @@ class _Sums:
         Bytes from row to row of the register tile.
     strides : tuple of int
         Bytes along the axes: those before the last two, where vectors hold pixels.
+    results : {"cached", "streamed"}
+        Whether they may be written past the caches.
     """
 
     base: int
     at: Offsets
     row: int
     strides: Strides
+    results: Results = "cached"
 
     @property
     def final(self) -> bool:
@@ -146,7 +167,9 @@ class _Tile(ABC):
         self.samples, self.groups = (batch + 0 * groups).ravel(), (0 * batch + groups).ravel()
         self.bias_at = self.groups * problem.out_channels * self.item
 
-    def steps(self, x_strides: Strides, out_strides: Strides, out_dtype: str, blocks: Range) -> list[Steps]:
+    def steps(
+        self, x_strides: Strides, out_strides: Strides, out_dtype: str, blocks: Range, results: Results
+    ) -> list[Steps]:  # fmt: skip
         """All of them, in order, for some of the blocks of output channels."""
         problem = self.problem
         x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
@@ -155,7 +178,7 @@ class _Tile(ABC):
         out_at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
         out_at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
         if out_dtype == self.dtype and self.stored_at_once(along, out_strides[2]):
-            sums = _Sums(OUT, out_at, out_strides[2], along)
+            sums = _Sums(OUT, out_at, out_strides[2], along, results)
         else:
             sums = _Sums(SCRATCH, self.sums_at + 0 * out_at, self.sums_row, self.sums_along)
         found: list[Steps] = []
@@ -166,6 +189,12 @@ class _Tile(ABC):
         if sums.final:
             return found
         return found + self.store(out_at, (first, last), out_strides[2], along, out_dtype)
+
+    def way(self, sums: _Sums, channels: Range, *places: int | Offsets) -> Results:
+        """Whether sums that begin at ``places`` are written past the caches: if they are whole vectors and final."""
+        vector = self.lanes * self.item
+        whole = channels == (0, self.problem.in_channels) and all(np.all(place % vector == 0) for place in places)
+        return sums.results if whole else "cached"
 
     def weights(self, block: int, channel: int, size: int) -> Offsets:
         """How far the weights of a block of ``size`` output channels lie from the first, from an input channel on."""
@@ -231,7 +260,8 @@ class _PixelTile(_Tile):
         super().__init__(problem, cut, tables, outputs, samples)
         self.planes = planes
         rows, columns = self.planes.counts[-2:]
-        self.vectors = -(-((rows - 1) * self.planes.strides[-2] // self.item + columns) // self.lanes)
+        joined = (rows - 1) * self.planes.strides[-2] // self.item + columns
+        self.vectors = -(-joined // self.lanes)
         self.segments = list(product(*map(range, self.planes.counts[:-2])))
         self.segment = self.vectors * self.lanes * self.item
         self.sums_row = len(self.segments) * self.segment + LINE
@@ -242,16 +272,24 @@ class _PixelTile(_Tile):
 
     def stored_at_once(self, along: Strides, out_channel: int) -> bool:
         rows, columns = self.planes.counts[-2:]
+        if self.cut.lines == "apart":
+            return along[-1] == self.item
         whole = self.planes.strides[-2] == columns * self.item  # no gaps between rows of pixels
         return whole and along[-1] == self.item and (rows == 1 or along[-2] == columns * self.item)
+
+    def apart(self, sums: _Sums) -> bool:
+        """Whether each row of pixels begins with a vector of its own, rather than where the one before ends."""
+        return sums.final and self.cut.lines == "apart"
 
     def multiply_add(self, where: Found, sums: _Sums, channels: Range, blocks: Range) -> list[Steps]:
         problem = self.problem
         table = self.tables.add(where.terms)
-        widest = largest(self.vectors, self.cut.tile[1])
-        (_, tiles), (_, last_tiles) = shared(self.vectors, widest)
+        rows, columns = self.planes.counts[-2:]
+        lines, vectors = (rows, -(-columns // self.lanes)) if self.apart(sums) else (1, self.vectors)
+        widest = largest(vectors, self.cut.tile[1])
+        (_, tiles), (_, last_tiles) = shared(vectors, widest)
         # In scratch memory there is room behind samples and sums; behind the input and the result there may be none.
-        rest = math.prod(self.planes.counts[-2:]) % self.lanes if where.base == X or sums.final else 0
+        rest = rows // lines * columns % self.lanes if where.base == X or sums.final else 0
         found: list[Steps] = []
         begin = 0
         for size, count in self.cut.blocks:
@@ -261,7 +299,8 @@ class _PixelTile(_Tile):
                 continue
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             ending = self.ending("row", channels) if sums.final else NO_ENDING
-            schedule = Dense(self.dtype, self.lanes, size, widest, start, edge, ending)
+            results = self.way(sums, channels, sums.at, sums.row, *sums.strides[: -1 if self.apart(sums) else -2])
+            schedule = Dense(self.dtype, self.lanes, size, widest, start, edge, ending, results)
             row = (self.cut.before(first) - self.cut.before(blocks[0])) * sums.row
             for segment in self.segments:
                 to = sums.at + row + sum(i * stride for i, stride in zip(segment, sums.strides, strict=False))
@@ -272,7 +311,9 @@ class _PixelTile(_Tile):
                         w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
                         offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
                         sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
-                        tiles=tiles - (1 if rest else 0), last_tiles=last_tiles,
+                        tiles=tiles - (1 if rest else 0), last_tiles=last_tiles, lines=lines,
+                        sums_line=sums.strides[-2] if lines > 1 else 0,
+                        x_line=where.strides[-2] if lines > 1 else 0,
                         **self.operands(to, self.cut.before(first)),
                     )
                 )  # fmt: skip
@@ -369,8 +410,11 @@ class _ChannelTile(_Tile):
             weights = self.weights(first, channels[0], size)
             for lines, (lo, hi) in self.met:
                 for rows, row_blocks in pieces(lines * self.pixels // self.counts[0], self.cut.tile[0]):
-                    schedule = DenseChannels(self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending)
                     some = slice(pixel, pixel + rows * row_blocks)
+                    results = self.way(sums, channels, to, to_pixels[some])
+                    schedule = DenseChannels(
+                        self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending, results
+                    )  # fmt: skip
                     found.append(
                         dense_channels.ARGUMENTS.steps(
                             address_of(schedule), len(self.groups), x=(where.base, where.at), sums=(sums.base, to),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convkit import threads
+from convkit import memory, threads
 from convkit.algorithms.support.dense_blocks import runs
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Strides, offsets
@@ -43,14 +43,16 @@ class Weights:
         """One row for each group, in order; put so when it is first asked for."""
         known = self._ordered.get(blocks)
         if known is None:
-            known = self._ordered[blocks] = pack_weights(problem.plain.derive(batch=1), blocks, self._kernel)
+            alone = problem.batch == 1 and problem.epilogue is None
+            one = problem if alone else problem.plain.derive(batch=1)
+            known = self._ordered[blocks] = pack_weights(one, blocks, self._kernel)
         return known
 
 
 def pack_weights(problem: Problem, blocks: Blocks, kernel: NDArray[Any]) -> NDArray[Any]:
     """The same now."""
     channels = sum(size * count for size, count in blocks)
-    packed = np.empty((problem.groups, channels * problem.terms), problem.compute_dtype)
+    packed = memory.aligned((problem.groups, channels * problem.terms), problem.compute_dtype)
     if packed.size != kernel.size:
         packed[...] = 0
     program = _program(problem, blocks, kernel.strides)

@@ -105,7 +105,7 @@ def blocks_of(problem: Problem) -> Blocks | None:
         tasks = blocks if problem.compute_dtype.startswith("c") else -(-blocks // 2)
         # Two threads are thought of, whatever their number is: an odd task keeps one of them waiting.
         shared = tasks + tasks % 2 if tasks > 1 else 1
-        seconds = shared * (_point_seconds(lengths, item, unit) * math.prod(lengths) + _TASK)
+        seconds = shared * (point_seconds(lengths, item, unit) * math.prod(lengths) + _TASK)
         if best is None or seconds < best.seconds:
             best = Blocks(lengths, counts, tasks, seconds)
     return best
@@ -130,7 +130,7 @@ def _candidates(problem: Problem, points: int, unit: int) -> Iterator[tuple[int,
             yield lengths
 
 
-def _point_seconds(lengths: Sequence[int], item: int, unit: int) -> float:
+def point_seconds(lengths: Sequence[int], item: int, unit: int) -> float:
     """Predicted seconds for one point of a block."""
     stages = [radix for n in lengths[:-1] for radix in radices(n, 8)] + radices(lengths[-1] // unit, 8)
     away = next(cost for most, cost in _AWAY if 2 * item * math.prod(lengths) <= most)

@@ -82,7 +82,7 @@ def kernel_spectra(problem: Problem, blocks: Blocks, kernel: Array) -> Array:
     ``out[i] = sum_j v[i + j*dilation] * w[j]`` is a circular convolution with ``h[-j*dilation mod length] = w[j]``.
     """
     fourier = fourier_of(problem, blocks)
-    memory = _aligned(problem.groups * fourier.spectrum_size * fourier.item_bytes).view(fourier.dtype)
+    memory = aligned(problem.groups * fourier.spectrum_size * fourier.item_bytes).view(fourier.dtype)
     spectra = memory.reshape(problem.groups, fourier.spectrum_size)
     planes = np.empty((2, *blocks.lengths[:-1], fourier.pitch), fourier.dtype)
     program = _spectrum_program(fourier)
@@ -110,18 +110,19 @@ def _backwards(window: Window, length: int) -> list[tuple[slice, slice]]:
 @lru_cache(maxsize=64)
 def _spectrum_program(fourier: Fourier) -> Program:
     steps = fourier.steps((X, 0), (X, fourier.plane_bytes), (OUT, 0), (TABLES, 0), "spectrum")
-    return join([steps], _aligned_copy(fourier.table), LINE)
+    return join([steps], aligned_copy(fourier.table), LINE)
 
 
-def _aligned(size: int) -> NDArray[np.uint8]:
+def aligned(size: int) -> NDArray[np.uint8]:
     """Memory that begins at a cache line."""
     memory = np.empty(size + LINE, np.uint8)
     first = -address(memory) % LINE
     return memory[first : first + size]
 
 
-def _aligned_copy(array: Array) -> Array:
-    copy = _aligned(array.nbytes).view(array.dtype)
+def aligned_copy(array: Array) -> Array:
+    """The same numbers in memory that begins at a cache line."""
+    copy = aligned(array.nbytes).view(array.dtype)
     copy[...] = array
     return copy
 
@@ -129,7 +130,7 @@ def _aligned_copy(array: Array) -> Array:
 # --------------------------------------------------------------------------------------------------------- the program
 
 
-class _Tile(Packed):
+class Tile(Packed):
     """A block in scratch memory, whose rows are further apart than they are long."""
 
     __slots__ = ("_row",)
@@ -169,7 +170,7 @@ class _Build:
         spectrum = self.fourier.spectrum_size * self.fourier.item_bytes
         self.spectrum_at = np.broadcast_to(groups * spectrum, (problem.batch, problem.groups)).ravel()
         self.tables = Tables()
-        self.tables.add(_words(self.fourier.table))  # first, where vectors are aligned
+        self.tables.add(words(self.fourier.table))  # first, where vectors are aligned
         every = [range(0, window.count, n) for window, n in zip(problem.windows, blocks.counts, strict=True)]
         self.first = np.array(list(product(*every)), np.int64)  # the first output of each block
 
@@ -190,14 +191,14 @@ class _Build:
             groups += self.stored(other, plane_bytes(self.fourier), (np.arange(tasks) < tasks - alone).astype(np.int64))
         program = join([groups], self.tables.array(), scratch_of(self.fourier))
         assert program.tasks == tasks * images
-        return Program(program.steps, program.starts, _aligned_copy(program.tables), program.scratch)
+        return Program(program.steps, program.starts, aligned_copy(program.tables), program.scratch)
 
     def packed(self, first: NDArray[np.int64], place: int, parts: int) -> list[Steps]:
         """Steps that lay down the blocks whose first outputs are given, for every sample and group."""
         windows, lengths = self.problem.windows, self.blocks.lengths
         dtype = REAL.get(self.problem.input_dtype, self.problem.input_dtype)
         source = Source(dtype, self.x_space, np.dtype(dtype).itemsize if dtype != "bfloat16" else 2)
-        tile = _Tile(place, self.fourier, plane_bytes(self.fourier), parts)
+        tile = Tile(place, self.fourier, plane_bytes(self.fourier), parts)
         begin = first + np.array([window.start for window in windows])
         size, length = np.array([window.size for window in windows]), np.array(lengths)
         inside = ((begin >= 0) & (begin + length <= size)).all(axis=1)
@@ -231,7 +232,8 @@ class _Build:
         return [
             sequence.ARGUMENTS.steps(
                 address_of(sequence.Sequence()), tasks * len(self.x_at), steps=(TABLES, self.tables.add(steps.ravel())),
-                given=(KERNEL, np.tile(self.spectrum_at, tasks)), length=len(steps),
+                given=(KERNEL, np.tile(self.spectrum_at, tasks)), out=(OUT, 0), x=(X, 0), length=len(steps), times=1,
+                given_step=0, out_step=0, x_step=0,
             )
         ]  # fmt: skip
 
@@ -261,7 +263,7 @@ class _Build:
         ]  # fmt: skip
 
 
-def _words(table: Array) -> NDArray[np.int64]:
+def words(table: Array) -> NDArray[np.int64]:
     """Any numbers as 64-bit words."""
     size = -(-table.nbytes // LINE) * LINE
     return np.frombuffer(table.tobytes().ljust(size, b"\0"), np.int64)

@@ -39,14 +39,15 @@ PACKED_BYTES = 1 << 18
 SUMS_BYTES = 1 << 19
 """Bytes of the sums of one task at most."""
 
-VECTORS = 12
-"""Vectors of output channels that one task has at most."""
+VECTORS, FEWEST_VECTORS = 12, 4
+"""Vectors of output channels that one task has at most; and that it keeps at least where there would be few tasks: each
+lays down the samples for itself."""
 
 SMALL_KERNEL = 1 << 19
 """Bytes of weights up to which the chunks are shared out among tasks, whose sums are added in the end."""
 
 PARTS = 8
-"""How many tasks then share them."""
+"""How many tasks then share them, and how many there should be."""
 
 FEWEST_TERMS = 256
 """Pixels of a chunk at least, where there would be fewer chunks than tasks otherwise."""
@@ -88,6 +89,11 @@ class Blocking:
     tile: tuple[int, int]
     share: float
 
+    def blocks(self, problem: Problem) -> int:
+        """Tasks that share the output channels."""
+        vectors = -(-problem.out_channels // lanes_of(this_machine(), problem.compute_dtype))
+        return -(-vectors // self.vectors)
+
     def chunks(self, samples: int) -> list[tuple[Range, Box]]:
         """The samples and the tile of every chunk, in the order in which they are summed."""
         boxes = product(*(cuts(w.count, n) for w, n in zip(self.windows, self.lengths, strict=True)))
@@ -114,13 +120,16 @@ def blocking(problem: Problem) -> Blocking:
     laid = item * together * math.prod(n * touched_stride(w) for w, n in zip(windows[:-1], lengths)) * pitch(
         windows[-1], lengths[-1]
     ) * touched_stride(windows[-1])  # fmt: skip
+    chunks = -(-samples // together) * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
+    parts = min(PARTS, chunks) if small else 1
     wide = largest(vectors, VECTORS)
     channels = largest(inputs, max(1, SUMS_BYTES // (item * taps * wide * lanes)))
+    tasks = parts * problem.groups * -(-inputs // channels)
+    if tasks * -(-vectors // wide) < PARTS:
+        wide = largest(vectors, max(FEWEST_VECTORS, -(-vectors * tasks // PARTS)))
     packed = largest(channels, max(1, PACKED_BYTES // laid))
     tile = register_tile(packed * taps, wide, MOST_ROWS)
     share = problem.out_channels / lanes * packed * taps / cycles(packed * taps, vectors, *tile)
-    chunks = -(-samples // together) * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
-    parts = min(PARTS, chunks) if small else 1
     return Blocking(windows, tuple(lengths), together, packed, channels, wide, parts, tile, share)
 
 

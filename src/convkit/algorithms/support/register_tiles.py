@@ -22,13 +22,13 @@ def pieces(total: int, most: int) -> list[tuple[int, int]]:
     return [(size, count) for size, count in shared(total, most) if size and count]
 
 
-def cuts(total: int, most: int) -> list[Range]:
-    """The same as ranges."""
+def cuts(total: int, most: int, unit: int = 1) -> list[Range]:
+    """The same as ranges, all but the last of whole units; ``most`` is a number of units then."""
     ranges: list[Range] = []
-    for size, count in shared(total, most):
+    for size, count in shared(-(-total // unit), -(-most // unit)):
         for _ in range(count):
             begin = ranges[-1][1] if ranges else 0
-            ranges.append((begin, begin + size))
+            ranges.append((begin, min(total, begin + size * unit)))
     return ranges
 
 

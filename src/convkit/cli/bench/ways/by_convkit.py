@@ -13,7 +13,7 @@ from convkit.cli.bench.ways.way import Run, Way
 
 
 def ways(problem: Problem) -> Iterator[Way]:
-    """``correlate`` for filters; ``conv``, ``conv_transpose`` and their gradients for layers, in either layout."""
+    """``correlate`` for filters; ``conv``, ``conv_transpose`` and their gradients for layers, on arrays and tensors."""
     from convkit import verbs
 
     x, k = problem.arrays()
@@ -33,19 +33,22 @@ def ways(problem: Problem) -> Iterator[Way]:
         yield Way("out=", lambda: verbs.correlate(x, k, "same", out=out, **options))
         return
     yield Way("", _layer(problem, x, k, None if problem.direction == "forward" else problem.upstream()))
-    if len(problem.taps) in (2, 3) and importlib.util.find_spec("torch") is not None:
-        yield _channels_last(problem, x, k)
+    if importlib.util.find_spec("torch") is not None:
+        yield from _on_tensors(problem, x, k)
 
 
-def _channels_last(problem: Problem, x: np.ndarray, k: np.ndarray) -> Way:
-    """The same call on tensors whose channels are neighbours in memory."""
+def _on_tensors(problem: Problem, x: np.ndarray, k: np.ndarray) -> Iterator[Way]:
+    """The same call on tensors, which tell when weights change; in memory order, and with channels as neighbours."""
     import torch
 
-    layout = torch.channels_last if len(problem.taps) == 2 else torch.channels_last_3d
+    layouts = {"channels first": torch.contiguous_format}
+    if len(problem.taps) > 1:
+        layouts["channels last"] = torch.channels_last if len(problem.taps) == 2 else torch.channels_last_3d
     arrays = [x, k] if problem.direction == "forward" else [x, k, problem.upstream()]
-    tensors: list[Any] = [torch.from_numpy(array).contiguous(memory_format=layout) for array in arrays]
-    call = _layer(problem, *tensors, *[None] * (3 - len(tensors)))
-    return Way("channels last", call, lambda value: (value.contiguous().numpy(),))
+    for name, layout in layouts.items():
+        tensors: list[Any] = [torch.from_numpy(array).contiguous(memory_format=layout) for array in arrays]
+        call = _layer(problem, *tensors, *[None] * (3 - len(tensors)))
+        yield Way(name, call, lambda value: (value.contiguous().numpy(),))
 
 
 def _layer(problem: Problem, x: Any, k: Any, g: Any) -> Run:
