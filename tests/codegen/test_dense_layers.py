@@ -317,7 +317,10 @@ def test_they_are_chosen_where_they_are_fastest() -> None:
         problem = Problem((window, window), in_channels=channels, out_channels=64, accuracy="elementwise", **types)
         assert plan_for(problem).choice == "implicit-gemm"
         adjoint = window.kernel_adjoint()
-        gradient = Problem((adjoint,) * 2, batch=channels, in_channels=8, out_channels=64, batch_of="channels", **types)
+        gradient = Problem(
+            (adjoint,) * 2, batch=channels, in_channels=8, out_channels=64, batch_of="channels", accuracy="elementwise",
+            **types,
+        )  # fmt: skip
         assert plan_for(gradient).choice == "kernel-gradient"
     depthwise = Window(56, 3, 56, -1).kernel_adjoint()
     for groups, choice in ((4, "depthwise-gradient"), (128, "channelwise-gradient")):

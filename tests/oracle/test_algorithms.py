@@ -22,11 +22,12 @@ from convkit.algorithms import (
     sliding_box,
     winograd,
 )
-from convkit.algorithms.support import fourier_layers
+from convkit.algorithms.support import fourier_layers, gradients
 from convkit.errors import AccuracyError
 from convkit.oracle import adapters
 from convkit.planner import registry
 from convkit.planner.plan import forget_plans
+from convkit.verbs import bilinear
 from tests.oracle.agreement import assert_agrees, extended, magnitudes, products, roundoff, truth, verb
 from tests.oracle.strategies import DTYPES, Case, array_cases, lattice, network_cases, random_array
 
@@ -36,7 +37,9 @@ FLOATS = tuple(pair for pair in DTYPES if np.result_type(*pair).kind in "fc" and
 REAL = tuple(pair for pair in FLOATS if np.result_type(*pair).kind == "f")
 TYPES = {"exact-integer": DTYPES, "compiled-exact": DTYPES, "rows": REAL, "box": REAL}
 TYPES["sliding-box"] = (("float32", "float32"),)
-GRADIENTS = {"kernel-gradient", "depthwise-gradient", "channelwise-gradient"}
+GRADIENTS = {
+    "kernel-gradient", "depthwise-gradient", "channelwise-gradient", "winograd-gradient-2", "winograd-gradient-4",
+}  # fmt: skip
 NETWORK_ONLY = {"polyphase", "implicit-gemm", "depthwise", "winograd-2", "winograd-4", *GRADIENTS}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
 BYTES = {"byte-box", "byte-separable"}
@@ -277,6 +280,33 @@ def test_networks_forced(name: str) -> None:
     check()
     few = ("compiled", "dot", "rows", "swapped")
     assert done >= (1 if name in few else 10), f"{name} applied to {done} of the draws only"
+
+
+@pytest.mark.parametrize("name", ["kernel-gradient", "winograd-gradient-2", "winograd-gradient-4"])
+def test_gradients_of_weights_forced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3 x 3 weights, as layers ask for them: any padding, boundary, groups and order of the kernel."""
+    done = 0
+    monkeypatch.setattr(gradients, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(bilinear.Bilinear, "_method_of_adjoint", lambda _: name)
+
+    @lattice(60)
+    @given(network_cases(), st.sampled_from(("float64", "float32")))
+    def check(case: Case, dtype: str) -> None:
+        nonlocal done
+        assume(case.x.ndim == 4)
+        case.x = random_array((*case.x.shape[:2], case.x.shape[2] + 2, case.x.shape[3] + 2), dtype, 1)
+        case.options.update(stride=1, dilation=1)
+        shape = (*case.k.shape[:2], 3, 3)
+        g = random_array(adapters.network_of(case.x.shape, shape, **case.options).output_shape, dtype, 4)
+        if not applies(lambda: ck.conv_weight_gradient(g, case.x, shape, **case.options)):
+            return
+        done += 1
+        expected = adapters.oracle_conv_weight_gradient(g, case.x, shape, **case.options)
+        scale = float(np.linalg.norm(g.astype(float)) * (np.linalg.norm(case.x.astype(float)) + 3)) * 4
+        assert_agrees(ck.conv_weight_gradient(g, case.x, shape, **case.options), expected, scale, g.size)
+
+    check()
+    assert done >= 10, f"{name} applied to {done} of the draws only"
 
 
 @pytest.mark.parametrize("peak", [2**7, 2**20, 2**31, 2**45, 2**62])

@@ -44,7 +44,9 @@ LAYERS = {
     "gemm": 1,
     "direct": 2,
 }
-GRADIENTS = {"kernel-gradient", "depthwise-gradient", "channelwise-gradient"}
+GRADIENTS = {
+    "kernel-gradient", "depthwise-gradient", "channelwise-gradient", "winograd-gradient-2", "winograd-gradient-4",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

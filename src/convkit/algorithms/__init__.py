@@ -25,6 +25,7 @@ from convkit.algorithms import (
     sliding_box,
     swapped,
     winograd,
+    winograd_gradient,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
 from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled
@@ -54,4 +55,5 @@ __all__ = [
     "sliding_box",
     "swapped",
     "winograd",
+    "winograd_gradient",
 ]

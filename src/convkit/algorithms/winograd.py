@@ -11,6 +11,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import winograd_blocks, winograd_tiles, winograd_weights
 from convkit.algorithms.support.register_tiles import cycles
+from convkit.algorithms.support.winograd_packing import neighbours
 from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.winograd_points import TAPS, transforms
@@ -140,7 +141,7 @@ class Winograd:
     ) -> list[Call] | None:
         """All of it, but where the result's strides leave the epilogue to be done afterwards."""
         add = operands.add
-        beside = {winograd_tiles.neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
+        beside = {neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
         if problem.epilogue is not None and (len(beside) > 1 or "none" in beside):
             return None
         samples = winograd_tiles.samples_at_once(problem, self.outputs)

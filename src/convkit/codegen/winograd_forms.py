@@ -41,8 +41,10 @@ class Forms:
         self.w, self.kind = writer, kind
 
     def constant(self, number: Fraction) -> str:
-        """A vector whose lanes all hold ``number``, as LLVM writes constants."""
-        bits = struct.unpack("<Q", struct.pack("<d", float(number)))[0]
+        """A vector whose lanes all hold ``number``, rounded to their type, as LLVM writes constants."""
+        kind = "<d" if self.kind.scalar == "double" else "<f"
+        (rounded,) = struct.unpack(kind, struct.pack(kind, float(number)))
+        (bits,) = struct.unpack("<Q", struct.pack("<d", rounded))
         lanes = ", ".join([f"{self.kind.scalar} 0x{bits:016X}"] * self.kind.lanes)
         return f"<{lanes}>"
 
@@ -76,7 +78,8 @@ class Forms:
         """The even part of a form; a factor and what it multiplies for the odd one."""
         even = [coefficient if k % 2 == 0 else Fraction(0) for k, coefficient in enumerate(row)]
         odd = [coefficient if k % 2 else Fraction(0) for k, coefficient in enumerate(row)]
-        factor = [coefficient for coefficient in odd if coefficient][-1]
+        factors = [coefficient for coefficient in reversed(odd) if coefficient]
+        factor = next((f for f in factors if all(_exact(c / f) for c in odd)), factors[0])
         return self.linear(even, values), factor, self.linear([c / factor for c in odd], values)
 
     def rows(self, matrix: Matrix, group: tuple[int, ...], values: Callable[[int], str]) -> list[str]:
@@ -85,3 +88,8 @@ class Forms:
             return [self.linear(matrix[group[0]], values)]
         even, factor, odd = self.parts(matrix[group[0]], values)
         return [self.multiply_add(factor, odd, even), self.multiply_add(-factor, odd, even)]
+
+
+def _exact(number: Fraction) -> bool:
+    """Whether it is a number of few binary digits: what the points' own powers are, and most of their quotients not."""
+    return number.denominator & (number.denominator - 1) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
@@ -37,15 +38,19 @@ class WinogradInput:
         The type of the numbers.
     outputs : int
         Outputs of a tile along each axis, ``m``.
+    of : {"samples", "upstream"}
+        What tiles hold: samples, which overlap; or the ``m`` x ``m`` gradients of outputs, which are transformed by the
+        transposed matrix of the sums.
     """
 
     number: str
     outputs: int
+    of: Literal["samples", "upstream"] = "samples"
 
     @property
     def name(self) -> str:
-        """``winograd_input_<number>_<outputs>``."""
-        return f"winograd_input_{self.number}_{self.outputs}"
+        """``winograd_input_<number>_<outputs>_<of>``."""
+        return f"winograd_input_{self.number}_{self.outputs}_{self.of}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -59,7 +64,9 @@ class _Nest:
         self.name, self.m, self.w = kernel.name, kernel.outputs, Writer()
         element = Element(kernel.number)
         self.kind = Vector(target.vector_bytes // element.bytes, element.stored)
-        self.forms, self.matrix = Forms(self.w, self.kind), transforms(kernel.outputs).inputs
+        matrices = transforms(kernel.outputs)
+        self.matrix = matrices.inputs if kernel.of == "samples" else matrices.adjoint.kernel
+        self.forms, self.reach = Forms(self.w, self.kind), len(self.matrix[0])
         self.groups = groups_of(self.matrix, target)
 
     def module(self) -> str:
@@ -86,10 +93,10 @@ class _Nest:
         """One tile of one block of channels."""
         w, size = self.w, len(self.matrix)
         rows = [x]
-        for _ in range(1, size):
+        for _ in range(1, self.reach):
             rows.append(w.offset(rows[-1], self.a["x_row"]))
         for group in self.groups:
-            columns = [self.forms.rows(self.matrix, group, self.column(rows, j)) for j in range(size)]
+            columns = [self.forms.rows(self.matrix, group, self.column(rows, j)) for j in range(self.reach)]
             for f, row in zip(group, zip(*columns, strict=True), strict=True):
                 for others in self.groups:
                     found = self.forms.rows(self.matrix, others, row.__getitem__)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from typing import Literal
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.numbers import Element
@@ -40,15 +41,19 @@ class WinogradOutput:
         The type of the numbers.
     outputs : int
         Outputs of a tile along each axis, ``m``.
+    of : {"outputs", "weights"}
+        What sums become: outputs; or gradients of weights, by the transposed matrix of the kernel, so that a "tile" is
+        the kernel of one input channel and ``m`` the kernel's size.
     """
 
     number: str
     outputs: int
+    of: Literal["outputs", "weights"] = "outputs"
 
     @property
     def name(self) -> str:
-        """``winograd_output_<number>_<outputs>``."""
-        return f"winograd_output_{self.number}_{self.outputs}"
+        """``winograd_output_<number>_<outputs>_<of>``."""
+        return f"winograd_output_{self.number}_{self.outputs}_{self.of}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -59,11 +64,12 @@ class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
     def __init__(self, kernel: WinogradOutput, target: Target) -> None:
-        self.name, self.m, self.w = kernel.name, kernel.outputs, Writer()
+        self.name, self.w = kernel.name, Writer()
         element = Element(kernel.number)
         self.kind = Vector(target.vector_bytes // element.bytes, element.stored)
         matrices = transforms(kernel.outputs)
-        self.forms, self.matrix, self.size = Forms(self.w, self.kind), matrices.outputs, len(matrices.inputs)
+        self.matrix = matrices.outputs if kernel.of == "outputs" else matrices.adjoint.outputs
+        self.forms, self.m, self.size = Forms(self.w, self.kind), len(self.matrix), len(matrices.inputs)
         self.mirrored = groups_of(matrices.inputs, None)
         together = 2 if target.registers >= 32 else 1
         parities = [range(parity, self.m, 2) for parity in (0, 1)]

@@ -59,6 +59,32 @@ class Transforms:
             float(np.linalg.norm(inputs.T @ np.diag(np.abs(np.array(row, float))) @ kernel, 2)) for row in self.outputs
         )
 
+    @property
+    def adjoint(self) -> Transforms:
+        """The gradient of a tile's kernel: that is filtered too, with the gradient of its outputs as the kernel.
+
+        ``dg[j] = sum_i d[i + j] dy[i] = kernel^T ((outputs^T dy) * (inputs d))``.
+        """
+        return Transforms(_transposed(self.kernel), _transposed(self.outputs), self.inputs)
+
+    @property
+    def gathered(self) -> float:
+        """The `spread` of sums over all tiles of an axis, whose samples overlap while those of ``kernel`` do not.
+
+        Samples a whole tile apart are at the same place of their tiles, so the two places beyond a tile's own fall on
+        the first two of the next: with the matrix's last rows added to its first ones, the largest singular value is
+        that of the map from an axis of samples, as many as there are, to sums (it is largest where nothing alternates).
+        """
+        inputs, kernel = (np.abs(np.array(matrix, float)) for matrix in (self.inputs, self.kernel))
+        own = len(self.kernel[0])
+        found: list[float] = []
+        for row in self.outputs:
+            sizes = inputs.T @ np.diag(np.abs(np.array(row, float))) @ kernel
+            folded = sizes[:own].copy()
+            folded[: len(sizes) - own] += sizes[own:]
+            found.append(float(np.linalg.norm(folded, 2)))
+        return max(found)
+
 
 @lru_cache(maxsize=8)
 def transforms(outputs: int) -> Transforms:
@@ -80,6 +106,10 @@ def construct(points: Sequence[Fraction], outputs: int) -> Transforms:
     infinite = tuple(Fraction(k == TAPS - 1) for k in range(TAPS))
     sums = [(*(point**k for point in points), Fraction(k == outputs - 1)) for k in range(outputs)]
     return Transforms(tuple(sums), (*kernel, infinite), (*inputs, _vanishing(points)))
+
+
+def _transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))
 
 
 def _vanishing(points: Sequence[Fraction]) -> tuple[Fraction, ...]:

@@ -19,7 +19,10 @@ from convkit.planner.problem import Problem
 Planner = Callable[..., Any]
 """``convkit.planner.plan.plan_for``."""
 
-SPREADING = frozenset({"fft", "overlap-save", "sliding-box", "recursive", "winograd-2", "winograd-4"})
+SPREADING = frozenset({
+    "fft", "overlap-save", "sliding-box", "recursive", "winograd-2", "winograd-4", "winograd-gradient-2",
+    "winograd-gradient-4",
+})  # fmt: skip
 """Algorithms whose results mix samples of different windows."""
 
 SAFE = "direct"

@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.finishing import ending_of
-from convkit.algorithms.support.packing import LINE, places
+from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Box, Strides
 from convkit.algorithms.support.register_tiles import largest, shared
 from convkit.algorithms.support.winograd_blocks import Blocking, blocking
+from convkit.algorithms.support.winograd_packing import Offsets, laying, neighbours
 from convkit.algorithms.support.winograd_weights import frequency_bytes, group_bytes, vector_bytes
-from convkit.codegen import pack, winograd_input, winograd_output, winograd_pack, winograd_products, winograd_unpack
+from convkit.codegen import winograd_input, winograd_output, winograd_products, winograd_unpack
 from convkit.codegen.library import address_of
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, Steps, X
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, Steps, X
 from convkit.codegen.winograd_input import WinogradInput
 from convkit.codegen.winograd_output import WinogradOutput
-from convkit.codegen.winograd_pack import Neighbours, WinogradPack
 from convkit.codegen.winograd_products import WinogradProducts
 from convkit.codegen.winograd_unpack import WinogradUnpack
 from convkit.planner.problem import Problem
@@ -36,8 +35,6 @@ BIAS, ADD = STATUS + 1, STATUS + 2
 
 PROGRAM_STEPS = 1 << 12
 """Steps of a program beyond which it is run several times, for some of the samples each."""
-
-Offsets = NDArray[np.int64]
 
 
 @lru_cache(maxsize=256)
@@ -131,27 +128,17 @@ class _Tile:
         return found
 
     def pack(self, at: Offsets, channels: int, strides: Strides, image: int) -> Steps:
-        """Lay the box's samples down."""
+        """Lay the box's samples down. Outputs beyond the last are not stored: what they alone meet is zero."""
         cut, problem = self.cut, self.problem
         positions = [
             window.start + first * cut.outputs + np.arange((last - first) * cut.outputs + 2, dtype=np.int64)
             for window, (first, last) in zip(problem.windows, self.box, strict=True)
         ]
-        rows, columns = places(problem.windows, positions, strides[3:])
-        # Outputs beyond the last are computed and not stored: what they alone meet is zero.
-        for found, along, window in zip((rows, columns), positions, problem.windows, strict=True):
-            found[along > window.last] = pack.ZEROS
-        beside = neighbours(strides, cut.item)
-        first, last = _run(columns, cut.item) if beside == "columns" else (0, 0)
-        value = np.frombuffer(np.array([problem.fill.real], problem.compute_dtype).tobytes().ljust(8, b"\0"), np.int64)
-        tables = {name: (TABLES, self.tables.add(table)) for name, table in (
-            ("rows_at", rows), ("left_at", columns[:first]), ("right_at", columns[last:]), ("fill", value),
-        )}  # fmt: skip
-        return winograd_pack.ARGUMENTS.steps(
-            address_of(WinogradPack(problem.compute_dtype, beside)), len(at),
-            to=(SCRATCH, self.samples.place + image * self.samples.image), x=(X, at), **tables, channels=channels,
-            to_block=self.samples.block, x_channel=strides[2], rows=len(rows), to_row=self.samples.row, left=first,
-            begin=columns[first] if last > first else 0, middle=last - first, right=len(columns) - last,
+        return laying(
+            self.tables, problem.compute_dtype, problem.fill, problem.windows, positions,
+            [window.last for window in problem.windows], strides, (X, at),
+            self.samples.place + image * self.samples.image, channels=channels, to_block=self.samples.block,
+            to_row=self.samples.row,
         )  # fmt: skip
 
     def transform(self, tasks: int, blocks: int) -> Steps:
@@ -227,19 +214,3 @@ class _Tile:
             channels=min(problem.out_channels - channel, (vectors[1] - vectors[0]) * cut.lanes),
             x_block=self.results.block, rows=counts[0], x_row=self.results.row, columns=counts[1],
         )  # fmt: skip
-
-
-def neighbours(strides: Strides, item: int) -> Neighbours:
-    """What lies side by side in an array with these strides."""
-    if strides[4] == item:
-        return "columns"
-    return "channels" if strides[2] == item else "none"
-
-
-def _run(columns: Offsets, item: int) -> tuple[int, int]:
-    """The longest run of columns that are neighbours in memory."""
-    breaks = np.flatnonzero(np.diff(columns) != item) + 1
-    begins, ends = np.concatenate(([0], breaks)), np.concatenate((breaks, [len(columns)]))
-    longest = int(np.argmax(ends - begins))
-    first, last = int(begins[longest]), int(ends[longest])
-    return (first, last) if columns[first] > pack.FILL else (0, 0)
