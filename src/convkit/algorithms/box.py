@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
+from convkit.algorithms.support import one_kernel
 from convkit.algorithms.support.pass_programs import alone_by_passes, run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.boxes import additions
@@ -32,12 +33,9 @@ class Box:
     name = "box"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if problem.upsampled:
-            return Reason("upsampled")
-        if problem.exact:
-            return Reason("not-exact")
-        if not problem.single:
-            return Reason("several-kernels")
+        reason = one_kernel.why_not(problem)
+        if reason is not None:
+            return reason
         if not problem.uniform or (len(problem.windows) > 1 and problem.structure != "separable"):
             return Reason("not-uniform")
         if not _axes(problem):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import byte_tiles
+from convkit.algorithms.support import byte_tiles, one_kernel
 from convkit.algorithms.support.byte_tiles import Filter
 from convkit.codegen.byte_boxes import byte_box_for
 from convkit.codegen.byte_rounding import LARGEST, rounding
@@ -31,12 +31,9 @@ class ByteBox:
     name = "byte-box"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if problem.upsampled:
-            return Reason("upsampled")
-        if problem.exact:
-            return Reason("not-exact")
-        if not problem.single:
-            return Reason("several-kernels")
+        reason = one_kernel.why_not(problem)
+        if reason is not None:
+            return reason
         if problem.structure != "separable" or not problem.uniform:
             return Reason("not-uniform")
         if any(window.kernel > 1 and axis not in problem.uniform for axis, window in enumerate(problem.windows)):

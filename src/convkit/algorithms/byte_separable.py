@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import byte_tiles
+from convkit.algorithms.support import byte_tiles, one_kernel
 from convkit.algorithms.support.byte_tiles import Filter
 from convkit.codegen.byte_rows import Limits
 from convkit.codegen.byte_taps import ByteTaps, Sums
@@ -61,12 +61,9 @@ class ByteSeparable:
     name = "byte-separable"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if problem.upsampled:
-            return Reason("upsampled")
-        if problem.exact:
-            return Reason("not-exact")
-        if not problem.single:
-            return Reason("several-kernels")
+        reason = one_kernel.why_not(problem)
+        if reason is not None:
+            return reason
         if problem.structure != "separable":
             return Reason("not-separable")
         if problem.outputs * problem.taps == 0:

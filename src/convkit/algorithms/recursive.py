@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from convkit import codegen, threads
+from convkit.algorithms.support import one_kernel
 from convkit.algorithms.support.passes import READABLE
 from convkit.algorithms.support.recursion_program import alone_by_recursions, run_recursions
 from convkit.algorithms.support.recursions import (
@@ -38,12 +39,9 @@ class Recursive:
     name = "recursive"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if problem.upsampled:
-            return Reason("upsampled")
-        if problem.exact:
-            return Reason("not-exact")
-        if not problem.single:
-            return Reason("several-kernels")
+        reason = one_kernel.why_not(problem)
+        if reason is not None:
+            return reason
         if len(problem.windows) > 2:
             return Reason("more-than-two-axes")
         if any(window.stride > 1 for window in problem.windows):

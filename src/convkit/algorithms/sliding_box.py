@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from convkit import codegen, threads
+from convkit.algorithms.support import one_kernel
 from convkit.algorithms.support.pass_programs import run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, tiles
 from convkit.codegen.library import Kernel
@@ -33,12 +34,9 @@ class SlidingBox:
     name = "sliding-box"
 
     def applies(self, problem: Problem) -> Reason | None:
-        if problem.upsampled:
-            return Reason("upsampled")
-        if problem.exact:
-            return Reason("not-exact")
-        if not problem.single:
-            return Reason("several-kernels")
+        reason = one_kernel.why_not(problem)
+        if reason is not None:
+            return reason
         if problem.structure != "separable" or len(problem.windows) != 2 or len(problem.uniform) != 2:
             return Reason("not-uniform")
         if any(window.kernel < LEAST for window in problem.windows):
