@@ -24,8 +24,11 @@ from convkit.cli.bench.ways.way import Results
 LONGEST = 12.0
 """Seconds after which no further round of a network is begun."""
 
-ALLOWED = {"inference": 1e-3, "training": 2e-2}
-"""How far scores may be from torch's, as a part of the largest; and gradients, all of them as one vector."""
+ALLOWED = {"inference": 1e-3, "training": 0.1}
+"""How far scores may be from those in float64, as a part of the largest; and gradients, all of them as one vector.
+
+A ResNet-50 with the weights that it starts from, and batch norms over two pictures, makes 0.03 to 0.04 of the roundings
+of torch's own float32, in either layout."""
 
 WISHED = {"resnet18": 1.4, "resnet50": 1.15, "mobilenet_v2": 1.2, "vgg16": 1.4}
 """The ratio to the best of all peers that predictions should reach."""
@@ -68,7 +71,7 @@ def measure(
     Raises
     ------
     AccuracyError
-        ``accuracy.bench-wrong``: somebody's scores or gradients are not torch's.
+        ``accuracy.bench-wrong``: somebody's scores or gradients are not what they should be.
     """
     from convkit.cli.bench.ways.by_networks import Ready, contenders
 
@@ -90,7 +93,7 @@ def measure(
 
 
 def judged(network: Network, entrant: Contender, results: Results, right: np.ndarray) -> float:
-    """How far a result is from torch's."""
+    """How far a result is from what it should be."""
     from convkit.errors import AccuracyError
 
     (result,) = results

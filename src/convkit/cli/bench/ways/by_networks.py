@@ -35,13 +35,14 @@ class Ready:
         self.labels = torch.randint(0, CLASSES, (network.batch,), generator=rng)
 
     def right(self) -> np.ndarray:
-        """What everybody should give: torch's scores, or its gradients of a step with `FEW` pictures."""
+        """What everybody should give: scores, or gradients of a step with `FEW` pictures, by torch in float64."""
+        model, pictures = copy.deepcopy(self.model).double(), self.pictures.double()
         if self.network.use == "inference":
             import torch
 
             with torch.inference_mode():
-                return self.model.eval()(self.pictures).numpy()
-        return gradients(self, copy.deepcopy(self.model), self.pictures)
+                return model.eval()(pictures).numpy()
+        return gradients(self, model, pictures)
 
 
 def contenders(ready: Ready, absent: dict[str, str]) -> Iterator[Contender]:
