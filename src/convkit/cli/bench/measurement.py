@@ -30,8 +30,12 @@ RUN_UP = 0.01
 """Seconds that a library runs untimed when its turn comes: threads of others that wait awake have given up by then.
 
 OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long.
-Resting as long instead lets the cores themselves fall asleep, and whoever comes then takes as much longer.
+Resting as long instead lets the cores themselves fall asleep, and whoever comes then takes as much longer. ONNX
+Runtime's threads wait awake for 36 ms, so that one run at least goes untimed.
 """
+
+LONG, REST = 0.5, 0.05
+"""Seconds of a run from which no such run is made, but a rest of so many: what is left of others is no matter then."""
 
 SLOW = 0.2
 """Seconds of a first run from which a contender that is far behind is not run again."""
@@ -219,10 +223,11 @@ def raced(field: list[Checked], rounds: int, longest: float) -> tuple[Timing, ..
 
 
 def _run_up(run: Run, seconds: float) -> None:
-    if seconds > 5 * RUN_UP:  # what is left of others at its beginning is no matter then
-        time.sleep(RUN_UP)
+    if seconds > LONG:
+        time.sleep(REST)
         return
     end = time.perf_counter() + RUN_UP
+    run()
     while time.perf_counter() < end:
         run()
 
