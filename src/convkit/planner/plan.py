@@ -204,6 +204,9 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
 CONVERSION = {"float16": 4e-9}
 """Seconds that NumPy takes to bring one sum into the result's type, where that is much."""
 
+CONVERSION_CALLS = 15
+"""Calls of NumPy that it takes beside: rounding, limits, the new array."""
+
 
 def _with_conversion(problem: Problem, algorithm: Algorithm, cost: Cost) -> Cost:
     """The cost, and that of storing the result in its type where the algorithm does not do so."""
@@ -211,7 +214,8 @@ def _with_conversion(problem: Problem, algorithm: Algorithm, cost: Cost) -> Cost
     if not problem.result_dtype or (stores is not None and stores(problem) == problem.result_dtype):
         return cost
     outputs = problem.batch * problem.groups * problem.out_channels * problem.outputs
-    return replace(cost, seconds=cost.seconds + CONVERSION.get(problem.result_dtype, 1.5e-9) * outputs)
+    seconds = CONVERSION.get(problem.result_dtype, 1.5e-9) * outputs + CONVERSION_CALLS * machine.current().call
+    return replace(cost, seconds=cost.seconds + seconds)
 
 
 def _finishing(problem: Problem, model: machine.Machine) -> float:
