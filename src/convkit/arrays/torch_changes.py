@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-SAMPLES = 8
+SAMPLES = 64
 """Bytes compared as well: writing through ``.data`` leaves a tensor's version as it is."""
 
 
