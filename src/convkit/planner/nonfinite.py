@@ -41,12 +41,21 @@ def all_finite(values: Array) -> bool:
         return True
     with np.errstate(all="ignore"):
         values = _in_memory_order(values)
-        if values.flags.c_contiguous and values.dtype.char in "fd":
-            flat = values.reshape(-1)
-            if np.isfinite(np.dot(flat, flat)):  # several times as fast as a sum; squares may overflow
-                return True
+        if values.flags.c_contiguous and values.dtype.char in "fd" and _squares_finite(values.reshape(-1)):
+            return True
         # A sum is finite only if every element is, save for overflow, which the second look settles.
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
+AT_ONCE = 1 << 13
+"""Elements whose squares are added in one call: of more, NumPy's library of linear algebra has its own threads do a
+part, and these wait awake for milliseconds on the cores that ours need."""
+
+
+def _squares_finite(flat: Array) -> bool:
+    """Several times as fast as a sum; squares may overflow, so that False says nothing."""
+    parts = (flat[first : first + AT_ONCE] for first in range(0, flat.size, AT_ONCE))
+    return all(isfinite(np.dot(part, part)) for part in parts)
 
 
 def _in_memory_order(values: Array) -> Array:
