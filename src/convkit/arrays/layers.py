@@ -70,8 +70,8 @@ class Layer(Protocol):
     stored: str
     written: bool
 
-    def prepare(self, w: Any, bias: bool, add: bool, activation: str) -> Any:
-        """The weights made ready for any number of inputs and an epilogue with these parts."""
+    def prepare(self, w: Any, bias: bool, add: str, activation: str) -> Any:
+        """The weights made ready for any number of inputs and an epilogue with these parts; ``add``: of which type."""
         ...
 
     def forward(self, ready: Any, x: Any, w: Any, bias: Any, add: Any, activation: str, out: Any) -> Any:

@@ -129,7 +129,7 @@ def run(
         or (add is not None and add.requires_grad)
     )
     if not differentiable:
-        ready = KEPT.ready(layer, w, (bias is not None, add is not None, activation))
+        ready = KEPT.ready(layer, w, (bias is not None, "" if add is None else operators.word(add.dtype), activation))
         return operators.forward(layer, x, w, bias, add, activation, ready)
     sums: Tensor = _Layer.apply(x, w, bias, layer, direction, options)  # type: ignore[assignment]
     return ended(sums, bias, add, activation) if add is not None or activation else sums
@@ -148,7 +148,7 @@ class _Entry:
 
     __slots__ = ("end", "layer", "ready", "tensor", "unwritten")
 
-    def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, bool, str]) -> None:
+    def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, str, str]) -> None:
         self.tensor, self.layer, self.end, self.unwritten = tensor, layer, end, Unwritten((w,))
         self.ready = layer.prepare(shared(w.detach()), *end)
 
@@ -159,7 +159,7 @@ class _Kept:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
 
-    def ready(self, layer: Layer, w: Tensor, end: tuple[bool, bool, str]) -> Any:
+    def ready(self, layer: Layer, w: Tensor, end: tuple[bool, str, str]) -> Any:
         """What the layer makes of ``w``, made now or found again; None for weights that say nothing of changes."""
         number = id(w)
         entry = self._entries.get(number)

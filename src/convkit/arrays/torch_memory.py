@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from convkit import memory
+from convkit.arrays.namespace import stored_name
 from convkit.errors import DTypeError
 
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -22,11 +23,12 @@ def plain(tensor: torch.Tensor) -> Any:
 
 
 def shared(tensor: torch.Tensor) -> Any:
-    """`plain` for what layers read: bfloat16, which NumPy does not have, is widened."""
+    """`plain` for what layers read and write: bfloat16 by its bits, or widened where NumPy has no name for it."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.dtype is torch.bfloat16:
-        return tensor.float().numpy()
+        name = stored_name("bfloat16")
+        return tensor.float().numpy() if name == "float32" else tensor.view(torch.int16).numpy().view(name)
     if tensor.is_conj() or tensor.is_neg():
         return plain(tensor)
     return tensor.numpy()

@@ -77,7 +77,7 @@ def forward(
     out = real(layer.output_shape, layer.stored, layout) if layer.written else None
     result = layer.forward(
         ready, shared(x), shared(w) if ready is None else None, None if bias is None else shared(bias),
-        None if add is None else shared(add), activation, None if out is None else out.numpy(),
+        None if add is None else shared(add), activation, None if out is None else shared(out),
     )  # fmt: skip
     return _finished(layer, result, out, layout)
 
@@ -88,7 +88,7 @@ def input_gradient(layer: Layer, g: Tensor, w: Tensor, shape: Sequence[int]) -> 
         provided().check_gradient(g.shape, layer.output_shape, shape, w.shape)
     layout = format_of(g, w)
     out = real(shape, layer.stored, layout) if layer.written else None
-    result = layer.input_gradient(shared(g), shared(w), None if out is None else out.numpy())
+    result = layer.input_gradient(shared(g), shared(w), None if out is None else shared(out))
     return _finished(layer, result, out, layout)
 
 
@@ -99,7 +99,7 @@ def weight_gradient(
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
     out = real(shape, layer.stored, layout) if layer.written else None
-    result = layer.weight_gradient(shared(g), shared(x), None if out is None else out.numpy())
+    result = layer.weight_gradient(shared(g), shared(x), None if out is None else shared(out))
     return _finished(layer, result, out, layout)
 
 

@@ -26,16 +26,19 @@ class Ending:
         Whether numbers of another array are added.
     activation : str
         A name of `ACTIVATIONS`, or ``""``.
+    added : str
+        The type of the other array, if it is another than that of the sums.
     """
 
     bias: str = ""
     add: bool = False
     activation: str = ""
+    added: str = ""
 
     @property
     def name(self) -> str:
-        """``<bias>_add_<activation>``, a part of the names of kernels; ``none`` where nothing is done."""
-        return "_".join(filter(None, (self.bias, "add" if self.add else "", self.activation))) or "none"
+        """``<bias>_add_<added>_<activation>``, a part of the names of kernels; ``none`` where nothing is done."""
+        return "_".join(filter(None, (self.bias, "add" if self.add else "", self.added, self.activation))) or "none"
 
     @property
     def empty(self) -> bool:

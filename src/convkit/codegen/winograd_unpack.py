@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Element, Stored, named, narrow
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.transpose import exchanged
@@ -38,16 +38,19 @@ class WinogradUnpack:
     ending : Ending
         What is done to outputs before they are stored; ``add`` lies as the result does. Its bias is of a ``"channel"``.
         Scattered outputs have no ending.
+    stored : str
+        The type of the result, if it is another.
     """
 
     number: str
     neighbours: Neighbours
     ending: Ending = NO_ENDING
+    stored: str = ""
 
     @property
     def name(self) -> str:
-        """``winograd_unpack_<number>_<neighbours>_<ending>``."""
-        return f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}"
+        """``winograd_unpack_<number>_<neighbours>_<ending>_<stored>``."""
+        return named(f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}", self.stored)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -59,9 +62,10 @@ class _Nest:
 
     def __init__(self, unpack: WinogradUnpack, target: Target) -> None:
         self.unpack, self.w = unpack, Writer()
-        self.element = Element(unpack.number)
-        self.lanes = target.vector_bytes // self.element.bytes
-        self.kind = Vector(self.lanes, self.element.stored)
+        numbers, self.result = Stored(unpack.number), Stored(unpack.number, unpack.stored)
+        self.other = Stored(unpack.number, unpack.ending.added)
+        self.lanes = target.vector_bytes // numbers.bytes
+        self.kind = Vector(self.lanes, numbers.scalar)
 
     def module(self) -> str:
         w = self.w
@@ -86,8 +90,8 @@ class _Nest:
         w = self.w
         loop = w.loop("square", self.a["columns"], {"x": ("ptr", x)}, self.lanes)
         left = w.subtract(self.a["columns"], loop.index)
-        at = w.multiply(loop.index, self.element.bytes)
-        places = w.offset(out, at), loop["x"], w.offset(add, at)
+        at, add_at = (w.multiply(loop.index, one.bytes) for one in (self.result, self.other))
+        places = w.offset(out, at), loop["x"], w.offset(add, add_at)
         whole = w.value(f"icmp sge i64 {w.smallest(self.count, left)}, {self.lanes}")
         w.when(whole, lambda: self.square(*places, None), lambda: self.square(*places, left))
         loop.close({"x": w.offset(loop["x"], self.lanes * self.kind.bytes)})
@@ -106,8 +110,8 @@ class _Nest:
             if ending.bias:
                 channel = n if mask is None else w.smallest(w.subtract(self.count, 1), n)
                 bias = w.splat(self.kind, w.element(self.bias, channel, self.kind.scalar))
-            other = w.load(self.kind, add, mask) if ending.add else None
-            w.store(self.kind, ended(w, self.kind, ending, row, bias, other), out, mask)
+            other = self.other.load(w, self.lanes, add, mask) if ending.add else None
+            self.result.store(w, self.lanes, ended(w, self.kind, ending, row, bias, other), out, mask)
             out = w.offset_below(out, self.a["out_channel"], n + 1, self.count)
             add = w.offset_below(add, self.a["add_channel"], n + 1, self.count) if ending.add else add
 
@@ -116,10 +120,10 @@ class _Nest:
         w, ending = self.w, self.unpack.ending
         bias = w.load(self.kind, self.bias, self.there) if ending.bias else None
         loop = w.loop("column", self.a["columns"], {"out": ("ptr", out), "x": ("ptr", x), "add": ("ptr", add)})
-        other = w.load(self.kind, loop["add"], self.there) if ending.add else None
+        other = self.other.load(w, self.lanes, loop["add"], self.there) if ending.add else None
         value = ended(w, self.kind, ending, w.load(self.kind, loop["x"]), bias, other)
         if self.unpack.neighbours == "channels":
-            w.store(self.kind, value, loop["out"], self.there)
+            self.result.store(w, self.lanes, value, loop["out"], self.there)
         else:
             self.scatter(loop["out"], value)
         loop.close({
@@ -134,7 +138,9 @@ class _Nest:
         steps = Vector(self.lanes, "i64")
         offsets = w.value(f"mul {steps} {w.fill(steps, self.a['out_channel'])}, <{numbers}>")
         places = w.value(f"getelementptr i8, ptr {out}, {steps} {offsets}")
+        kind = Vector(self.lanes, self.result.scalar)
+        value = narrow(w, value, self.lanes, Element(self.unpack.number), self.result.element)
         w.call(
-            "void", f"llvm.masked.scatter.{self.kind.suffix}.v{self.lanes}p0",
-            (str(self.kind), value), (f"<{self.lanes} x ptr>", places), ("i32", "1"), (self.kind.mask, self.there),
+            "void", f"llvm.masked.scatter.{kind.suffix}.v{self.lanes}p0",
+            (str(kind), value), (f"<{self.lanes} x ptr>", places), ("i32", "1"), (self.kind.mask, self.there),
         )  # fmt: skip

@@ -95,7 +95,8 @@ class ErrorBound:
 class Algorithm(Protocol):
     """One way of doing a convolution: it answers five questions.
 
-    Six more it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see `Finishing`);
+    ``kernel_types`` names types of kernels of half as many bytes as sums that it reads as they lie: upstream gradients
+    are as large as images. Six more questions it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see `Finishing`);
     ``calls(problem, prepared, x, out, operands)``, all that ``run`` would do as calls of programs (see `Calling`);
     ``quick(problem, order)``, the bare arithmetic of a tiny problem; ``alone(problem, prepared)``, the run for one
     array whose axes are all convolved, all else worked out; ``describe(problem)``, the name of the schedule its loops

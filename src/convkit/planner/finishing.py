@@ -19,7 +19,7 @@ PIECE = 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """The arrays of an epilogue, in the type of the sums.
+    """The arrays of an epilogue: the bias in the type of the sums, the other as the epilogue says.
 
     Attributes
     ----------
@@ -52,6 +52,20 @@ def finish_in_place(epilogue: Epilogue, sums: Array, operands: Operands) -> None
         finish_by_numpy(epilogue, sums, operands)
 
 
+def finish_apart(
+    epilogue: Epilogue | None, compute: str, out: Array, operands: Operands, run: Callable[[Array], Any]
+) -> Any:  # fmt: skip
+    """Have ``run`` form sums and do their epilogue: where the result stands, or apart if it is of another type."""
+    sums = out if out.dtype == compute else np.empty(out.shape, compute)
+    seen = run(sums)
+    if epilogue is not None:
+        finish_in_place(epilogue, sums, operands)
+    if sums is not out:
+        with np.errstate(over="ignore"):
+            out[...] = sums
+    return seen
+
+
 def finish_by_numpy(epilogue: Epilogue, sums: Array, operands: Operands) -> None:
     """The same, by NumPy."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -60,7 +74,7 @@ def finish_by_numpy(epilogue: Epilogue, sums: Array, operands: Operands) -> None
             if operands.bias is not None:
                 part += operands.bias[at[1:]].reshape(part.shape[:1] + (1,) * (part.ndim - 1))
             if operands.add is not None:
-                part += operands.add[at]
+                part += operands.add[at].astype(part.dtype, copy=False)
             if epilogue.activation is not None:
                 part[...] = activate(epilogue.activation, part)
 

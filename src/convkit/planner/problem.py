@@ -158,6 +158,11 @@ class Problem:
         """The sums alone, in their own type, for an algorithm that leaves the epilogue to others."""
         return self if self.epilogue is None else self.derive(epilogue=None, result_dtype="")
 
+    @cached_property
+    def sums(self) -> Problem:
+        """The sums alone, in their own type."""
+        return self.derive(epilogue=None, result_dtype="") if self.epilogue or self.result_dtype else self
+
     @property
     def exact(self) -> bool:
         """Whether sums are over integers, so that the result must be exact."""

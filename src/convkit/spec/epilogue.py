@@ -26,11 +26,14 @@ class Epilogue:
         Whether an array of the result's shape is added: a residual connection.
     activation : str, optional
         What is then taken of every number, one of `ACTIVATIONS`.
+    added : str
+        The type that the added array is stored in, if it is another than that of the sums.
     """
 
     bias: bool = False
     add: bool = False
     activation: Activation | None = None
+    added: str = ""
 
     @property
     def addends(self) -> int:

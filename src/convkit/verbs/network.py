@@ -48,7 +48,7 @@ def _layer(
     )
     check_addends(bias, add, call.output_shape())
     check_types(xp, bias, add, end, call.types.compute)
-    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, add, end, out)
+    return call.forward(xp, samples, weights, bias, add, end, out)
 
 
 def _of_objects(
@@ -264,7 +264,7 @@ def conv_input_gradient(
         return objects.gradient("input", upstream, weights, shape, options)
     call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
     _check_gradient(call, upstream)
-    return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
+    return call.input_gradient(xp, upstream, weights)
 
 
 def conv_weight_gradient(
@@ -328,7 +328,7 @@ def conv_weight_gradient(
         return objects.gradient("weights", upstream, samples, shape, options)
     call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
     _check_gradient(call, upstream)
-    return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
+    return call.weight_gradient(xp, upstream, samples)
 
 
 def _check_gradient(call: NetworkCall, gradient: Any) -> None:

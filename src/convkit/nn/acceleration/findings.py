@@ -236,7 +236,7 @@ def plan_of(layer: Layer, x: Tensor, add: Tensor | None = None, activation: str 
     """The plan of a layer for an input of this shape and type, with what becomes of the sums."""
     shape = x.shape if x.ndim == layer.weight.ndim else (1, *x.shape)
     call = layer_of(layer, shape, x.dtype)
-    return call.plan(layer.bias is not None, add is not None, activation or "")
+    return call.plan(layer.bias is not None, "" if add is None else call.stored, activation or "")
 
 
 def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str | None) -> float:
