@@ -55,7 +55,7 @@ def scratch(problem: Problem) -> int:
     one, ways = forward(problem), Ways(False, False)
     vectors = _vectors(problem, ways)
     strides = (0,) * (3 + len(one.windows))
-    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, vectors, "read")
+    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, problem.compute_dtype, vectors, "read")
     return tile.bytes + _sums(problem, vectors)
 
 
