@@ -145,6 +145,8 @@ def narrow(w: Writer, value: str, lanes: int, source: Element, target: Element) 
         return _bfloat(w, value, lanes)
     if source.whole:
         return _whole(w, value, lanes, source, target)
+    if source.name in HALVES and target.name in REAL:
+        return widen(w, value, lanes, source, target)
     if not target.whole:
         if (source.name, target.name) == ("float64", "float16"):
             value, have = _odd(w, value, lanes), Vector(lanes, "float")
