@@ -61,6 +61,8 @@ class Layer(Protocol):
         Type of the result.
     stored : str
         Type in which it is written; the caller rounds it if it is another.
+    sums : str
+        Type that sums are formed in.
     written : bool
         Whether results are written where the caller says; otherwise they are new arrays, ``out`` being None.
     """
@@ -68,6 +70,7 @@ class Layer(Protocol):
     output_shape: tuple[int, ...]
     dtype: str
     stored: str
+    sums: str
     written: bool
 
     def prepare(self, w: Any, bias: bool, add: str, activation: str) -> Any:

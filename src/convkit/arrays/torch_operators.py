@@ -98,9 +98,11 @@ def weight_gradient(
     """``K(g, x)``, on the memory of CPU tensors."""
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
-    out = real(shape, layer.stored, layout) if layer.written else None
+    # Few numbers, which torch rounds sooner than NumPy.
+    out = real(shape, layer.sums, layout) if layer.written else None
     result = layer.weight_gradient(shared(g), shared(x), None if out is None else shared(out))
-    return _finished(layer, result, out, layout)
+    done = _finished(layer, result, out, layout)
+    return done if layer.sums == layer.dtype else done.to(getattr(torch, layer.dtype))
 
 
 def _finished(layer: Layer, result: Any, out: Maybe, layout: torch.memory_format) -> Tensor:

@@ -14,6 +14,7 @@ from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
 from convkit.planner.algorithm import Algorithm, Alone, Array, Call, Cost, ErrorBound, Finishing, Reason, unit_roundoff
 from convkit.planner.finishing import NOTHING, Operands, finish_apart, finish_in_place
+from convkit.planner.halves import HALVES, widened
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
@@ -22,9 +23,6 @@ Quick = Callable[[Array, Array, Array | None], Array | None]
 """From samples, kernel and, if there is one, the array for the result, to the result."""
 
 MEASURED_CANDIDATES = 4
-
-HALVES = ("float16", "bfloat16")
-"""Types of kernels that are widened, unless an algorithm reads them as they lie."""
 
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096
@@ -116,7 +114,7 @@ class Plan:
         plan = self
         problem = self.problem
         if kernel.dtype.name in HALVES and kernel.dtype.name not in getattr(self.algorithm, "kernel_types", ()):
-            kernel = kernel.astype(problem.compute_dtype)
+            kernel = widened(kernel).astype(problem.compute_dtype, copy=False)
         if not nonfinite.exact_terms(problem, self.choice) and not nonfinite.tame(problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)

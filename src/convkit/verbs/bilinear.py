@@ -20,6 +20,7 @@ from convkit import memory
 from convkit.planner.algorithm import Array
 from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
+from convkit.planner.halves import HALVES, widened
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
 from convkit.planner.structure import structure_of, uniform_axes
@@ -117,7 +118,7 @@ class Bilinear:
 
         ``out``, here and below, may be of the type of the sums or of the result.
         """
-        problem = self.problem
+        problem, k = self.problem, widened(k) if k.dtype.name in HALVES else k
         flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
         plan = plan_for(self._adjoint("input_gradient", g.dtype, k.dtype, out), self._method_of_adjoint())
         ready = plan.prepare(flipped)

@@ -13,7 +13,7 @@ from convkit.arrays.namespace import stored_name
 from convkit.errors import OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
 from convkit.planner.finishing import activate
-from convkit.planner.plan import HALVES
+from convkit.planner.halves import HALVES
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import Activation, Epilogue
@@ -131,8 +131,10 @@ class NetworkCall:
         return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, out)
 
     def weight_gradient(self, xp: Namespace, g: Any, x: Any, out: Any = None) -> Any:
-        """Gradient of the weights, in their own layout."""
-        problem, direct = self.operator.problem, self._direct(xp, self.w_shape, out, g, x)
+        """Gradient of the weights, in their own layout; ``out`` may be of the type of the sums."""
+        problem, types = self.operator.problem, self.types
+        dtype = types.compute if out is not None and out.dtype == types.compute else types.result
+        direct = self._direct(xp, self.w_shape, out, g, x, dtype=dtype)
         gradient = xp.apply(
             self.operator, "kernel_gradient", self.canonical(g, problem.out_channels, self.counts),
             self.canonical(x, problem.in_channels, self.x_shape[2:]),
@@ -146,11 +148,11 @@ class NetworkCall:
             gradient = xp.move(gradient, (1,), (2,))
         return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, out)
 
-    def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any) -> bool:
-        """Whether sums can be stored in ``out`` at once: in their type, where nothing lies that is still to be read."""
+    def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any, dtype: str = "") -> bool:
+        """Whether sums can be stored in ``out`` at once: where nothing lies that is still to be read, in a type of theirs."""
         if out is None or xp is not NUMPY:
             return False
-        check_out(out, shape, self.types.result)
+        check_out(out, shape, dtype or self.types.result)
         shared = any(array is not None and np.may_share_memory(out, array) for array in used)
         return not shared and self.types.result in (self.types.compute, self.operator.problem.result_dtype)
 

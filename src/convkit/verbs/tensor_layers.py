@@ -14,7 +14,8 @@ from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array, Call
 from convkit.planner.finishing import Operands
-from convkit.planner.plan import HALVES, Plan, Prepared
+from convkit.planner.halves import HALVES
+from convkit.planner.plan import Plan, Prepared
 from convkit.spec import sizes
 from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import ACTIVATIONS, Activation, Epilogue
@@ -30,12 +31,12 @@ from convkit.verbs.pooling import Pools
 class TensorLayer:
     """One layer for one set of shapes, types and options; see `convkit.arrays.layers.Layer`."""
 
-    __slots__ = ("call", "dtype", "output_shape", "stored", "written")
+    __slots__ = ("call", "dtype", "output_shape", "stored", "sums", "written")
 
     def __init__(self, call: NetworkCall, dtype: str) -> None:
         self.call = call
         self.output_shape = call.output_shape()
-        self.dtype, self.stored = dtype, call.types.result
+        self.dtype, self.stored, self.sums = dtype, call.types.result, call.types.compute
         self.written = self.stored in (call.types.compute, call.operator.problem.result_dtype)
         self.written = self.written and not call.operator.problem.exact
 
