@@ -140,7 +140,7 @@ def ended(sums: Tensor, bias: Maybe, add: Maybe, activation: str) -> Tensor:
     operators.check_addends(bias, add, activation, sums.shape, operators.word(sums.dtype))
     if add is not None:
         sums = sums.add_(add)
-    return getattr(torch.nn.functional, activation)(sums) if activation else sums
+    return operators.activated(activation, sums)
 
 
 class _Entry:

@@ -110,6 +110,13 @@ def _finished(layer: Layer, result: Any, out: Maybe, layout: torch.memory_format
     return done if layer.stored == layer.dtype else done.to(getattr(torch, layer.dtype))
 
 
+def activated(activation: str, x: Tensor) -> Tensor:
+    """The activation by torch's own function; the sums as they are for ``""``."""
+    if activation == "gelu_tanh":
+        return torch.nn.functional.gelu(x, approximate="tanh")
+    return getattr(torch.nn.functional, activation)(x) if activation else x
+
+
 def check_addends(bias: Maybe, add: Maybe, activation: str, shape: Sequence[Any], compute: str) -> None:
     """Raise unless addends and activation go with sums of this shape and type."""
     provided().check_addends(TYPES, bias, add, activation, shape, compute)

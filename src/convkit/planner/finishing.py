@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,19 @@ def _sigmoid(x: Array) -> Array:
     return x.dtype.type(1) / (x.dtype.type(1) + np.exp(-x))
 
 
+_tail = np.frompyfunc(lambda x: math.erfc(-x * math.sqrt(0.5)) / 2, 1, 1)
+"""The normal distribution up to a number, number by number: NumPy has no such function."""
+
+
+def _gelu(x: Array) -> Array:
+    return (x * _tail(x.astype(np.float64)).astype(np.float64)).astype(x.dtype)
+
+
+def _gelu_tanh(x: Array) -> Array:
+    scale = 2 * math.sqrt(2 / math.pi)
+    return x / (x.dtype.type(1) + np.exp(-x * (x.dtype.type(0.044715 * scale) * x * x + x.dtype.type(scale))))
+
+
 _BY_NUMPY: dict[str, Callable[[Array], Array]] = {
     "relu": _relu,
     "relu6": _relu6,
@@ -111,6 +125,8 @@ _BY_NUMPY: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "silu": lambda x: x / (x.dtype.type(1) + np.exp(-x)),
     "hardsigmoid": _hardsigmoid,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
     "hardswish": lambda x: x * _relu6(x + x.dtype.type(3)) / x.dtype.type(6),
 }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Activation = Literal["relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid"]
+Activation = Literal["relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "gelu", "gelu_tanh"]
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-"""Every activation's name, as torch spells it."""
+"""Every activation's name, as torch spells it; ``gelu_tanh`` is ``gelu(x, approximate="tanh")``."""
 
 WHOLE: tuple[str, ...] = ("relu", "relu6")
 """Those that give whole numbers for whole numbers."""

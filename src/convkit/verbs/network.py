@@ -102,7 +102,7 @@ def conv(
         What the padding holds, as in ``ck.convolve``.
     operation : {"correlation", "convolution"}
         ``"convolution"`` flips the kernel along every spatial axis.
-    activation : {"relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid"}, optional
+    activation : {"relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "gelu", "gelu_tanh"}, optional
         Taken of every output, in the type of the sums, before it is stored; of integers only ``relu`` and ``relu6``.
     add : array_like, (batch, out, *space), optional
         Added to the output before the activation: a residual connection.

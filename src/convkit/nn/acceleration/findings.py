@@ -286,7 +286,7 @@ def _as_torch(
             out = nn.functional.batch_norm(out, zeros, ones, ones, zeros)
         if add is not None:
             out = out + add
-        return getattr(nn.functional, activation)(out) if activation else out
+        return torch_operators.activated(activation or "", out)
 
     return run
 

@@ -259,14 +259,19 @@ def _take_activation(modules: dict[str, nn.Module], chain: Chain) -> None:
     if user is None or chain.layer.activation is not None or chain.layer.weight.is_complex():
         return
     word: str | None = None
+    approximate = user.kwargs.get("approximate", "none")
     if user.op == "call_module":
-        word = ACTIVATION_MODULES.get(type(modules[str(user.target)]))
+        module = modules[str(user.target)]
+        word = ACTIVATION_MODULES.get(type(module))
+        approximate = getattr(module, "approximate", "none")
     elif user.op == "call_function":
         word = ACTIVATION_FUNCTIONS.get(user.target)  # type: ignore[arg-type]
     elif user.op == "call_method":
         word = ACTIVATION_METHODS.get(str(user.target))
     if word is None or any(isinstance(one, Node) for one in user.args[1:]):
         return
+    if word == "gelu" and approximate != "none":
+        word = "gelu_tanh"
     chain.layer.activation = word
     chain.take(user, word)
 

@@ -12,12 +12,13 @@ from torch.nn import functional
 
 ACTIVATION_MODULES: dict[type, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh",
-    nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid",
+    nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid", nn.GELU: "gelu",
 }  # fmt: skip
 ACTIVATION_FUNCTIONS: dict[Callable[..., Any], str] = {
     torch.relu: "relu", torch.relu_: "relu", functional.relu: "relu", functional.relu6: "relu6",
     functional.silu: "silu", torch.sigmoid: "sigmoid", functional.sigmoid: "sigmoid", torch.tanh: "tanh",
     functional.tanh: "tanh", functional.hardswish: "hardswish", functional.hardsigmoid: "hardsigmoid",
+    functional.gelu: "gelu",
 }  # fmt: skip
 ACTIVATION_METHODS: dict[str, str] = {
     "relu": "relu", "relu_": "relu", "sigmoid": "sigmoid", "sigmoid_": "sigmoid", "tanh": "tanh", "tanh_": "tanh",
