@@ -121,6 +121,12 @@ class Winograd:
         """Whether it does the epilogue as it stores: always."""
         return problem.epilogue is not None
 
+    def pools(self, problem: Problem) -> bool:
+        """Where a tile holds whole windows."""
+        epilogue = problem.epilogue
+        square = epilogue is not None and len(set(epilogue.pool)) == 1 and not epilogue.add
+        return square and epilogue.pool[0] > 1 and self.outputs % epilogue.pool[0] == 0
+
     def stores(self, problem: Problem) -> str:
         """The result's type."""
         return halves.stored(problem)

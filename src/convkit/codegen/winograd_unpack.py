@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
 from convkit.codegen.numbers import Element, Stored, named, narrow
+from convkit.codegen.pooling import larger
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.transpose import exchanged
@@ -40,17 +42,21 @@ class WinogradUnpack:
         Scattered outputs have no ending.
     stored : str
         The type of the result, if it is another.
+    pool : int
+        Outputs along each axis of a window whose largest is stored alone; rows and columns are counted in windows then.
+        Pooled outputs have nothing added but a bias.
     """
 
     number: str
     neighbours: Neighbours
     ending: Ending = NO_ENDING
     stored: str = ""
+    pool: int = 1
 
     @property
     def name(self) -> str:
-        """``winograd_unpack_<number>_<neighbours>_<ending>_<stored>``."""
-        return named(f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}", self.stored)
+        """``winograd_unpack_<number>_<neighbours>_<pool>_<ending>_<stored>``."""
+        return named(f"winograd_unpack_{self.number}_{self.neighbours}_{self.pool}_{self.ending.name}", self.stored)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -78,7 +84,9 @@ class _Nest:
         self.there = w.lanes_below(Vector(self.lanes, "i32"), self.count)
         rows = w.loop("row", a["rows"], {name: ("ptr", blocks[name]) for name in places})
         (self.squares if self.unpack.neighbours == "columns" else self.pixels)(rows["out"], rows["x"], rows["add"])
-        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in places})
+        step = {name: a[f"{name}_row"] for name in places}
+        step["x"] = w.multiply(step["x"], self.unpack.pool) if self.unpack.pool > 1 else step["x"]
+        rows.close({name: w.offset(rows[name], by) for name, by in step.items()})
         following = {name: w.multiply(a[f"{name}_channel"], self.lanes) for name in ("out", "add")}
         following.update(x=a["x_block"], bias=str(self.kind.bytes))
         blocks.close({name: w.offset(blocks[name], step) for name, step in following.items()})
@@ -94,15 +102,20 @@ class _Nest:
         places = w.offset(out, at), loop["x"], w.offset(add, add_at)
         whole = w.value(f"icmp sge i64 {w.smallest(self.count, left)}, {self.lanes}")
         w.when(whole, lambda: self.square(*places, None), lambda: self.square(*places, left))
-        loop.close({"x": w.offset(loop["x"], self.lanes * self.kind.bytes)})
+        loop.close({"x": w.offset(loop["x"], self.lanes * self.unpack.pool * self.kind.bytes)})
 
     def square(self, out: str, x: str, add: str, left: str | None) -> None:
         """A square of columns and channels: all of them, or ``left`` columns of the block's channels.
 
         Columns that are not there are read all the same: scratch memory goes on behind them.
         """
-        w, ending = self.w, self.unpack.ending
-        found = [w.load(self.kind, w.offset(x, n * self.kind.bytes)) for n in range(self.lanes)]
+        w, ending, pool = self.w, self.unpack.ending, self.unpack.pool
+        places = [w.offset(x, n * pool * self.kind.bytes) for n in range(self.lanes)]
+        if pool > 1:
+            of_channels = w.load(self.kind, self.bias, self.there) if ending.bias else None
+            found, ending = [self.largest(place, of_channels) for place in places], NO_ENDING
+        else:
+            found = [w.load(self.kind, place) for place in places]
         columns = None if left is None else w.lanes_below(Vector(self.lanes, "i32"), left)
         for n, row in enumerate(exchanged(w, self.kind, found)):
             mask = present(w, self.kind, self.count, n, columns)
@@ -121,15 +134,31 @@ class _Nest:
         bias = w.load(self.kind, self.bias, self.there) if ending.bias else None
         loop = w.loop("column", self.a["columns"], {"out": ("ptr", out), "x": ("ptr", x), "add": ("ptr", add)})
         other = self.other.load(w, self.lanes, loop["add"], self.there) if ending.add else None
-        value = ended(w, self.kind, ending, w.load(self.kind, loop["x"]), bias, other)
+        if self.unpack.pool > 1:
+            value = self.largest(loop["x"], bias)
+        else:
+            value = ended(w, self.kind, ending, w.load(self.kind, loop["x"]), bias, other)
         if self.unpack.neighbours == "channels":
             self.result.store(w, self.lanes, value, loop["out"], self.there)
         else:
             self.scatter(loop["out"], value)
         loop.close({
-            "out": w.offset(loop["out"], self.a["out_column"]), "x": w.offset(loop["x"], self.kind.bytes),
+            "out": w.offset(loop["out"], self.a["out_column"]), "x": w.offset(loop["x"], self.unpack.pool * self.kind.bytes),
             "add": w.offset(loop["add"], self.a["add_column"]),
         })  # fmt: skip
+
+    def largest(self, x: str, bias: str | None) -> str:
+        """The largest of a window's pixels, each ended: the rows of a column first, as `pooling` does it."""
+        w, pool = self.w, range(self.unpack.pool)
+        rows = [x]
+        for _ in pool[1:]:
+            rows.append(w.offset(rows[-1], self.a["x_row"]))
+        columns: list[str] = []
+        for j in pool:
+            pixels = [w.load(self.kind, w.offset(row, j * self.kind.bytes)) for row in rows]
+            values = [ended(w, self.kind, self.unpack.ending, pixel, bias) for pixel in pixels]
+            columns.append(reduce(lambda best, other: larger(w, self.kind, best, other), values))
+        return reduce(lambda best, other: larger(w, self.kind, best, other), columns)
 
     def scatter(self, out: str, value: str) -> None:
         """One column's channels, which lie anywhere."""

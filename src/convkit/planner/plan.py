@@ -18,6 +18,7 @@ from convkit.planner.halves import HALVES, widened
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
+from convkit.spec.epilogue import Epilogue
 
 Quick = Callable[[Array, Array, Array | None], Array | None]
 """From samples, kernel and, if there is one, the array for the result, to the result."""
@@ -61,6 +62,16 @@ class Plan:
         self.method = method
         self.measured = measured
         self.why = why
+
+    def pooled(self, sizes: tuple[int, ...]) -> Plan | None:
+        """The same with the largest of windows of such sizes stored alone; None where the algorithm does not do that.
+
+        What was prepared for the one serves the other.
+        """
+        epilogue = replace(self.problem.epilogue or Epilogue(), pool=sizes)
+        problem = self.problem.derive(epilogue=epilogue)
+        pools = getattr(self.algorithm, "pools", None)
+        return Plan(problem, self.algorithm, self.why, self.method, {}) if pools is not None and pools(problem) else None
 
     @property
     def choice(self) -> str:

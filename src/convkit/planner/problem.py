@@ -130,8 +130,11 @@ class Problem:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """(batch, groups, out_channels, *count)."""
-        return (self.batch, self.groups, self.out_channels, *(window.count for window in self.windows))
+        """(batch, groups, out_channels, *count); of windows that an epilogue pools, so many fewer."""
+        counts = [window.count for window in self.windows]
+        if self.epilogue is not None and self.epilogue.pool:
+            counts = [count // size for count, size in zip(counts, self.epilogue.pool, strict=True)]
+        return (self.batch, self.groups, self.out_channels, *counts)
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:

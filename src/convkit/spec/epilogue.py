@@ -28,12 +28,16 @@ class Epilogue:
         What is then taken of every number, one of `ACTIVATIONS`.
     added : str
         The type that the added array is stored in, if it is another than that of the sums.
+    pool : tuple of int
+        Outputs along each axis of a window whose largest number alone is stored, at last; windows follow one another,
+        and what is left behind the last whole one is dropped. Empty where every number is stored.
     """
 
     bias: bool = False
     add: bool = False
     activation: Activation | None = None
     added: str = ""
+    pool: tuple[int, ...] = ()
 
     @property
     def addends(self) -> int:

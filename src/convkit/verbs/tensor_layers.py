@@ -77,7 +77,10 @@ class TensorLayer:
     def calls(
         self, ready: tuple[Plan, Prepared], x: Array, bias: Array | None, add: Array | None, out: Array
     ) -> Sequence[Call] | None:  # fmt: skip
-        """`forward` as calls of programs on these arrays; None where it would do more, or make a copy of one."""
+        """`forward` as calls of programs on these arrays; None where it would do more, or make a copy of one.
+
+        The plan may be one that pools what it stores.
+        """
         call, (plan, prepared) = self.call, ready
         problem = call.operator.problem
         kind, channels = call.types.compute, problem.out_channels
@@ -88,7 +91,7 @@ class TensorLayer:
             bias = np.ascontiguousarray(bias).reshape((call.groups, channels))
         if add is not None:
             add = call.canonical(add, channels, call.counts)
-        x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, call.counts)
+        x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, out.shape[2:])
         return plan.calls(prepared, x, out, Operands(bias, add))
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:

@@ -193,9 +193,10 @@ class _Tile:
     ) -> Steps:
         """Finish and store the outputs that are there."""
         cut, problem = self.cut, self.problem
-        first = [lo * cut.outputs for lo, _ in self.box]
+        pool = problem.epilogue.pool[0] if problem.epilogue and problem.epilogue.pool else 1
+        first = [lo * cut.outputs // pool for lo, _ in self.box]
         counts = [
-            min(window.count, hi * cut.outputs) - lo
+            min(window.count, hi * cut.outputs) // pool - lo
             for lo, window, (_, hi) in zip(first, problem.windows, self.box, strict=True)
         ]
         channel = vectors[0] * cut.lanes
@@ -208,7 +209,7 @@ class _Tile:
         )
         kernel = WinogradUnpack(
             problem.compute_dtype, neighbours(along[0], item_bytes(self.stored)),
-            ending_of(problem.epilogue, "channel"), stored_as(self.stored, problem.compute_dtype),
+            ending_of(problem.epilogue, "channel"), stored_as(self.stored, problem.compute_dtype), pool,
         )  # fmt: skip
         return winograd_unpack.ARGUMENTS.steps(
             address_of(kernel), len(samples), out=(OUT, out_at), add=(ADD, add_at),
