@@ -14,6 +14,8 @@ from convkit.arrays.torch_changes import Unwritten
 from convkit.arrays.torch_memory import shared
 from convkit.arrays.torch_operators import Maps, Maybe, Tensor, differentiated, layer_of
 from convkit.arrays.torch_threads import team
+from convkit.arrays.torch_transforms import MAPS as TRANSFORMED
+from convkit.arrays.torch_transforms import transformed
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _C: Any = torch._C  # what torch does not offer by public names: whether anyone watches the dispatcher
@@ -219,6 +221,8 @@ def watched(
 ) -> Tensor:  # fmt: skip
     """The same by operators, as whoever watches sees it."""
     options = provided().options(direction, w.ndim - 2, method, dict(zip(names, values, strict=True)))
+    if transformed():
+        return TRANSFORMED.fused(direction, x, w, bias, add, activation, options)
     if add is None and not activation:
         return LONG.forward(direction, x, w, bias, options)
     tensors = [tensor for tensor in (x, w, bias, add) if tensor is not None]
@@ -251,7 +255,7 @@ def gradient(
 ) -> Tensor:  # fmt: skip
     """The gradient of the ``"input"`` or the ``"weights"`` of a forward layer; ``other`` is the other of the two."""
     options = _options_of(g.ndim - 2, method, names, values)
-    maps = SHORT if unwatched(g, other) else LONG
+    maps = SHORT if unwatched(g, other) else TRANSFORMED if transformed() else LONG
     if of == "input":
         return maps.input_gradient("forward", g, other, tuple(shape), options)
     return maps.weight_gradient("forward", g, other, tuple(shape), torch.contiguous_format, options)
