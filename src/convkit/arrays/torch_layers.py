@@ -182,6 +182,35 @@ class _Kept:
 KEPT = _Kept()
 
 
+class _Cast:
+    """Weights as `torch.autocast` has them, for as long as they live and are not written to.
+
+    Where gradients are wanted they are made anew, so that each graph has its own.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[int, torch.dtype], tuple[Any, Unwritten, Tensor]] = {}
+
+    def lowered(self, x: Tensor, w: Tensor, bias: Maybe, add: Maybe) -> list[Any]:
+        """A layer's tensors in the type of the region."""
+        dtype = torch.get_autocast_dtype("cpu")
+        wanted = torch.is_grad_enabled() and w.requires_grad
+        if wanted or torch.compiler.is_compiling() or w.dtype is not torch.float32 or not unwatched(w):
+            return operators.lowered(x, w, bias, add)
+        number = id(w), dtype
+        entry = self._entries.get(number)
+        if entry is None or entry[0]() is not w or not entry[1].holds((w,)):
+            if w.is_inference() or w.numel() == 0:
+                return operators.lowered(x, w, bias, add)
+            gone = ref(w, lambda _: self._entries.pop(number, None))
+            entry = self._entries[number] = gone, Unwritten((w,)), w.detach().to(dtype)
+        x, bias, add = operators.lowered(x, bias, add)
+        return [x, entry[2], bias, add]
+
+
+CAST = _Cast()
+
+
 class Called:
     """The two network verbs on tensors, shapes and options seen before found at once."""
 
@@ -192,6 +221,8 @@ class Called:
         self, direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, method: str,
         given: dict[str, Any],
     ) -> Tensor:  # fmt: skip
+        if torch.is_autocast_enabled("cpu"):
+            x, w, bias, add = CAST.lowered(x, w, bias, add)
         if torch.compiler.is_compiling() or not unwatched(x, w, bias, add):
             return watched(direction, x, w, bias, add, activation, method, tuple(given), tuple(given.values()))
         key: Any = (direction, x.shape, w.shape, x.dtype, w.dtype, method, *given.values())

@@ -39,6 +39,7 @@ _OPTIONS = (
     "str operation, str dtype, str overflow, str accuracy, str method"
 )
 LIBRARY = torch.library.Library("convkit", "DEF")
+_AUTOCAST: Any = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
 
 
 def layer_of(
@@ -140,6 +141,16 @@ def _weight_gradient(
 ) -> Tensor:
     layer = layer_of(direction, x.shape, tuple(shape), x.dtype, g.dtype, options)
     return weight_gradient(layer, g, x, shape, layout)
+
+
+def lowered(*tensors: Maybe) -> list[Maybe]:
+    """What `torch.autocast` makes of a layer's tensors: all but float64 in its type."""
+    dtype = torch.get_autocast_dtype("cpu")
+    return [one.to(dtype) if one is not None and _lowers(one) else one for one in tensors]
+
+
+def _lowers(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype is not torch.float64 and tensor.is_cpu
 
 
 # ------------------------------------------------------------------------------------------------- shapes alone
@@ -247,6 +258,8 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
     LIBRARY.impl(name, _called(direction, real, role, own), "CPU")
     torch.library.register_fake(f"convkit::{name}", _called(direction, described, role, own), lib=LIBRARY)
     OPERATORS[direction, role] = getattr(torch.ops.convkit, name).default
+    if role in ("forward", "fused"):
+        LIBRARY.impl(name, _autocast(OPERATORS[direction, role], role), "AutocastCPU")
     if role == "fused":
         return
 
@@ -262,6 +275,16 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
         return (*grads, *[None] * (ctx.count - 3))
 
     torch.library.register_autograd(f"convkit::{name}", backward, setup_context=setup, lib=LIBRARY)
+
+
+def _autocast(operator: Any, role: str) -> Callable[..., Tensor]:
+    tensors = 3 if role == "forward" else 4
+
+    def call(*arguments: Any) -> Tensor:
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            return operator(*lowered(*arguments[:tensors]), *arguments[tensors:])
+
+    return call
 
 
 def _called(direction: Direction, map_: Callable[..., Tensor], role: str, own: int) -> Callable[..., Tensor]:

@@ -53,6 +53,7 @@ class Accelerated(fx.GraphModule):
             all(Told.of(one) is not None for one in given)
             and unwatched(*given)
             and not _C._len_torch_function_stack()
+            and not torch.is_autocast_enabled("cpu")
             and not (torch.is_grad_enabled() and any(one.requires_grad for one in given))
             and not (self._forward_hooks or self._forward_pre_hooks)
         )
