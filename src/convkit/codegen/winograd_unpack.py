@@ -55,8 +55,9 @@ class WinogradUnpack:
 
     @property
     def name(self) -> str:
-        """``winograd_unpack_<number>_<neighbours>_<pool>_<ending>_<stored>``."""
-        return named(f"winograd_unpack_{self.number}_{self.neighbours}_{self.pool}_{self.ending.name}", self.stored)
+        """``winograd_unpack_<number>_<neighbours>_<ending>_pool<pool>_<stored>``."""
+        pool = f"_pool{self.pool}" if self.pool > 1 else ""
+        return named(f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}{pool}", self.stored)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""

@@ -12,7 +12,7 @@ from convkit.spec.options import Direction
 from convkit.verbs import objects
 from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter of tensors)
 from convkit.verbs.addends import check_addends, check_gradient, check_types
-from convkit.verbs.calls import widened
+from convkit.verbs.calls import check_out
 from convkit.verbs.layout import shape_of
 from convkit.verbs.network_calls import NetworkCall, network_call
 
@@ -221,6 +221,7 @@ def conv_input_gradient(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    out: Any = None,
 ) -> Any:
     """Gradient of the input of `conv`: the exact adjoint with respect to ``x``, boundaries included.
 
@@ -232,7 +233,7 @@ def conv_input_gradient(
         The weights.
     input_shape : sequence of int
         Shape of ``x``, which a strided output does not determine.
-    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method
+    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method, out
         As in `conv`; a constant ``fill`` has no part in the gradient.
 
     Returns
@@ -258,13 +259,15 @@ def conv_input_gradient(
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
     shape = shape_of("input_shape", input_shape)
     if xp is not NUMPY:
-        return xp.network_gradient("input", upstream, weights, shape, method, options)
+        return xp.network_gradient("input", upstream, weights, shape, method, out, options)
     if objects.wanted(dtype, upstream, weights):
         _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
-        return objects.gradient("input", upstream, weights, shape, options)
+        return objects.gradient("input", upstream, weights, shape, out, options)
     call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
     _check_gradient(call, upstream)
-    return call.input_gradient(xp, upstream, weights)
+    if out is not None:
+        check_out(out, call.x_shape, call.types.result)
+    return call.input_gradient(xp, upstream, weights, out)
 
 
 def conv_weight_gradient(
@@ -283,6 +286,7 @@ def conv_weight_gradient(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    out: Any = None,
 ) -> Any:
     """Gradient of the weights of `conv`: the exact adjoint with respect to ``w``.
 
@@ -296,7 +300,7 @@ def conv_weight_gradient(
         The input.
     weight_shape : sequence of int
         Shape of ``w``.
-    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method
+    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method, out
         As in `conv`.
 
     Returns
@@ -322,13 +326,15 @@ def conv_weight_gradient(
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
     shape = shape_of("weight_shape", weight_shape)
     if xp is not NUMPY:
-        return xp.network_gradient("weights", upstream, samples, shape, method, options)
+        return xp.network_gradient("weights", upstream, samples, shape, method, out, options)
     if objects.wanted(dtype, upstream, samples):
         _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
-        return objects.gradient("weights", upstream, samples, shape, options)
+        return objects.gradient("weights", upstream, samples, shape, out, options)
     call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
     _check_gradient(call, upstream)
-    return call.weight_gradient(xp, upstream, samples)
+    if out is not None:
+        check_out(out, call.w_shape, call.types.result)
+    return call.weight_gradient(xp, upstream, samples, out)
 
 
 def _check_gradient(call: NetworkCall, gradient: Any) -> None:
