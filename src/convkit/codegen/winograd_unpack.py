@@ -97,26 +97,33 @@ class _Nest:
     def squares(self, out: str, x: str, add: str) -> None:
         """A row, as many columns at a time as a vector has lanes."""
         w = self.w
+        if self.unpack.pool > 1:
+            self.pooled(x)
         loop = w.loop("square", self.a["columns"], {"x": ("ptr", x)}, self.lanes)
         left = w.subtract(self.a["columns"], loop.index)
         at, add_at = (w.multiply(loop.index, one.bytes) for one in (self.result, self.other))
         places = w.offset(out, at), loop["x"], w.offset(add, add_at)
         whole = w.value(f"icmp sge i64 {w.smallest(self.count, left)}, {self.lanes}")
         w.when(whole, lambda: self.square(*places, None), lambda: self.square(*places, left))
-        loop.close({"x": w.offset(loop["x"], self.lanes * self.unpack.pool * self.kind.bytes)})
+        loop.close({"x": w.offset(loop["x"], self.lanes * self.kind.bytes)})
+
+    def pooled(self, x: str) -> None:
+        """A row of windows, each of which leaves its largest at the beginning of the row."""
+        w = self.w
+        bias = w.load(self.kind, self.bias, self.there) if self.unpack.ending.bias else None
+        loop = w.loop("window", self.a["columns"], {"x": ("ptr", x), "to": ("ptr", x)})
+        w.store(self.kind, self.largest(loop["x"], bias), loop["to"])
+        loop.close({
+            "x": w.offset(loop["x"], self.unpack.pool * self.kind.bytes), "to": w.offset(loop["to"], self.kind.bytes),
+        })  # fmt: skip
 
     def square(self, out: str, x: str, add: str, left: str | None) -> None:
         """A square of columns and channels: all of them, or ``left`` columns of the block's channels.
 
         Columns that are not there are read all the same: scratch memory goes on behind them.
         """
-        w, ending, pool = self.w, self.unpack.ending, self.unpack.pool
-        places = [w.offset(x, n * pool * self.kind.bytes) for n in range(self.lanes)]
-        if pool > 1:
-            of_channels = w.load(self.kind, self.bias, self.there) if ending.bias else None
-            found, ending = [self.largest(place, of_channels) for place in places], NO_ENDING
-        else:
-            found = [w.load(self.kind, place) for place in places]
+        w, ending = self.w, NO_ENDING if self.unpack.pool > 1 else self.unpack.ending
+        found = [w.load(self.kind, w.offset(x, n * self.kind.bytes)) for n in range(self.lanes)]
         columns = None if left is None else w.lanes_below(Vector(self.lanes, "i32"), left)
         for n, row in enumerate(exchanged(w, self.kind, found)):
             mask = present(w, self.kind, self.count, n, columns)
