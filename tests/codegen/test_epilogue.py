@@ -90,7 +90,8 @@ def test_activations_are_right_to_a_few_units(machine: Target, dtype: str, activ
         # Where arguments are rounded first (x + 3), an error of the argument's last place is all that can be asked.
         slack = np.finfo(dtype).eps * (np.abs(x) + 3 if "hard" in activation else 0)
         if "gelu" in activation:  # so much larger is an error of the argument's last place in the tail
-            slack = slack + np.finfo(dtype).eps * np.abs(x) ** (4 if activation == "gelu_tanh" else 2) * np.abs(expected)
+            power = 4 if activation == "gelu_tanh" else 2
+            slack = slack + np.finfo(dtype).eps * np.abs(x) ** power * np.abs(expected)
         slack = slack + 200 * np.finfo(dtype).tiny  # beyond the largest exponential nothing is left
         assert (error <= 4 * unit + slack).all(), x[np.argmax(error / unit)]
 

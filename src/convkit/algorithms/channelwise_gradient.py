@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import halves, channelwise_gradients, channelwise_ways
+from convkit.algorithms.support import channelwise_gradients, channelwise_ways, halves
 from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import pool

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import halves, channelwise_tiles, channelwise_ways, channelwise_weights, planar_tiles
+from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, halves, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool

@@ -124,8 +124,9 @@ class Winograd:
     def pools(self, problem: Problem) -> bool:
         """Where a tile holds whole windows."""
         epilogue = problem.epilogue
-        square = epilogue is not None and len(set(epilogue.pool)) == 1 and not epilogue.add
-        return square and epilogue.pool[0] > 1 and self.outputs % epilogue.pool[0] == 0
+        if epilogue is None or epilogue.add or len(set(epilogue.pool)) != 1:
+            return False
+        return epilogue.pool[0] > 1 and self.outputs % epilogue.pool[0] == 0
 
     def stores(self, problem: Problem) -> str:
         """The result's type."""

@@ -191,7 +191,7 @@ class _Cast:
     def __init__(self) -> None:
         self._entries: dict[tuple[int, torch.dtype], tuple[Any, Unwritten, Tensor]] = {}
 
-    def lowered(self, x: Tensor, w: Tensor, bias: Maybe, add: Maybe) -> list[Any]:
+    def lowered(self, x: Tensor, w: Tensor, bias: Maybe, add: Maybe) -> Sequence[Any]:
         """A layer's tensors in the type of the region."""
         dtype = torch.get_autocast_dtype("cpu")
         wanted = torch.is_grad_enabled() and w.requires_grad
@@ -204,8 +204,8 @@ class _Cast:
                 return operators.lowered(x, w, bias, add)
             gone = ref(w, lambda _: self._entries.pop(number, None))
             entry = self._entries[number] = gone, Unwritten((w,)), w.detach().to(dtype)
-        x, bias, add = operators.lowered(x, bias, add)
-        return [x, entry[2], bias, add]
+        samples, *addends = operators.lowered(x, bias, add)
+        return samples, entry[2], *addends
 
 
 CAST = _Cast()

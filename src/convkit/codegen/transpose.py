@@ -16,8 +16,8 @@ ARGUMENTS = Arguments.of("to x", "planes to_plane x_plane rows columns width to_
 ``rows`` become zero. Strides are in bytes."""
 
 ENDING_ARGUMENTS = Arguments.of("to x bias add", "planes to_plane x_plane rows columns width to_row x_row")
-"""The same with an ending: ``add`` lies as the result does, number by number; ``bias`` has a number for each ``row`` of it, or for each
-``column``."""
+"""The same with an ending: ``add`` lies as the result does, number by number; ``bias`` has a number for each ``row`` of
+it, or for each ``column``."""
 
 PLACED_ARGUMENTS = Arguments.of("to x to_at", "planes to_plane x_plane rows columns width x_row")
 """The same with a table of how far, in bytes, each row of the result lies from ``to``; it has as many entries more as a
@@ -140,7 +140,8 @@ class _Nest:
             rows.append(w.offset(rows[-1], self.a["x_row"]))
         found: list[str] = []
         for block in range(self.lanes // width):
-            held = [self.blocks([w.offset(row, block * width * self.samples.bytes) for row in rows[n::width]]) for n in range(width)]
+            places = [w.offset(row, block * width * self.samples.bytes) for row in rows]
+            held = [self.blocks(places[n::width]) for n in range(width)]
             found += blocks_exchanged(w, self.kind, held)
         self.store(at, found, [None] * self.lanes)
 

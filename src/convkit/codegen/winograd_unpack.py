@@ -151,7 +151,8 @@ class _Nest:
         else:
             self.scatter(loop["out"], value)
         loop.close({
-            "out": w.offset(loop["out"], self.a["out_column"]), "x": w.offset(loop["x"], self.unpack.pool * self.kind.bytes),
+            "out": w.offset(loop["out"], self.a["out_column"]),
+            "x": w.offset(loop["x"], self.unpack.pool * self.kind.bytes),
             "add": w.offset(loop["add"], self.a["add_column"]),
         })  # fmt: skip
 

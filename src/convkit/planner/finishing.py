@@ -110,7 +110,7 @@ _tail = np.frompyfunc(lambda x: math.erfc(-x * math.sqrt(0.5)) / 2, 1, 1)
 
 
 def _gelu(x: Array) -> Array:
-    return (x * _tail(x.astype(np.float64)).astype(np.float64)).astype(x.dtype)
+    return np.asarray(x * np.asarray(_tail(x.astype(np.float64)), np.float64), x.dtype)
 
 
 def _gelu_tanh(x: Array) -> Array:

@@ -70,8 +70,9 @@ class Plan:
         """
         epilogue = replace(self.problem.epilogue or Epilogue(), pool=sizes)
         problem = self.problem.derive(epilogue=epilogue)
-        pools = getattr(self.algorithm, "pools", None)
-        return Plan(problem, self.algorithm, self.why, self.method, {}) if pools is not None and pools(problem) else None
+        pools: Callable[[Problem], bool] | None = getattr(self.algorithm, "pools", None)
+        able = pools is not None and pools(problem)
+        return Plan(problem, self.algorithm, self.why, self.method, {}) if able else None
 
     @property
     def choice(self) -> str:

@@ -134,9 +134,8 @@ class Bilinear:
         space = range(3, g.ndim)
         kernel = g.transpose(1, 2, 0, *space)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
         ready = plan.prepare(kernel)
-        gradient = out
-        if out is None or out.dtype != ready.plan.stored:
-            gradient = memory.empty(problem.kernel_shape, ready.plan.stored)
+        stored = ready.plan.stored
+        gradient = out if out is not None and out.dtype == stored else memory.empty(problem.kernel_shape, stored)
         # (groups, out, in, ...) -> (in, groups, out, ...)
         run(plan, ready, x.swapaxes(0, 2), gradient.transpose(2, 0, 1, *space))
         return placed(gradient, out)

@@ -149,7 +149,7 @@ class NetworkCall:
         return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, out)
 
     def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any, dtype: str = "") -> bool:
-        """Whether sums can be stored in ``out`` at once: where nothing lies that is still to be read, in a type of theirs."""
+        """Whether ``out`` can be written at once: of a type of the sums, holding nothing that is still read."""
         if out is None or xp is not NUMPY:
             return False
         check_out(out, shape, dtype or self.types.result)

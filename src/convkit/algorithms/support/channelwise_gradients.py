@@ -73,7 +73,10 @@ def program(problem: Problem, x_strides: Strides, g_strides: Strides, out_stride
     cut = [tuple((0, w.count) for w in with_rows(one.windows))]
     if not (ways.read and ways.write):
         cut = list(boxes(one, vectors))
-    tiles = [_Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, problem.kernel_dtype, vectors, "read")) for box in cut]
+    tiles = [
+        _Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, problem.kernel_dtype, vectors, "read"))
+        for box in cut
+    ]
     sums_at = max(chunk.tile.bytes for chunk in tiles)
     tasks: list[list[Steps]] = []
     for lo, hi in halved(-(-problem.groups // lanes), vectors):

@@ -137,13 +137,14 @@ class Turning:
                 rows_at = self.tables.add(np.arange(lanes, dtype=np.int64) * self.strides[1])
                 terms_at = self.tables.add(np.arange(columns, dtype=np.int64) * x_column)
                 yield gather.ARGUMENTS.steps(
-                    address_of(gather.Gather(self.dtype, self.other)), len(begin), to=(SCRATCH, place), x=moved, planes=rows,
-                    to_plane=to_row, x_plane=x_row, rows=lanes, to_row=pixel, rows_at=(TABLES, rows_at),
+                    address_of(gather.Gather(self.dtype, self.other)), len(begin), to=(SCRATCH, place), x=moved,
+                    planes=rows, to_plane=to_row, x_plane=x_row, rows=lanes, to_row=pixel, rows_at=(TABLES, rows_at),
                     terms=columns, terms_at=(TABLES, terms_at),
                 )  # fmt: skip
                 continue
+            kernel = transpose.Transpose(self.dtype, source=self.other)
             yield transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype, source=self.other)), len(begin), to=(SCRATCH, place), x=moved, planes=rows,
+                address_of(kernel), len(begin), to=(SCRATCH, place), x=moved, planes=rows,
                 rows=lanes, to_plane=to_row, x_plane=x_row, columns=columns, width=self.lanes, to_row=pixel,
                 x_row=self.strides[1],
             )  # fmt: skip
@@ -202,9 +203,10 @@ class Turning:
         planes = rows
         if columns * self.item == out_row or rows == 1:  # one long row
             planes, columns = 1, rows * columns
+        kernel = transpose.Transpose(self.dtype, stored=self.other)
         return [
             transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype, stored=self.other)), len(out), to=(OUT, out), x=(SCRATCH, sums), planes=planes,
+                address_of(kernel), len(out), to=(OUT, out), x=(SCRATCH, sums), planes=planes,
                 rows=columns, to_plane=out_row, x_plane=sums_row, columns=lanes, width=columns,
                 to_row=self.strides[1], x_row=pixel,
             )

@@ -254,7 +254,8 @@ class _Tile(ABC):
         return [
             finish.ARGUMENTS.steps(
                 address_of(kernel), len(at), out=(OUT, at), sums=(SCRATCH, sums), **self.operands(at, channel),
-                add_plane=self.added(sizes["out_plane"]), add_row=self.added(sizes["out_row"]), bias_plane=self.item if bias == "plane" else 0,
+                add_plane=self.added(sizes["out_plane"]), add_row=self.added(sizes["out_row"]),
+                bias_plane=self.item if bias == "plane" else 0,
                 **sizes,
             )
         ]  # fmt: skip

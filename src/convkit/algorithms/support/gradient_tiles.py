@@ -304,8 +304,8 @@ class _Task:
         """The same from where channels do; what stands in the place of channels that there are not is never stored."""
         return [
             unpack.ARGUMENTS.steps(
-                address_of(unpack.Unpack(self.upstream_type, self.dtype)), len(at), out=(SCRATCH, to), sums=(KERNEL, at),
-                imaginary=(KERNEL, at), planes=pixels[0], out_plane=pixels[1] * row,
+                address_of(unpack.Unpack(self.upstream_type, self.dtype)), len(at), out=(SCRATCH, to),
+                sums=(KERNEL, at), imaginary=(KERNEL, at), planes=pixels[0], out_plane=pixels[1] * row,
                 sums_plane=space(strides)[-2], rows=pixels[1], out_row=row, sums_row=strides[-1], columns=channels[0],
                 out_step=self.item,
             )

@@ -138,13 +138,14 @@ class Planes:
         value = np.frombuffer(np.array([fill.real], self.dtype).tobytes().ljust(8, b"\0"), np.int64)
         found: list[Steps] = []
         columns = _whole(self.columns, 1)
+        kernel = pack_channels.PackChannels(self.dtype, stored_as(dtype, self.dtype))
         for phase in range(min(self.apart[-1], len(columns))):
             rows_at, columns_at = places(self.windows, [*rows, columns[phase :: self.apart[-1]]], strides)
             padded = np.full(-(-len(columns_at) // lanes) * lanes, pack.ZEROS)
             padded[: len(columns_at)] = columns_at
             found.append(
                 pack_channels.ARGUMENTS.steps(
-                    address_of(pack_channels.PackChannels(self.dtype, stored_as(dtype, self.dtype))), len(at), x=(X, at),
+                    address_of(kernel), len(at), x=(X, at),
                     to=(SCRATCH, to + phase * self.packed.phase), rows_at=(TABLES, tables.add(rows_at)),
                     columns_at=(TABLES, tables.add(padded)), fill=(TABLES, tables.add(value)), rows=len(rows_at),
                     to_row=self.packed.row, columns=len(columns_at), channels=channels, to_channel=self.channel,

@@ -34,7 +34,8 @@ def laying(
     """Lay positions of an extended array down, at ``to`` in scratch memory; those after ``lasts`` become zero.
 
     ``strides`` are the array's (batch, groups, channels, rows, columns); ``x`` is where its first channel's first
-    sample is, of type ``source``. ``sizes``: channels, and bytes from block to block and from row to row of what is laid down.
+    sample is, of type ``source``. ``sizes``: channels, and bytes from block to block and from row to row of what is
+    laid down.
     """
     item = item_bytes(source)
     rows, columns = places(windows, positions, strides[3:])
@@ -46,8 +47,9 @@ def laying(
     found = {name: (TABLES, tables.add(table)) for name, table in (
         ("rows_at", rows), ("left_at", columns[:first]), ("right_at", columns[last:]), ("fill", value),
     )}  # fmt: skip
+    kernel = WinogradPack(dtype, beside, stored_as(source, dtype))
     return winograd_pack.ARGUMENTS.steps(
-        address_of(WinogradPack(dtype, beside, stored_as(source, dtype))), len(x[1]), to=(SCRATCH, to), x=x, **found, x_channel=strides[2],
+        address_of(kernel), len(x[1]), to=(SCRATCH, to), x=x, **found, x_channel=strides[2],
         rows=len(rows), left=first, begin=columns[first] if last > first else 0, middle=last - first,
         right=len(columns) - last, **sizes,
     )  # fmt: skip
