@@ -56,12 +56,13 @@ gives smaller pieces again by itself."""
 def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch.Tensor:
     """Memory of this machine for a result, used again where it is large."""
     kind: torch.dtype = getattr(torch, dtype)
-    if math.prod(shape) * kind.itemsize < LARGE or kind is torch.bfloat16:
+    if math.prod(shape) * kind.itemsize < LARGE:
         return torch.empty(shape, dtype=kind, memory_format=layout)
+    bits = "int16" if kind is torch.bfloat16 else dtype
     if layout is torch.contiguous_format:
-        return tensor_of(memory.empty(shape, dtype))
+        return tensor_of(memory.empty(shape, bits)).view(kind)
     batch, channels, *space = shape
-    return tensor_of(memory.empty((batch, *space, channels), dtype)).movedim(-1, 1)
+    return tensor_of(memory.empty((batch, *space, channels), bits)).view(kind).movedim(-1, 1)
 
 
 def tensor_of(array: Any) -> torch.Tensor:
