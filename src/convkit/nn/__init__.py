@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ConvTranspose3d,
     )
     from convkit.nn.networks import digit_network
+    from convkit.nn.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
     from convkit.nn.reading import Reading, read_digits
     from convkit.nn.segments import SHAPES, Segmentation, learn_segments
     from convkit.nn.starts import Start, compare_starts
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Acceleration": "acceleration",
+    "BatchNorm1d": "normalisation",
+    "BatchNorm2d": "normalisation",
+    "BatchNorm3d": "normalisation",
     "Conv1d": "layers",
     "Conv2d": "layers",
     "Conv3d": "layers",
@@ -55,6 +59,9 @@ _HOMES = {
 __all__ = [
     "SHAPES",
     "Acceleration",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
