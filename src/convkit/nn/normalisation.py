@@ -17,6 +17,7 @@ from convkit.verbs import tensor_layers as tensor_layers  # registers algorithms
 # isort: split
 from convkit.arrays.torch_layers import unwatched
 from convkit.arrays.torch_memory import format_of, real
+from convkit.nn.layers import same_module
 from convkit.planner.normalising import Array, Ending, Form, Normaliser, normaliser
 
 ACTIVATIONS = ("relu", "relu6")
@@ -99,6 +100,12 @@ TORCH_NORMS: dict[type, type[_Norm]] = {
     nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d,
 }  # fmt: skip
 NORMS = frozenset(TORCH_NORMS.values())
+
+
+def same_norm(norm: nn.Module) -> nn.Module | None:
+    """Torch's batch norm as this room's, on the same weights and statistics; None for any other module."""
+    kind = TORCH_NORMS.get(type(norm))
+    return None if kind is None else same_module(norm, kind, {})
 
 
 def _ended(norm: Tensor, add: Tensor | None, activation: str | None) -> Tensor:
