@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from convkit.nn.networks import digit_network
     from convkit.nn.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
+    from convkit.nn.pools import MaxPool1d, MaxPool2d, MaxPool3d
     from convkit.nn.reading import Reading, read_digits
     from convkit.nn.segments import SHAPES, Segmentation, learn_segments
     from convkit.nn.starts import Start, compare_starts
@@ -43,6 +44,9 @@ _HOMES = {
     "ConvTranspose2d": "layers",
     "ConvTranspose3d": "layers",
     "Evaluation": "evaluation",
+    "MaxPool1d": "pools",
+    "MaxPool2d": "pools",
+    "MaxPool3d": "pools",
     "Reading": "reading",
     "accelerate": "acceleration",
     "SHAPES": "segments",
@@ -70,6 +74,9 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "Evaluation",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "Reading",
     "Segmentation",
     "Start",

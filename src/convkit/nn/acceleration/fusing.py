@@ -34,7 +34,9 @@ from convkit.nn.layers import (
     same_layer,
 )
 from convkit.nn.normalisation import NORMS
+from convkit.nn.pools import POOLS
 
+_WHOLE = NORMS | POOLS
 _FORWARD = {1: Conv1d, 2: Conv2d, 3: Conv3d}
 _TRANSPOSED = {1: ConvTranspose1d, 2: ConvTranspose2d, 3: ConvTranspose3d}
 
@@ -44,7 +46,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step of the graph."""
-        return isinstance(m, Layer) or type(m) in NORMS or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Layer) or type(m) in _WHOLE or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from convkit.catalogue import say
 from convkit.nn.acceleration.findings import Acceleration, LayerFinding
 from convkit.nn.acceleration.functional import replace_functions
 from convkit.nn.acceleration.fusing import Tracer, between, sole_user, taken_activation, writes
-from convkit.nn.acceleration.swapping import swap, swap_norms
+from convkit.nn.acceleration.swapping import swap, swap_norms, swap_pools
 from convkit.nn.acceleration.words import ADDING_FUNCTIONS, ADDING_METHODS
 from convkit.nn.layers import Conv2d
 from convkit.nn.normalisation import ACTIVATIONS, NORMS
@@ -28,6 +28,7 @@ def learn(model: nn.Module, acceleration: Acceleration) -> None:
     found: dict[str, tuple[str, ...]] = dict.fromkeys(swapped, ())
     found |= dict.fromkeys((name or "forward" for name in functions), ())
     swap_norms(model)
+    pools = swap_pools(model)
     norms = {name: child for name, child in model.named_modules() if type(child) in NORMS}
     if any(isinstance(layer, Conv2d) for layer in model.modules()):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -42,7 +43,7 @@ def learn(model: nn.Module, acceleration: Acceleration) -> None:
         except Exception as reason:  # the tracer runs the model's own code, which may raise anything
             first = (str(reason).splitlines() or [type(reason).__name__])[0]
             acceleration.notes.append(say("nn.acceleration.not-joined", reason=first))
-    found |= dict.fromkeys(norms, ())
+    found |= dict.fromkeys((*norms, *pools), ())
     if fused is not None:
         found |= fused.folded
     acceleration.layers = [LayerFinding(name, folded) for name, folded in found.items()]

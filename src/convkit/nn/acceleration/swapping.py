@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from convkit.nn.acceleration.words import ACTIVATION_MODULES, NORMS
 from convkit.nn.layers import Layer, same_layer
 from convkit.nn.normalisation import same_norm
+from convkit.nn.pools import same_pool
 
 
 def swap(model: nn.Module) -> list[str]:
@@ -22,6 +23,11 @@ def swap(model: nn.Module) -> list[str]:
 def swap_norms(model: nn.Module) -> list[str]:
     """The same with batch norms."""
     return _swapped(model, same_norm)
+
+
+def swap_pools(model: nn.Module) -> list[str]:
+    """The same with max poolings."""
+    return _swapped(model, same_pool)
 
 
 def _swapped(model: nn.Module, same: Callable[[nn.Module], nn.Module | None]) -> list[str]:
