@@ -33,12 +33,22 @@ def shared(tensor: torch.Tensor) -> Any:
 
 
 def format_of(*tensors: torch.Tensor) -> torch.memory_format:
-    """The layout of a result: channels last if one of the tensors has them so and not in order as well."""
+    """The layout of a result: channels last if one of the tensors has them so and not in order as well.
+
+    A single channel is both; its stride, which no address needs, then says which was meant, as it does to torch.
+    """
     for tensor in tensors:
         last = _LAST.get(tensor.ndim)
-        if last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last):
+        if last is None or (tensor.is_contiguous() and not _meant_last(tensor)):
+            continue
+        if tensor.is_contiguous(memory_format=last):
             return last
     return torch.contiguous_format
+
+
+def _meant_last(tensor: torch.Tensor) -> bool:
+    batch, channels, *_ = tensor.shape
+    return channels == 1 and tensor.stride(1) == 1 and tensor.numel() > batch
 
 
 def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.memory_format) -> torch.Tensor:

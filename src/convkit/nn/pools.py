@@ -54,9 +54,9 @@ class MaxPool1d(_Pool, nn.MaxPool1d):
 
 
 class MaxPool2d(_Pool, nn.MaxPool2d):
-    """`torch.nn.MaxPool2d`: the same arguments. Where a gradient is wanted, which of each window was the largest is kept.
+    """`torch.nn.MaxPool2d`: the same arguments.
 
-    Torch keeps eight bytes for it.
+    Where a gradient is wanted, one byte for each output keeps which of its window was the largest; torch keeps eight.
 
     Examples
     --------

@@ -31,7 +31,6 @@ def learn(model: nn.Module, acceleration: Acceleration) -> None:
     pools = swap_pools(model)
     norms = {name: child for name, child in model.named_modules() if type(child) in NORMS}
     if any(isinstance(layer, Conv2d) for layer in model.modules()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         acceleration.notes.append(say("nn.acceleration.channels-last"))
         layout = "channels last"
     else:
@@ -78,9 +77,12 @@ class _Way:
 
 def _channels_last(value: Any) -> Any:
     """Pictures with their channels side by side."""
-    if type(value) is Tensor and value.ndim == 4:
-        return value.contiguous(memory_format=torch.channels_last)
-    return value
+    if type(value) is not Tensor or value.ndim != 4:
+        return value
+    if value.shape[1] == 1 and value.is_contiguous():  # as it lies, but said so
+        batch, _, rows, columns = value.shape
+        return value.as_strided(value.shape, (rows * columns, 1, columns, 1))
+    return value.contiguous(memory_format=torch.channels_last)
 
 
 class _Fused:
