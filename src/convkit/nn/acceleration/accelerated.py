@@ -66,16 +66,24 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
     """
     if not isinstance(model, nn.Module):
         raise OptionError("not-a-module", type=type(model).__name__)
-    done = copy.deepcopy(model)
     acceleration = Acceleration()
     if training:
+        done = copy.deepcopy(model)
         learn(done, acceleration)
     else:
-        done = _for_inference(done.eval(), acceleration)
+        done = _for_inference(copy.deepcopy(model).eval(), acceleration)
     acceleration._model = done
     done.acceleration = acceleration  # type: ignore[assignment]
     if example is not None:
         acceleration.measure(model, *((example,) if isinstance(example, Tensor) else example))
+    return done
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """The model as `accelerate` makes it for training, on the very same parameters and buffers: both learn."""
+    held = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    done = copy.deepcopy(model, held)
+    learn(done, Acceleration())
     return done
 
 

@@ -80,7 +80,7 @@ def _channels_last(value: Any) -> Any:
     if type(value) is not Tensor or value.ndim != 4:
         return value
     if value.shape[1] == 1 and value.is_contiguous():  # as it lies, but said so
-        batch, _, rows, columns = value.shape
+        rows, columns = value.shape[2:]
         return value.as_strided(value.shape, (rows * columns, 1, columns, 1))
     return value.contiguous(memory_format=torch.channels_last)
 
