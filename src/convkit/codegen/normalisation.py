@@ -21,8 +21,9 @@ number for each channel, in rows of ``constants_row`` bytes. Sums are two rows o
 SCALE, SHIFT, MEAN, SLOPE, REST = range(5)
 """The rows of constants: ``x*scale + shift`` is the norm, ``scale*g + slope*(x - mean) + rest`` its gradient."""
 
-AT_ONCE = {"sums": 8, "gradient_sums": 8, "apply": 4, "gradient": 4}
-"""Rows of pixels that are gone through together: what belongs to a channel is read once for all of them."""
+AT_ONCE = 2
+"""Rows of pixels that are gone through together: what belongs to a channel is read once for all of them. With more the
+processor no longer sees that memory is read in order."""
 
 Does = Literal["sums", "apply", "gradient_sums", "gradient"]
 Layout = Literal["planes", "pixels"]
@@ -184,7 +185,7 @@ class _Nest:
             to = w.element(w.offset(a["out"], w.multiply(a["out_row"], row)), zeros.index, "double")
             w.line(f"store double 0.0, ptr {to}, align 8")
             zeros.close()
-        together = AT_ONCE[self.n.does]
+        together = AT_ONCE
         some = w.loop("rows", w.subtract(a["rows"], together - 1), {"at": ("i64", "0")}, step=together)
         self.rows(some["at"], together)
         some.close({"at": w.add(some["at"], w.multiply(a["row"], together))})
