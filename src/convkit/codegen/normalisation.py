@@ -114,6 +114,8 @@ class _Nest:
         self.n, self.w = normalisation, Writer()
         self.kind = Vector(target.vector_bytes // ITEM_BYTES["float"], "float")
         self.wide = Vector(self.kind.lanes, "double")
+        # Two sets of sums hide how long an addition takes; where registers are few, one is all there is room for.
+        self.sets = 2 if target.registers > 16 else 1
 
     def module(self) -> str:
         self.a = ARGUMENTS.read(self.w)
@@ -133,13 +135,15 @@ class _Nest:
         constants = {
             row: w.splat(self.kind, w.element(self.constant(row), channels.index, "float")) for row in self.n.constants
         }
-        names = [f"{kind}{n}" for n in range(2) for kind in ("first", "second")] if self.n.sums else []
+        names = [f"{kind}{n}" for n in range(self.sets) for kind in ("first", "second")] if self.n.sums else []
         zeros = {name: (str(self.wide), "zeroinitializer") for name in names}
         planes = w.loop("plane", a["planes"], {"at": ("i64", channels["at"]), **zeros})
         sums = self.columns(constants, planes["at"], {name: planes[name] for name in names})
         planes.close({"at": w.add(planes["at"], a["plane"]), **sums})
         for row, kind in enumerate(("first", "second") if self.n.sums else ()):
-            both = w.value(f"fadd {self.wide} {planes[f'{kind}0']}, {planes[f'{kind}1']}")
+            both = planes[f"{kind}0"]
+            if self.sets == 2:
+                both = w.value(f"fadd {self.wide} {both}, {planes[f'{kind}1']}")
             total = w.call(
                 "double", f"llvm.vector.reduce.fadd.{self.wide.suffix}", ("double", "-0.0"), (str(self.wide), both)
             )  # fmt: skip
@@ -158,9 +162,9 @@ class _Nest:
             for n in range(vectors):
                 place = w.add(index, n * lanes) if n else index
                 held = w.add(at, w.multiply(place, ITEM_BYTES["float"]))
-                totals = [now[f"{kind}{n}"] for kind in ("first", "second")] if now else []
-                found = self.point(constants, held, totals, mask)
-                now = {**now, **dict(zip((f"first{n}", f"second{n}"), found, strict=False))}
+                names = [f"{kind}{n % self.sets}" for kind in ("first", "second")] if now else []
+                found = self.point(constants, held, [now[name] for name in names], mask)
+                now = {**now, **dict(zip(names, found, strict=True))}
             return now
 
         pairs = w.loop("pair", w.subtract(columns, 2 * lanes - 1), carried(sums), step=2 * lanes)
