@@ -69,7 +69,8 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
     if layout is torch.contiguous_format:
         return tensor_of(memory.empty(shape, dtype))
     batch, channels, *space = shape
-    return tensor_of(memory.empty((batch, *space, channels), dtype)).movedim(-1, 1)
+    # Moved as an array: a view of a tensor may not be changed in place where an autograd function gives it back.
+    return tensor_of(np.moveaxis(memory.empty((batch, *space, channels), dtype), -1, 1))
 
 
 def tensor_of(array: Any) -> torch.Tensor:

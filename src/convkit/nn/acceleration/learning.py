@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
-from typing import Any
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -48,7 +50,7 @@ def learn(model: nn.Module, acceleration: Acceleration) -> None:
     acceleration.layers = [LayerFinding(name, folded) for name, folded in found.items()]
     if fused is not None or layout == "channels last":
         model._learning = _Way(fused, layout)  # type: ignore[assignment]
-        model.forward = MethodType(_forward, model)
+        model.forward = partial(_forward, model)  # a method that its class does not have could not be pickled
 
 
 def _forward(self: nn.Module, *arguments: Any, **named: Any) -> Any:
@@ -117,7 +119,8 @@ class _Fused:
         run_through = [
             name for name, module in modules.items() if name == "" or not tracer.is_leaf_module(module, name)
         ]
-        self._code: fx.graph.PythonCode = graph.python_code("self")
+        code = graph.python_code("self")
+        self._source, self._names = code.src, dict(code.globals)
         self._function: Callable[..., Any] | None = None
         # What the graph was made from: whose code was run through, whose calls are gone or changed.
         self._run_through = [modules[name] for name in run_through]
@@ -135,13 +138,29 @@ class _Fused:
     def __call__(self, model: nn.Module, *arguments: Any, **named: Any) -> Any:
         """Run them."""
         if self._function is None:
-            names: dict[str, Any] = dict(self._code.globals)
-            exec(compile(self._code.src, "<convkit's steps of a model>", "exec"), names)
+            names: dict[str, Any] = dict(self._names)
+            exec(compile(self._source, "<convkit's steps of a model>", "exec"), names)
             self._function = names["forward"]
         return self._function(model, *arguments, **named)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_function": None}
+        # Python's modules are kept by their names.
+        names = {
+            name: _Imported(one.__name__) if isinstance(one, ModuleType) else one for name, one in self._names.items()
+        }
+        return {**self.__dict__, "_function": None, "_names": names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._names = {
+            name: import_module(one.name) if isinstance(one, _Imported) else one for name, one in self._names.items()
+        }
+
+
+class _Imported(NamedTuple):
+    """A module of Python's, by its name."""
+
+    name: str
 
 
 def _hooked(module: nn.Module) -> bool:
