@@ -237,6 +237,7 @@ def _by_torch(
     wanted: tuple[bool, ...],
 ) -> tuple[Any, ...]:  # fmt: skip
     """The same in torch's steps, which can be differentiated again; where activations let pass is constant."""
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         norm = functional.batch_norm(x, None, None, weight, bias, training=True, eps=found.eps)
         h = upstream
@@ -244,11 +245,11 @@ def _by_torch(
             z = (norm if y is None else y).detach()
             blocked = z <= 0 if found.ending.activation == "relu" else (z <= 0) | (z >= 6)
             h = upstream.masked_fill(blocked, 0.0)
-        inputs = [one for one, want in zip((x, weight, bias), wanted, strict=False) if want]
-        again = torch.is_grad_enabled()
+        given = zip((x, weight, bias), wanted, strict=False)
+        inputs = [one for one, want in given if want and one is not None]
         found_gradients = iter(torch.autograd.grad(norm, inputs, h, create_graph=again) if inputs else ())
-    given = [next(found_gradients) if want else None for want in wanted[:3]]
-    return *given, h if wanted[3] else None, None
+    gradients = [next(found_gradients) if want else None for want in wanted[:3]]
+    return *gradients, h if wanted[3] else None, None
 
 
 def _array(tensor: Tensor) -> Array:

@@ -137,11 +137,13 @@ class _Fused:
 
     def __call__(self, model: nn.Module, *arguments: Any, **named: Any) -> Any:
         """Run them."""
-        if self._function is None:
+        function = self._function
+        if function is None:
             names: dict[str, Any] = dict(self._names)
             exec(compile(self._source, "<convkit's steps of a model>", "exec"), names)
-            self._function = names["forward"]
-        return self._function(model, *arguments, **named)
+            self._function = function = names["forward"]
+            assert function is not None
+        return function(model, *arguments, **named)
 
     def __getstate__(self) -> dict[str, Any]:
         # Python's modules are kept by their names.
