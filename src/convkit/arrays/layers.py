@@ -158,6 +158,14 @@ class Layers(Protocol):
         """The adjoint: ``g`` added up where the largest of ``x`` stand."""
         ...
 
+    def largest_kept(self, x: Any, options: PoolOptions) -> tuple[Any, Any] | None:
+        """The largest value of each window and its place there, kept for `kept_gradient`; None where nobody can."""
+        ...
+
+    def kept_gradient(self, g: Any, places: Any, shape: tuple[int, ...], options: PoolOptions) -> Any:
+        """``g`` added up at the places kept, for an input of this shape."""
+        ...
+
     def mean(self, x: Any, options: PoolOptions) -> Any:
         """The mean of each window."""
         ...

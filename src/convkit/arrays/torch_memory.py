@@ -35,12 +35,22 @@ def shared(tensor: torch.Tensor) -> Any:
 
 
 def format_of(*tensors: torch.Tensor) -> torch.memory_format:
-    """The layout of a result: channels last if one of the tensors has them so and not in order as well."""
+    """The layout of a result: channels last if one of the tensors has them so and not in order as well.
+
+    A single channel is both; its stride, which no address needs, then says which was meant, as it does to torch.
+    """
     for tensor in tensors:
         last = _LAST.get(tensor.ndim)
-        if last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last):
+        if last is None or (tensor.is_contiguous() and not _meant_last(tensor)):
+            continue
+        if tensor.is_contiguous(memory_format=last):
             return last
     return torch.contiguous_format
+
+
+def _meant_last(tensor: torch.Tensor) -> bool:
+    batch, channels, *_ = tensor.shape
+    return channels == 1 and tensor.stride(1) == 1 and tensor.numel() > batch
 
 
 def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.memory_format) -> torch.Tensor:
@@ -60,9 +70,18 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
         return torch.empty(shape, dtype=kind, memory_format=layout)
     bits = "int16" if kind is torch.bfloat16 else dtype
     if layout is torch.contiguous_format:
-        return tensor_of(memory.empty(shape, bits)).view(kind)
-    batch, channels, *space = shape
-    return tensor_of(memory.empty((batch, *space, channels), bits)).view(kind).movedim(-1, 1)
+        made = tensor_of(memory.empty(shape, bits))
+    else:
+        batch, channels, *space = shape
+        # Moved as an array: a view of a tensor may not be changed in place where an autograd function gives it back.
+        made = tensor_of(np.moveaxis(memory.empty((batch, *space, channels), bits), -1, 1))
+    return _of_bits(made) if kind is torch.bfloat16 else made
+
+
+def _of_bits(bits: torch.Tensor) -> torch.Tensor:
+    """bfloat16 numbers by their bits: a tensor on the same memory, but not a view."""
+    made = torch.empty(0, dtype=torch.bfloat16)
+    return made.set_(bits.untyped_storage(), bits.storage_offset(), bits.shape, bits.stride())
 
 
 def tensor_of(array: Any) -> torch.Tensor:
