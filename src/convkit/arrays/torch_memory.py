@@ -67,7 +67,7 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
     """Memory of this machine for a result, used again where it is large."""
     kind: torch.dtype = getattr(torch, dtype)
     if math.prod(shape) * kind.itemsize < LARGE:
-        return torch.empty(shape, dtype=kind, memory_format=layout)
+        return torch.empty(shape, dtype=kind, device="cpu", memory_format=layout)  # whatever the default is
     bits = "int16" if kind is torch.bfloat16 else dtype
     if layout is torch.contiguous_format:
         made = tensor_of(memory.empty(shape, bits))
@@ -80,7 +80,7 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
 
 def _of_bits(bits: torch.Tensor) -> torch.Tensor:
     """bfloat16 numbers by their bits: a tensor on the same memory, but not a view."""
-    made = torch.empty(0, dtype=torch.bfloat16)
+    made = torch.empty(0, dtype=torch.bfloat16, device="cpu")
     return made.set_(bits.untyped_storage(), bits.storage_offset(), bits.shape, bits.stride())
 
 
