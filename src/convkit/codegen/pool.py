@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit.codegen import library, parallel
+from convkit.codegen import library, parallel, recording
 from convkit.codegen.program import Program
 from convkit.codegen.stages import Stages
 from convkit.codegen.step import BASES
@@ -207,9 +207,16 @@ def lend(team: Team | None) -> None:
     _team = team
 
 
+class _Alone(threading.local):
+    """The scratch memory of a thread that works alone."""
+
+    def __init__(self) -> None:
+        self.scratch = _Scratch()
+
+
 _pool: _Pool | None = None
 _making = threading.Lock()
-_alone = threading.local()
+_alone = _Alone()
 
 
 def _forget() -> None:
@@ -257,6 +264,7 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         many in a row.
     """
     pool = _pool or _get()
+    recording.note(program, bases, seconds)
     steps, starts, tables = program.places
     shared = _Bases(0, *bases[:3], tables, *bases[3:])
     divisible = threads > 1 and program.tasks > 1 and seconds > SHARED
@@ -264,8 +272,7 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
             _share(pool, (pool.of_one(program, shared), 1), program.scratch, min(threads, program.tasks))
         return
-    memory = _own()[1].take(program.scratch, 1)
-    shared[0] = memory.at
+    shared[0] = _alone.scratch.take(program.scratch, 1).at
     pool.native.execute(ctypes.addressof(shared), steps, starts, program.tasks)
     if divisible:
         pool.ended = time.perf_counter()
@@ -283,10 +290,9 @@ def follow(stages: Stages, threads: int = 1) -> None:
         with pool.lock:
             _share(pool, places, stages.scratch, min(threads, stages.tasks))
         return
-    job, scratch = _own()
-    memory = scratch.take(stages.scratch, 1)
-    job[parallel.JOB : parallel.JOB + 4] = (*places, memory.at, memory.bytes)
-    pool.native.take_part(job.ctypes.data, 0)
+    memory = _alone.scratch.take(stages.scratch, 1)
+    stages.lend(memory.at, memory.bytes)
+    pool.native.take_part(stages.alone, 0)
 
 
 def _worth(pool: _Pool, seconds: float) -> bool:
@@ -301,10 +307,3 @@ def _share(pool: _Pool, stages: tuple[int, int], scratch: int, threads: int) -> 
     else:
         pool.run(stages, scratch, threads)
     pool.ended = time.perf_counter()
-
-
-def _own() -> tuple[Any, _Scratch]:
-    """The job and the scratch memory of a thread that works alone."""
-    if not hasattr(_alone, "scratch"):
-        _alone.job, _alone.scratch = np.zeros(parallel.STAGE, np.int64), _Scratch()
-    return _alone.job, _alone.scratch
