@@ -272,7 +272,8 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
             _share(pool, (pool.of_one(program, shared), 1), program.scratch, min(threads, program.tasks))
         return
-    shared[0] = _alone.scratch.take(program.scratch, 1).at
+    memory = _alone.scratch.take(program.scratch, 1)
+    shared[0] = memory.at
     pool.native.execute(ctypes.addressof(shared), steps, starts, program.tasks)
     if divisible:
         pool.ended = time.perf_counter()
