@@ -52,11 +52,12 @@ class _Layer(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         ctx.save_for_backward(x, w)
         ctx.direction, ctx.options, ctx.bias = direction, options, None if bias is None else bias.dtype
+        ctx.maps = _Gradients(layer, x.dtype, w.dtype, options)
         return operators.forward(layer, x, w, bias, None, "")
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Any, ...]:
-        return (*_differentiated("forward", ctx, upstream[0]), None, None, None)
+        return (*_differentiated("forward", ctx, upstream[0], ctx.maps), None, None, None)
 
 
 class _InputGradient(torch.autograd.Function):
@@ -92,30 +93,47 @@ class _WeightGradient(torch.autograd.Function):
         return (*_differentiated("weight_gradient", ctx, upstream[0]), None, None, None, None)
 
 
-def _differentiated(role: str, ctx: Any, gradient: Tensor) -> list[Maybe]:
+def _differentiated(role: str, ctx: Any, gradient: Tensor, short: Maps | None = None) -> list[Maybe]:
     tensors = ctx.saved_tensors
-    maps = SHORT if unwatched(gradient, *tensors) else LONG
+    maps = (short or SHORT) if unwatched(gradient, *tensors) else LONG
     return differentiated(role, maps, ctx.direction, tensors, gradient, ctx.needs_input_grad, ctx.bias, ctx.options)
 
 
 class _Short(Maps):
     """The maps past the dispatcher."""
 
+    _layer = staticmethod(layer_of)
+
     def forward(self, direction: Direction, x: Tensor, w: Tensor, bias: Maybe, options: Options) -> Tensor:
-        return run(layer_of(direction, x.shape, w.shape, x.dtype, w.dtype, options), direction, x, w, bias, options)
+        return run(self._layer(direction, x.shape, w.shape, x.dtype, w.dtype, options), direction, x, w, bias, options)
 
     def input_gradient(
         self, direction: Direction, g: Tensor, w: Tensor, shape: Sequence[int], options: Options
     ) -> Tensor:  # fmt: skip
-        layer = layer_of(direction, tuple(shape), w.shape, g.dtype, w.dtype, options)
+        layer = self._layer(direction, tuple(shape), w.shape, g.dtype, w.dtype, options)
         return run_input_gradient(layer, direction, g, w, shape, options)
 
     def weight_gradient(
         self, direction: Direction, g: Tensor, x: Tensor, shape: Sequence[int], layout: torch.memory_format,
         options: Options,
     ) -> Tensor:  # fmt: skip
-        layer = layer_of(direction, x.shape, tuple(shape), x.dtype, g.dtype, options)
+        layer = self._layer(direction, x.shape, tuple(shape), x.dtype, g.dtype, options)
         return run_weight_gradient(layer, direction, g, x, shape, layout, options)
+
+
+class _Gradients(_Short):
+    """The gradients of one layer: they have its record, unless their types or options are others."""
+
+    def __init__(self, layer: Layer, x: torch.dtype, w: torch.dtype, options: Options) -> None:
+        self._known, self._x, self._w, self._options = layer, x, w, options
+
+    def _layer(
+        self, direction: Direction, x_shape: Sequence[int], w_shape: Sequence[int], x: torch.dtype, w: torch.dtype,
+        options: Options,
+    ) -> Layer:  # fmt: skip
+        if options is self._options and x is self._x and w is self._w:
+            return self._known
+        return layer_of(direction, x_shape, w_shape, x, w, options)
 
 
 SHORT, LONG = _Short(), Maps()

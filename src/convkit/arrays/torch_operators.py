@@ -8,7 +8,6 @@ derivatives are made of the other two, to any order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -229,15 +228,16 @@ def differentiated(
     return [like(first, a.dtype) if wanted[0] else None, like(second, b.dtype) if wanted[1] else None, third]
 
 
-@lru_cache(maxsize=1024)
 def _of_derivatives(options: Options) -> tuple[Options, Options]:
     """The options without a type of the result, and what is linear in the input: without what ``fill`` adds."""
-    natural = options._replace(dtype="")
-    return natural, natural._replace(fill=0)
+    natural = options._replace(dtype="") if options.dtype else options
+    return natural, natural._replace(fill=0) if options.fill else natural
 
 
 def like(gradient: Any, dtype: torch.dtype) -> Tensor:
     """The gradient in the type of what it belongs to: real where that is real."""
+    if gradient.dtype is dtype:
+        return gradient
     if gradient.is_complex() and not dtype.is_complex:
         gradient = gradient.real
     return gradient.to(dtype)

@@ -37,7 +37,7 @@ class Made(NamedTuple):
 
 
 class Laid(NamedTuple):
-    """Bytes of working memory that are set before any program runs: copied from ``source``, or cleared (0)."""
+    """Bytes of memory that are set before any program runs: copied from ``source``, or cleared (0)."""
 
     to: int
     source: int
@@ -52,7 +52,7 @@ class Recording:
     made : list of Made
         Calls of programs, in order.
     laid : list of Laid
-        What was copied into working memory, or cleared there.
+        What was copied into working memory, and what was cleared.
     memory : list of ndarray
         Working memory, held so that no two pieces have had the same addresses.
     """
@@ -97,9 +97,15 @@ def working(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
 def cleared(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """Working memory full of zeros."""
     array = working(shape, dtype)
-    array[...] = 0
-    _lay(array, 0, array.nbytes)
+    clear(array)
     return array
+
+
+def clear(array: NDArray[Any]) -> None:
+    """Set an array to zeros."""
+    array[...] = 0
+    if array.transpose(sorted(range(array.ndim), key=lambda axis: -array.strides[axis])).flags.c_contiguous:
+        _lay(array, 0, array.nbytes)  # elsewhere it is not seen
 
 
 def copied(array: NDArray[Any], dtype: DTypeLike, zeros: int = 0) -> NDArray[Any]:

@@ -53,10 +53,14 @@ class Extent(NamedTuple):
 
 
 class Laid(NamedTuple):
-    """Bytes inside that are set before the programs run: copied from an array, or cleared (``array`` is -1)."""
+    """Bytes that are set before the programs run: copied from an array, or cleared (``source`` is -1).
 
-    to: int
+    Arrays go by their numbers; the memory inside comes after the last of them.
+    """
+
     array: int
+    at: int
+    source: int
     by: int
     bytes: int
 
@@ -86,7 +90,7 @@ class Job:
     inside : sequence of Extent
         Memory that is lent to each run: places in one piece of ``size`` bytes.
     laid : sequence of Laid
-        What is set there first.
+        What is set first.
     """
 
     def __init__(
@@ -94,8 +98,7 @@ class Job:
         laid: Sequence[Laid] = (),
     ) -> None:  # fmt: skip
         self._calls, self._size, self._laid = calls, size, laid
-        self._moving = [_found(calls, [extent]) for extent in arrays]
-        self._inside = _found(calls, inside)
+        self._moving = [_found(calls, [extent]) for extent in arrays] + [_found(calls, inside)]
         self._free: list[_Copy] = []
 
     def run(self, places: Sequence[int]) -> bool:
@@ -107,36 +110,31 @@ class Job:
         try:
             copy = self._free.pop()
         except IndexError:  # others run it at this moment, or nobody ever did
-            copy = _Copy(self._calls, len(self._moving) + 1)
-        words, held = copy.stages.words, copy.places
-        for n, moving in enumerate(self._moving):
-            place = places[n]
-            if place != held[n]:
-                for at, by in moving:
-                    words[at] = place + by
-                held[n] = place
+            copy = _Copy(self._calls, len(self._moving))
         copy.found.value = 0
         if self._size:
-            self._with_memory(copy, places)
+            piece = memory.borrow(self._size)
+            self._follow(copy, [*places, piece.at])
+            memory.give_back(piece)
         else:
-            pool.follow(copy.stages, threads.num_threads())
+            self._follow(copy, places)
         finite = not copy.found.value
         self._free.append(copy)
         return finite
 
-    def _with_memory(self, copy: _Copy, places: Sequence[int]) -> None:
-        piece, words = memory.borrow(self._size), copy.stages.words
-        if piece.at != copy.places[-1]:
-            for at, by in self._inside:
-                words[at] = piece.at + by
-            copy.places[-1] = piece.at
-        for to, array, by, count in self._laid:
-            if array < 0:
-                ctypes.memset(piece.at + to, 0, count)
+    def _follow(self, copy: _Copy, places: Sequence[int]) -> None:
+        words, held = copy.stages.words, copy.places
+        for n, place in enumerate(places):
+            if place != held[n]:
+                for at, by in self._moving[n]:
+                    words[at] = place + by
+                held[n] = place
+        for array, at, source, by, count in self._laid:
+            if source < 0:
+                ctypes.memset(places[array] + at, 0, count)
             else:
-                ctypes.memmove(piece.at + to, places[array] + by, count)
+                ctypes.memmove(places[array] + at, places[source] + by, count)
         pool.follow(copy.stages, threads.num_threads())
-        memory.give_back(piece)
 
 
 def _word(call: int, base: int) -> int:
@@ -217,13 +215,19 @@ def _inside(seen: Recording) -> tuple[list[Extent], int]:
 
 def _laid(seen: Recording, arrays: Sequence[Extent], inside: Sequence[Extent]) -> list[Laid] | None:
     """None if something came from elsewhere."""
+    memories = [(extent, min(n, len(arrays))) for n, extent in enumerate((*arrays, *inside))]
+    nothing = Extent(0, 0, 0), -1
+
+    def place(at: int, count: int) -> tuple[Extent, int]:
+        return next((one for one in memories if one[0].first <= at and at + count <= one[0].end), nothing)
+
     found: list[Laid] = []
     for to, source, count in seen.laid:
-        place = next(to - extent.origin for extent in inside if extent.first <= to < extent.end)
-        array = next((n for n, one in enumerate(arrays) if one.first <= source and source + count <= one.end), -1)
-        if source and array < 0:
+        into, array = place(to, count)
+        of, number = place(source, count) if source else nothing
+        if array < 0 or (source and number < 0):
             return None
-        found.append(Laid(place, array, source - arrays[array].origin if source else 0, count))
+        found.append(Laid(array, to - into.origin, number, source - of.origin, count))
     return found
 
 
