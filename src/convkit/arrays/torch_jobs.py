@@ -41,7 +41,7 @@ class _Known:
         places = [out.data_ptr()]
         for tensor in tensors:
             if tensor is not None:
-                if tensor.is_neg():  # numbers that are read with another sign than they have
+                if tensor.is_neg():  # numbers that are read with another sign than lies there
                     return None
                 places.append(tensor.data_ptr())
         return out if not places[0] % LINE and self._job.run(places) else None
@@ -65,7 +65,7 @@ class Jobs:
     ) -> bool:  # fmt: skip
         """Whether the map was done to the tensors just now, and written down: for those that come a second time."""
         before = self._known.get(key, 0)
-        if isinstance(before, _Known) or before == _NEVER:
+        if isinstance(before, _Known) or before == _NEVER or any(one is not None and one.is_neg() for one in tensors):
             return False
         if len(self._known) >= self._most:
             self._known.clear()
@@ -91,7 +91,7 @@ def _plain(layer: Layer, out: Maybe, tensors: Sequence[Maybe]) -> bool:
         out is not None
         and layer.stored == layer.dtype
         and out.dtype in _RECORDED
-        and all(one.dtype is out.dtype and one.numel() and not one.is_neg() for one in (out, *there))
+        and all(one.dtype is out.dtype and one.numel() for one in (out, *there))
         and all(one.is_contiguous() for one in there if one.ndim == 1)
     )
 

@@ -106,14 +106,10 @@ class TensorLayer:
             else:
                 (self.input_gradient if of == "input_gradient" else self.weight_gradient)(first, second, out)
 
-        # Something infinite in what stands for weights would be seen, and all be done in another way. It shows in what
-        # comes of it as well, but not past an activation.
+        # Something infinite in what stands for weights would be seen, and all be done in another way. What it spoils is
+        # NaN in what comes of it, which an activation keeps; so either may be looked at, and the result is dense.
         kernel = first if of == "weight_gradient" else second
-        looked = [array for array in ([kernel] if activation else [kernel, out]) if _dense(array)]
-        if not looked:
-            do()
-            return "never"
-        return recorded(do, given, min(looked, key=lambda array: array.size))
+        return recorded(do, given, kernel if kernel.size < out.size and _dense(kernel) else out)
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
         """Gradient of the input, written into ``out`` if there is one."""

@@ -1,4 +1,4 @@
-"""Sums of weight gradients that are formed in parts, or beside the result: the memory for them, and how they get there."""
+"""Sums of weight gradients that are formed in parts or beside the result: memory for them, and how they get there."""
 
 from __future__ import annotations
 
