@@ -92,7 +92,7 @@ class _Pool:
         first = -(-self._words.ctypes.data // 64) * 8 - self._words.ctypes.data // 8
         self._job = self._words[first:]
         self._job[parallel.YIELD] = _yielding()
-        self.context = self._job.ctypes.data
+        self.context, self._job_words = self._job.ctypes.data, self._job.data
         self.lock = threading.Lock()
         self.workers: list[_Worker] = []
         self.closed = False
@@ -112,7 +112,9 @@ class _Pool:
     def run_by(self, team: Team, stages: tuple[int, int], scratch: int, threads: int) -> None:
         """Let another library's threads do it; ``stages``: where they are, and how many."""
         memory = self._scratch.take(scratch, threads)
-        self._job[parallel.JOB : parallel.JOB + 5] = (*stages, memory.at, memory.bytes, 0)
+        words = self._job_words
+        words[parallel.STAGES], words[parallel.COUNT] = stages
+        words[parallel.SCRATCH], words[parallel.SCRATCH_BYTES], words[parallel.JOINED] = memory.at, memory.bytes, 0
         team(self.native.join, self.context, threads, 0)
 
     def run(self, stages: tuple[int, int], scratch: int, threads: int) -> None:
@@ -287,18 +289,21 @@ def follow(stages: Stages, threads: int = 1) -> None:
     pool = _pool or _get()
     stages.begin()
     places = stages.at, stages.count
-    if threads > 1 and stages.tasks > 1 and _worth(pool, stages.seconds) and not pool.lock.locked():
+    divisible = threads > 1 and stages.tasks > 1 and stages.seconds > SHARED
+    if divisible and _worth(pool, stages.seconds) and not pool.lock.locked():
         with pool.lock:
             _share(pool, places, stages.scratch, min(threads, stages.tasks))
         return
     memory = _alone.scratch.take(stages.scratch, 1)
     stages.lend(memory.at, memory.bytes)
     pool.native.take_part(stages.alone, 0)
+    if divisible:
+        pool.ended = time.perf_counter()
 
 
 def _worth(pool: _Pool, seconds: float) -> bool:
-    """Whether there is enough work to be shared, with workers that are awake or would have to be woken."""
-    return seconds > WAKING or (seconds > SHARED and (pool.awake() or time.perf_counter() - pool.ended < BURST))
+    """Whether there is enough work that could be shared, with workers that are awake or would have to be woken."""
+    return seconds > WAKING or time.perf_counter() - pool.ended < BURST or pool.awake()
 
 
 def _share(pool: _Pool, stages: tuple[int, int], scratch: int, threads: int) -> None:
