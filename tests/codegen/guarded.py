@@ -1,6 +1,7 @@
 """Run kernels on arrays that end, and begin, at pages which may not be touched. Prints ``untouched``.
 
-``python -m tests.codegen.guarded direct|pack|unpack|look|parts [reach-out]``; the last word lets them touch one number too many.
+``python -m tests.codegen.guarded direct|pack|unpack|look|parts [reach-out]``; the last word lets them touch one number
+too many.
 """
 
 from __future__ import annotations
