@@ -342,6 +342,26 @@ def test_signs_that_are_pending_are_carried_out() -> None:
         assert torch.equal(ck.conv(z.conj().imag, w, **options), -plain)
 
 
+def test_numbers_that_share_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of a sum is one number everywhere."""
+    x_shape, w_shape, options = SHAPES["3x3"]
+    x, w = numbers(x_shape, 1), numbers(w_shape, 2)
+    for value in range(4):
+        g = torch.tensor(0.1 + value).expand(1, 33, 14, 13)
+        for call in maps(options, x, w, g)[1:]:
+            assert same(call(), unrecorded(call, monkeypatch))
+
+
+def test_another_default_device_is_no_concern_of_results() -> None:
+    x_shape, w_shape, options = SHAPES["3x3"]
+    x, w, g = numbers(x_shape, 1), numbers(w_shape, 2), numbers((1, 33, 14, 13), 3)
+    expected = [call() for call in maps(options, x, w, g)]
+    with torch.device("meta"):
+        for _ in range(4):
+            for call, one in zip(maps(options, x, w, g), expected, strict=True):
+                assert torch.equal(call(), one)
+
+
 def test_one_tensor_in_two_places() -> None:
     """The samples are the upstream gradient as well, or weights."""
     x, w = numbers((1, 16, 9, 8), 1), numbers((16, 16, 1, 1), 2)

@@ -13,8 +13,9 @@ from convkit.arrays.torch_memory import LARGE, LINE, real, shared
 Tensor = torch.Tensor
 Maybe = torch.Tensor | None
 
-MOST_KEPT = 512
-"""Jobs that are remembered: what is known of one takes some kilobytes, with its programs up to some hundred."""
+MOST_KEPT = 2048
+"""Maps that are remembered, for networks of some hundred layers: a job takes some kilobytes, with its programs up to a
+hundred."""
 
 MOST_TRIED = 4
 """How often recording is tried where arrays do not tell."""
@@ -28,16 +29,17 @@ class _Known:
 
     __slots__ = ("_job", "_kind", "_large", "_shape", "_strides")
 
-    def __init__(self, job: Job, out: Tensor, layout: torch.memory_format) -> None:
-        self._job, self._shape, self._strides, self._kind = job, tuple(out.shape), out.stride(), out.dtype
+    def __init__(self, job: Job, out: Tensor, kind: str, layout: torch.memory_format) -> None:
+        self._job, self._shape, self._strides, self._kind = job, tuple(out.shape), out.stride(), kind
         self._large = layout if out.nbytes >= LARGE else None
 
     def __call__(self, tensors: Sequence[Maybe]) -> Maybe:
         """The result; None where more is to be done."""
         if self._large is None:
-            out = torch.empty_strided(self._shape, self._strides, dtype=self._kind)
+            assert tensors[0] is not None
+            out = tensors[0].new_empty_strided(self._shape, self._strides)
         else:
-            out = real(self._shape, str(self._kind).removeprefix("torch."), self._large)
+            out = real(self._shape, self._kind, self._large)
         places = [out.data_ptr()]
         for tensor in tensors:
             if tensor is not None:
@@ -78,7 +80,7 @@ class Jobs:
         arrays = [None if tensor is None else shared(tensor) for tensor in (out, *tensors)]
         job = layer.recorded(of, arrays, activation, ready)
         if not isinstance(job, str):
-            self._known[key] = _Known(job, out, layout)
+            self._known[key] = _Known(job, out, layer.stored, layout)
         elif job == "never":
             self._known[key] = _NEVER
         return True

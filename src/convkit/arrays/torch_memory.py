@@ -58,7 +58,7 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
     """Memory of this machine for a result, used again where it is large."""
     kind: torch.dtype = getattr(torch, dtype)
     if math.prod(shape) * kind.itemsize < LARGE or kind is torch.bfloat16:
-        return torch.empty(shape, dtype=kind, memory_format=layout)
+        return torch.empty(shape, dtype=kind, device="cpu", memory_format=layout)  # whatever the default is
     if layout is torch.contiguous_format:
         return tensor_of(memory.empty(shape, dtype))
     batch, channels, *space = shape
