@@ -29,8 +29,8 @@ class _Known:
 
     __slots__ = ("_job", "_kind", "_large", "_shape", "_strides")
 
-    def __init__(self, job: Job, out: Tensor, kind: str, layout: torch.memory_format) -> None:
-        self._job, self._shape, self._strides, self._kind = job, tuple(out.shape), out.stride(), kind
+    def __init__(self, job: Job, out: Tensor, layout: torch.memory_format) -> None:
+        self._job, self._shape, self._strides, self._kind = job, tuple(out.shape), out.stride(), out.dtype
         self._large = layout if out.nbytes >= LARGE else None
 
     def __call__(self, tensors: Sequence[Maybe]) -> Maybe:
@@ -39,7 +39,7 @@ class _Known:
             assert tensors[0] is not None
             out = tensors[0].new_empty_strided(self._shape, self._strides)
         else:
-            out = real(self._shape, self._kind, self._large)
+            out = real(self._shape, str(self._kind).removeprefix("torch."), self._large)
         places = [out.data_ptr()]
         for tensor in tensors:
             if tensor is not None:
@@ -80,7 +80,7 @@ class Jobs:
         arrays = [None if tensor is None else shared(tensor) for tensor in (out, *tensors)]
         job = layer.recorded(of, arrays, activation, ready)
         if not isinstance(job, str):
-            self._known[key] = _Known(job, out, layer.stored, layout)
+            self._known[key] = _Known(job, out, layout)
         elif job == "never":
             self._known[key] = _NEVER
         return True

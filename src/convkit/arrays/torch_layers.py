@@ -15,6 +15,8 @@ from convkit.arrays.torch_jobs import Jobs
 from convkit.arrays.torch_memory import shared
 from convkit.arrays.torch_operators import Maps, Maybe, Tensor, differentiated, layer_of
 from convkit.arrays.torch_threads import team
+from convkit.arrays.torch_transforms import MAPS as TRANSFORMED
+from convkit.arrays.torch_transforms import transformed
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _C: Any = torch._C  # what torch does not offer by public names: whether anyone watches the dispatcher
@@ -151,7 +153,8 @@ def run(
         or (add is not None and add.requires_grad)
     )
     if not differentiable:
-        kept = KEPT.find(layer, w, (bias is not None, add is not None, activation))
+        added = "" if add is None else operators.word(add.dtype)
+        kept = KEPT.find(layer, w, (bias is not None, added, activation))
         if kept is None:
             return operators.forward(layer, x, w, bias, add, activation)
         return operators.forward(layer, x, w, bias, add, activation, kept.ready, kept.jobs)
@@ -183,7 +186,7 @@ def ended(sums: Tensor, bias: Maybe, add: Maybe, activation: str) -> Tensor:
     operators.check_addends(bias, add, activation, sums.shape, operators.word(sums.dtype))
     if add is not None:
         sums = sums.add_(add)
-    return getattr(torch.nn.functional, activation)(sums) if activation else sums
+    return operators.activated(activation, sums)
 
 
 MOST_LAYOUTS = 8
@@ -198,7 +201,7 @@ class _Ready:
 
     __slots__ = ("jobs", "ready")
 
-    def __init__(self, layer: Layer, w: Tensor, end: tuple[bool, bool, str]) -> None:
+    def __init__(self, layer: Layer, w: Tensor, end: tuple[bool, str, str]) -> None:
         self.ready = layer.prepare(shared(w.detach()), *end)
         self.jobs = Jobs(MOST_LAYOUTS)
 
@@ -210,7 +213,7 @@ class _Entry:
 
     def __init__(self, tensor: Any, w: Tensor) -> None:
         self.tensor, self.unwritten = tensor, Unwritten((w,))
-        self.made: dict[tuple[Layer, tuple[bool, bool, str]], _Ready] = {}
+        self.made: dict[tuple[Layer, tuple[bool, str, str]], _Ready] = {}
 
 
 class _Kept:
@@ -219,12 +222,12 @@ class _Kept:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
 
-    def ready(self, layer: Layer, w: Tensor, end: tuple[bool, bool, str]) -> Any:
+    def ready(self, layer: Layer, w: Tensor, end: tuple[bool, str, str]) -> Any:
         """What the layer makes of ``w``; None for weights that say nothing of changes."""
         found = self.find(layer, w, end)
         return None if found is None else found.ready
 
-    def find(self, layer: Layer, w: Tensor, end: tuple[bool, bool, str]) -> _Ready | None:
+    def find(self, layer: Layer, w: Tensor, end: tuple[bool, str, str]) -> _Ready | None:
         """The same with its jobs, made now or found again."""
         number = id(w)
         entry = self._entries.get(number)
@@ -242,6 +245,35 @@ class _Kept:
 
 
 KEPT = _Kept()
+
+
+class _Cast:
+    """Weights as `torch.autocast` has them, for as long as they live and are not written to.
+
+    Where gradients are wanted they are made anew, so that each graph has its own.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[int, torch.dtype], tuple[Any, Unwritten, Tensor]] = {}
+
+    def lowered(self, x: Tensor, w: Tensor, bias: Maybe, add: Maybe) -> Sequence[Any]:
+        """A layer's tensors in the type of the region."""
+        dtype = torch.get_autocast_dtype("cpu")
+        wanted = torch.is_grad_enabled() and w.requires_grad
+        if wanted or torch.compiler.is_compiling() or w.dtype is not torch.float32 or not unwatched(w):
+            return operators.lowered(x, w, bias, add)
+        number = id(w), dtype
+        entry = self._entries.get(number)
+        if entry is None or entry[0]() is not w or not entry[1].holds((w,)):
+            if w.is_inference() or w.numel() == 0:
+                return operators.lowered(x, w, bias, add)
+            gone = ref(w, lambda _: self._entries.pop(number, None))
+            entry = self._entries[number] = gone, Unwritten((w,)), w.detach().to(dtype)
+        samples, *addends = operators.lowered(x, bias, add)
+        return samples, entry[2], *addends
+
+
+CAST = _Cast()
 
 
 _known: dict[Any, tuple[Layer, Options]] = {}
@@ -297,6 +329,8 @@ def watched(
 ) -> Tensor:  # fmt: skip
     """The same by operators, as whoever watches sees it."""
     options = provided().options(direction, w.ndim - 2, method, dict(zip(names, values, strict=True)))
+    if transformed():
+        return TRANSFORMED.fused(direction, x, w, bias, add, activation, options)
     if add is None and not activation:
         return LONG.forward(direction, x, w, bias, options)
     tensors = [tensor for tensor in (x, w, bias, add) if tensor is not None]
@@ -312,6 +346,7 @@ def watched_gradient(
 ) -> Tensor:  # fmt: skip
     """A gradient by operators, likewise."""
     options = provided().options("forward", g.ndim - 2, method, dict(zip(names, values, strict=True)))
+    maps = TRANSFORMED if transformed() else LONG
     if of == "input":
-        return LONG.input_gradient("forward", g, other, shape, options)
-    return LONG.weight_gradient("forward", g, other, shape, torch.contiguous_format, options)
+        return maps.input_gradient("forward", g, other, shape, options)
+    return maps.weight_gradient("forward", g, other, shape, torch.contiguous_format, options)
