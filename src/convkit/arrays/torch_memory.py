@@ -58,6 +58,9 @@ def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.me
     return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device, memory_format=layout)
 
 
+LINE = 64
+"""Bytes of a line of the cache, on which results begin."""
+
 LARGE = 1 << 22
 """Bytes from which the memory of results is used again: torch's begins at a line of the cache anyway, and the C library
 gives smaller pieces again by itself."""
