@@ -40,7 +40,6 @@ from convkit.codegen.dense_channels import DenseChannels
 from convkit.codegen.epilogue import NO_ENDING, Ending
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
@@ -159,7 +158,7 @@ class _Tile(ABC):
     def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
         self.dtype = problem.compute_dtype
-        self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
+        self.item, self.lanes = item_bytes(self.dtype), cut.lanes
         self.laid, self.sums_at = samples, samples.bytes + LINE
         self.counts = [hi - lo for lo, hi in outputs]
         self.leading = cut.windows[0].kernel  # runs of terms for each channel, see `dense_blocks.Run`
