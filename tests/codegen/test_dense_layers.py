@@ -257,6 +257,20 @@ def test_layouts() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_infinite_weight_of_one_element_is_not_looked_for(value: float) -> None:
+    """No zero beyond an edge meets it, so every way takes it as it is; weights of both layouts."""
+    x, w = numbers((2, 32, 9, 11), "float32", 1), numbers((48, 32, 1, 1), "float32", 2)
+    w[3, 7] = value
+    x[0, 7, 2, 3] = 0
+    g = numbers((2, 48, 9, 11), "float32", 3)
+    for samples, upstream in ((x, g), (last(x, 1), last(g, 1))):
+        y, ours = ck.conv(samples, w), ck.conv_input_gradient(upstream, w, x.shape)
+        assert np.array_equal(y, ck.conv(x, w, method="direct"), equal_nan=True)
+        expected = ck.conv_input_gradient(g, w, x.shape, method="direct")
+        assert np.array_equal(ours, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_stays_in_its_windows(value: float) -> None:
     x, w = numbers((2, 5, 9, 11), "float64", 1), numbers((18, 5, 3, 3), "float64", 2)
     x[1, 2, 4, 10] = value

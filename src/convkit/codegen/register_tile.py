@@ -51,7 +51,12 @@ class RegisterTile(ABC):
     def name(self) -> str:
         """``<kind>_<arithmetic>_<lanes>l_<rows>x<vectors>_<start>_<edge>_<results>_<ending>``."""
         tile = f"{self.lanes}l_{self.rows}x{self.vectors}"
-        return f"{self.kind}_{self.arithmetic}_{tile}_{self.start}_{self.edge}_{self.results}_{self.ending.name}"
+        return f"{self.of_kind}_{self.arithmetic}_{tile}_{self.start}_{self.edge}_{self.results}_{self.ending.name}"
+
+    @property
+    def of_kind(self) -> str:
+        """The kind, and what is particular about it."""
+        return self.kind
 
     @property
     def registers(self) -> int:
