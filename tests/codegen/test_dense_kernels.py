@@ -66,7 +66,8 @@ def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
         sums = np.full((blocks * rows, lines, pixels + 1), 3, dtype)
         bias, add = whole_numbers((blocks * rows, 1, 1), dtype, 3), whole_numbers(sums.shape, dtype, 4)
         call(
-            Dense(dtype, lanes, rows, vectors, start, edge, ending), dense.ARGUMENTS, machine, sums=sums, x=x, w=w,
+            Dense(dtype, lanes, rows, vectors, start, edge, ending, memory=("near", "far")[n % 2]), dense.ARGUMENTS,
+            machine, sums=sums, x=x, w=w, ahead=x.strides[0],
             offsets=np.arange(depth, dtype=np.int64) * 3 * item, depth=depth, blocks=blocks, sums_row=sums.strides[0],
             w_block=w.strides[0], tiles=2, last_tiles=1, rest=rest, bias=bias, add=add,
             lines=lines, sums_line=sums.strides[1], x_line=x.strides[0],
@@ -244,7 +245,11 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
     target = TARGETS[isa]
     assert target is not None
     lanes = target.vector_bytes // np.dtype(dtype).itemsize
-    kernels = [Dense(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 14)]
+    kernels: list[Dense | DenseChannels] = [
+        Dense(dtype, lanes, *tile, "sums", memory=memory)
+        for tile in tiles_for(target, 14)
+        for memory in ("near", "far")
+    ]
     kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
     kernels += [DenseChannels(dtype, lanes, *tile, "sums", weights="rows") for tile in tiles_for(target, 9)]
     if target.vector_bytes == 64:

@@ -321,7 +321,7 @@ class _PixelTile(_Tile):
                         sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
                         tiles=tiles - (1 if rest else 0), last_tiles=last_tiles, lines=lines,
                         sums_line=sums.strides[-2] if lines > 1 else 0,
-                        x_line=where.strides[-2] if lines > 1 else 0,
+                        x_line=where.strides[-2] if lines > 1 else 0, ahead=0,
                         **self.operands(to, self.cut.before(first)),
                     )
                 )  # fmt: skip
