@@ -10,6 +10,7 @@ import numpy as np
 from convkit import codegen, threads
 from convkit.algorithms.support import col2im_tiles, dense_weights
 from convkit.algorithms.support.gradients import READABLE
+from convkit.algorithms.support.planes import with_rows
 from convkit.codegen import col2im, pool
 from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
@@ -57,7 +58,7 @@ class Col2im:
             return Reason("more-than-two-axes")
         if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype not in READABLE:
             return Reason("no-compiled-kernel", dtype=problem.compute_dtype)
-        *_, columns = problem.windows
+        columns = with_rows(problem.windows)[1]
         plain = all(window.stride == 1 and window.sides == ("zero", "zero") for window in problem.windows)
         if not plain or columns.up not in col2im.PHASES:
             return Reason("not-single-steps", phases=", ".join(map(str, col2im.PHASES)))
