@@ -71,8 +71,14 @@ TAME = 1e30
 
 
 def tame(problem: Problem, kernel: Array) -> bool:
-    """Whether every algorithm can take this kernel: it is finite, and no sum to be stored as an integer overflows."""
+    """Whether every algorithm can take this kernel: it is finite, and no sum to be stored as an integer overflows.
+
+    No zero beyond an edge meets a kernel of one element that stays inside the input, so it may be anything.
+    """
     if problem.exact:
+        return True
+    inside = all(window.inside for window in problem.windows)
+    if problem.taps == 1 and inside and not problem.upsampled and not problem.result_dtype:
         return True
     if problem.result_dtype.removeprefix("u").startswith("int"):
         with np.errstate(all="ignore"):
@@ -80,41 +86,32 @@ def tame(problem: Problem, kernel: Array) -> bool:
     return all_finite(kernel)
 
 
-def told_by_result(problem: Problem) -> bool:
-    """Whether the result is looked at instead of the kernel.
-
-    The kernel of a weight gradient is as large as images, its result is small, and an infinite element of the one
-    always shows in the other: it meets a sample somewhere, if only a zero.
-    """
-    return problem.batch_of == "channels" and not problem.exact and not problem.result_dtype
-
-
 def exact_terms(problem: Problem, algorithm: str) -> bool:
-    """Whether ``algorithm`` adds the products of the definition and nothing else.
+    """Whether ``algorithm`` adds the products of a gradient's definition and nothing else.
 
     So it is where no window leaves the input: elsewhere an infinite element may meet a zero that stands for no sample.
     """
     inside = all(window.start >= 0 and window.last < window.size for window in problem.windows)
-    return inside and algorithm not in SPREADING and not problem.upsampled
+    return problem.batch_of == "channels" and inside and algorithm not in SPREADING and not problem.upsampled
 
 
-def needs_no_look(problem: Problem, algorithm: str) -> bool:
-    """Whether the kernel may hold anything: the result tells, or the kernel has one element, which no zero meets."""
-    return told_by_result(problem) or (
-        problem.taps == 1 and not problem.result_dtype and exact_terms(problem, algorithm)
-    )  # fmt: skip
+def seen_later(problem: Problem) -> bool:
+    """Whether a kernel is not looked at before it is used, but only if sums turn out not to be finite.
 
-
-def spread(problem: Problem, algorithm: str, kernel: Array, out: Array) -> bool:
-    """Whether ``out`` holds infinite numbers that may not be the definition's.
-
-    Some algorithms mix windows. Others add zeros that stand for no sample times elements of the kernel, which only a
-    gradient's may be infinite by now.
+    A layer's kernel is small, and looked at in no time; that of a gradient is as large as images, its sums are few.
     """
-    mixing = algorithm in SPREADING
-    if not mixing and (algorithm == SAFE or not told_by_result(problem) or exact_terms(problem, algorithm)):
-        return False
-    return not all_finite(out) and (mixing or not all_finite(kernel))
+    return problem.batch_of == "channels" and not problem.result_dtype.removeprefix("u").startswith("int")
+
+
+def settle(problem: Problem, algorithm: str, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
+    """See that what ``algorithm`` wrote is infinite or NaN only where the definition is.
+
+    No algorithm makes finite sums of infinite terms, so that finite sums say that there were none.
+    """
+    spreads = algorithm in SPREADING
+    unseen = seen_later(problem) and not exact_terms(problem, algorithm)
+    if (spreads or unseen) and not all_finite(out) and (spreads or not tame(problem, kernel)):
+        repair(problem, kernel, x, out, plan_for)
 
 
 def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
