@@ -8,11 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import channelwise_gradients, channelwise_ways
-from convkit.algorithms.support.gradients import readable
+from convkit.algorithms.support import channelwise_gradients, channelwise_ways, halves
+from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import pool
 from convkit.codegen.memory import address
+from convkit.codegen.numbers import HALVES
 from convkit.codegen.program import Program
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
@@ -33,12 +34,13 @@ class ChannelwiseGradient:
     """
 
     name = "channelwise-gradient"
+    kernel_types = HALVES
 
     def applies(self, problem: Problem) -> Reason | None:
         why_not = readable(problem)
         if why_not is not None:
             return why_not
-        if problem.input_dtype != problem.compute_dtype:
+        if not halves.readable(problem.input_dtype, problem.compute_dtype):
             return Reason("no-compiled-kernel", dtype=problem.input_dtype)
         if problem.groups < LEAST_GROUPS:
             return Reason("few-groups", groups=problem.groups, limit=LEAST_GROUPS)
@@ -62,9 +64,11 @@ class ChannelwiseGradient:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return np.asarray(kernel, problem.compute_dtype)
+        plain = halves.readable(kernel.dtype.name, problem.compute_dtype)
+        return kernel if plain else np.asarray(kernel, problem.compute_dtype)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        problem = typed(problem, prepared)
         plain = out[0, 0, 0].flags.c_contiguous
         target = out if plain else np.empty(out.shape, out.dtype)
         program, seconds = _program(problem, x.strides, prepared.strides, target.strides)
@@ -88,7 +92,7 @@ def _program(
     g_strides = g_strides[2], g_strides[0], g_strides[1], *g_strides[3:]
     out_strides = 0, out_strides[1], out_strides[0], out_strides[2], *out_strides[3:]
     whole = channelwise_gradients.forward(problem).derive(batch=problem.in_channels)
-    ways = channelwise_ways.Ways.of(whole, x_strides, g_strides, 1)
+    ways = channelwise_ways.Ways.of(whole, x_strides, g_strides, problem.kernel_dtype, 1)
     program = channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
     return program, _seconds(problem, DEFAULT)
 
