@@ -89,8 +89,8 @@ class _Nest(Nest):
         def multiply_adds(term: Loop, sums: list[str]) -> str:
             x = w.offset(at["x"], w.load_scalar("i64", w.element(a["offsets"], term.index, "i64")))
             samples = [w.load(self.samples, w.offset(x, v * self.samples.bytes), masks[v]) for v in range(vectors)]
-            if self.far:
-                self.ask(x, vectors)
+            for v in range(vectors if self.far else 0):
+                self.ask(w.offset(w.offset(x, v * self.samples.bytes), a["ahead"]))
             for n in range(d.rows):
                 weight = w.splat(self.weights, w.element(term["walk"], n, self.weights.scalar))
                 self.meet(sums, n, weight, samples, "weight")
@@ -104,9 +104,3 @@ class _Nest(Nest):
             "sums": row("sums", d.rows), "add": row("add", d.rows), "w": w.offset(loop["w"], a["w_block"]),
             "bias": w.element(loop["bias"], d.rows, self.sums.scalar),
         })  # fmt: skip
-
-    def ask(self, x: str, vectors: int) -> None:
-        """Ask for the samples that stand so far ahead of these."""
-        for v in range(vectors):
-            place = self.w.offset(self.w.offset(x, v * self.samples.bytes), self.a["ahead"])
-            self.w.call("void", "llvm.prefetch.p0", ("ptr", place), ("i32", "0"), ("i32", "3"), ("i32", "1"))

@@ -104,7 +104,8 @@ class Blocking:
     @property
     def blocks_a_task(self) -> int:
         """Blocks of output channels that one task computes at most."""
-        return -(-sum(count for _, count in self.blocks) // self.splits)
+        blocks = sum(count for _, count in self.blocks)
+        return _evenly(blocks, -(-blocks // self.splits)) if self.splits > 1 else blocks
 
     def weights(self, problem: Problem) -> int:
         """Weights of one group, as they are laid down."""

@@ -247,7 +247,8 @@ class _Task:
     def rows(self, counts: list[int], samples: Range, box: Box, strides: Strides) -> Offsets | None:
         """Where a chunk's upstream gradient lies, if its channels are side by side and its pixels evenly apart."""
         along = space(strides)
-        if strides[1] != self.item or (self.outputs[1] - self.outputs[0]) % self.lanes:
+        whole = (self.outputs[1] - self.outputs[0]) % self.lanes == 0
+        if self.upstream_type != self.dtype or strides[1] != self.item or not whole:
             return None
         each = along[-1]
         for count, stride in zip((samples[1] - samples[0], *counts)[::-1], (strides[2], *along)[::-1], strict=True):
