@@ -1,6 +1,7 @@
 """Run kernels on arrays that end, and begin, at pages which may not be touched. Prints ``untouched``.
 
-``python -m tests.codegen.guarded direct|pack|unpack [reach-out]``; the last word lets them touch one number too many.
+``python -m tests.codegen.guarded direct|pack|unpack|look|parts [reach-out]``; the last word lets them touch one number
+too many.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from convkit.codegen import pack, unpack
+from convkit.codegen import look, pack, parts, unpack
 from convkit.codegen.numbers import STORED
 from convkit.codegen.target import Target
 from tests.codegen.kernel_calls import call, convolve, numpy_type, runnable
@@ -96,8 +97,31 @@ def check_unpack(machine: Target, beyond: int) -> None:
             assert (out.reshape(-1, width)[::apart] == wanted).all(), (source, target, layout, side, columns)
 
 
+def check_look(machine: Target, beyond: int) -> None:
+    for dtype, side, count in product(("float32", "float64"), SIDES, SIZES):
+        x, status = INPUTS.array((count,), dtype, side), np.zeros(1, np.int64)
+        x[...] = 1
+        call(look.Look(dtype), look.ARGUMENTS, machine, x=x, status=status, numbers=count + beyond * 8000)
+        assert not status[0]
+
+
+def check_parts(machine: Target, beyond: int) -> None:
+    for dtype, side, count in product(("float32", "float64"), SIDES, SIZES):
+        x, out = INPUTS.array((3, count), dtype, side), OUTPUTS.array((count,), dtype, side)
+        x[...], out[...] = 1, 0
+        call(
+            parts.Parts(dtype), parts.ARGUMENTS, machine, out=out, x=x, numbers=count + beyond * 8000, parts=3,
+            x_part=count * x.itemsize,
+        )  # fmt: skip
+        assert (out == 3).all()
+
+
+CHECKS = {
+    "direct": check_direct, "pack": check_pack, "unpack": check_unpack, "look": check_look, "parts": check_parts,
+}  # fmt: skip
+
 if __name__ == "__main__":
-    check = {"direct": check_direct, "pack": check_pack, "unpack": check_unpack}[sys.argv[1]]
+    check = CHECKS[sys.argv[1]]
     for each in runnable():
         check(each, int("reach-out" in sys.argv))
     print("untouched")

@@ -295,8 +295,7 @@ def test_memory_of_a_call_serves_the_next_and_no_other_at_once() -> None:
         assert again in (one, other)
     with memory.borrowed(memory.KEPT + (1 << 20)) as large:
         assert large
-    assert all(piece.size <= memory.KEPT + 64 for piece in memory._free)
-    assert len(memory._free) <= 1
+    assert sum(piece.size for piece in memory._free) <= memory.KEPT
 
 
 @pytest.mark.parametrize(

@@ -342,13 +342,13 @@ def guarded(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
-@pytest.mark.parametrize("kernel", ["direct", "pack", "unpack"])
+@pytest.mark.parametrize("kernel", ["direct", "pack", "unpack", "look", "parts"])
 def test_nothing_outside_the_arrays_is_touched(kernel: str) -> None:
     done = guarded(kernel)
     assert (done.returncode, done.stdout.strip()) == (0, "untouched"), done.stderr
 
 
-@pytest.mark.parametrize("kernel", ["direct", "pack", "unpack"])
+@pytest.mark.parametrize("kernel", ["direct", "pack", "unpack", "look", "parts"])
 def test_the_guard_pages_do_guard(kernel: str) -> None:
     done = guarded(kernel, "reach-out")
     assert done.returncode != 0

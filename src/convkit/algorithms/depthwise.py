@@ -11,7 +11,7 @@ from convkit import threads
 from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, halves, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
-from convkit.codegen import library, pool
+from convkit.codegen import library, pool, recording
 from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program
 from convkit.planner import registry
@@ -43,8 +43,7 @@ class Kernel:
     def packed(self) -> Array:
         """Vectors over groups, in the order of `channelwise_weights.Weights`."""
         if self._packed is None:
-            memory = np.empty(channelwise_weights.weights_of(self.problem).bytes + LINE, np.uint8)
-            self._packed = memory[-address(memory) % LINE :]
+            self._packed = recording.working((channelwise_weights.weights_of(self.problem).bytes,), np.uint8)
             program = channelwise_weights.weights_program(self.problem, self.plain.strides)
             pool.run(program, (address(self._packed), address(self.plain), 0), 1, 0.0)
         return self._packed
@@ -94,7 +93,7 @@ class Depthwise:
     def prepare(self, problem: Problem, kernel: Array) -> Kernel:
         # Axes that run backwards do so in the copy: weights are turned around where they are packed, or read.
         lying = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in kernel.strides)
-        return Kernel(problem.derive(batch=1), np.array(kernel[lying], problem.compute_dtype, order="C")[lying])
+        return Kernel(problem.derive(batch=1), recording.copied(kernel[lying], problem.compute_dtype)[lying])
 
     def finishes(self, problem: Problem) -> bool:
         """Whether it does the epilogue: a bias for every lane, and an activation."""
@@ -147,7 +146,7 @@ def _seconds(problem: Problem, machine: Machine) -> float:
 def _whole(bias: Array) -> Array:
     """The bias with as many numbers as fill vectors."""
     rest = -len(bias) % (library.this_machine().vector_bytes // bias.itemsize)
-    return np.concatenate((bias, np.zeros(rest, bias.dtype))) if rest else np.ascontiguousarray(bias)
+    return recording.copied(bias, bias.dtype, rest) if rest else np.ascontiguousarray(bias)
 
 
 @lru_cache(maxsize=256)

@@ -18,8 +18,9 @@ from convkit.planner.finishing import NOTHING, Operands, finish_apart
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
-LEAST_PRODUCTS = 1 << 12
-"""Products of one sample below which neither loading the compiler nor its kernels would be paid back."""
+LEAST_PRODUCTS = 1 << 8
+"""Products of one sample below which neither loading the compiler nor its kernels would be paid back. They are few:
+NumPy's calls take several times as long as a recorded job, and networks weigh channels by layers of one pixel."""
 
 MOST_TAPS = 1 << 12
 """Kernel elements at most: larger kernels are for transforms, and tables of their offsets would fill the cache."""

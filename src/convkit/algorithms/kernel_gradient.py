@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import gradient_tiles
+from convkit.algorithms.support import gradient_tiles, sums
 from convkit.algorithms.support.gradients import readable, typed, upstream
 from convkit.algorithms.support.halves import readable as readable_as
 from convkit.codegen import pool
@@ -65,9 +65,7 @@ class KernelGradient:
         parts = gradient_tiles.blocking(problem).parts
         target = out
         if parts > 1 or not gradient_tiles.stores(problem, out.strides):
-            channels, groups, outputs, *kernel = out.shape
-            held = np.empty((parts, groups, outputs, channels, *kernel), out.dtype)
-            target = held.transpose(0, 3, 1, 2, *range(4, held.ndim))
+            target = sums.beside(out, parts)
         strides = target.strides[-out.ndim :]
         part = target.strides[0] if target is not out else 0
         program = gradient_tiles.program(problem, x.strides, prepared.strides, strides, part)
@@ -75,7 +73,7 @@ class KernelGradient:
         bases = address(target), address(x), address(prepared)
         pool.run(program, bases, threads.num_threads(), seconds)
         if target is not out:
-            np.add.reduce(target, axis=0, out=out)
+            sums.added(target, out)
 
 
 registry.register(KernelGradient())

@@ -12,11 +12,12 @@ from itertools import product
 from typing import Any
 
 from convkit.algorithms.support.phases import phases
+from convkit.codegen import recording
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.finishing import NOTHING, Operands, finish_in_place
 from convkit.planner.machine import Machine
-from convkit.planner.plan import Plan, Prepared, plan_for
+from convkit.planner.plan import Plan, plan_for
 from convkit.planner.problem import Problem
 
 
@@ -52,9 +53,8 @@ class Polyphase:
         )
 
     def prepare(self, problem: Problem, kernel: Array) -> list[tuple[tuple[slice, ...], Plan | None, Any]]:
-        # The kernel was examined as a whole, so its parts need not be.
         return [
-            (targets, plan, None if plan is None else _prepared(plan, kernel[(..., *elements)]))
+            (targets, plan, None if plan is None else plan.prepare(kernel[(..., *elements)]))
             for targets, elements, plan in self._parts(problem)
         ]
 
@@ -71,7 +71,7 @@ class Polyphase:
 
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = NOTHING) -> None:
         if any(plan is None for _, plan, _ in prepared):
-            out[...] = 0  # outputs that meet only zeros lie between the others: all at once are filled sooner
+            recording.clear(out)  # outputs that meet only zeros lie between the others: all at once are filled sooner
         for targets, plan, ready in prepared:
             at = (..., *targets)
             ends = replace(operands, add=None if operands.add is None else operands.add[at])
@@ -90,10 +90,6 @@ def _parts(problem: Problem) -> list[tuple[tuple[slice, ...], tuple[slice, ...],
         windows = tuple(part[2] for part in choice if part[2] is not None)
         parts.append((targets, elements, problem.derive(windows=windows) if len(windows) == len(choice) else None))
     return parts
-
-
-def _prepared(plan: Plan, kernel: Array) -> Prepared:
-    return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
 
 
 registry.register(Polyphase())

@@ -36,9 +36,9 @@ STAYING = 1 << 23
 MOVE = 0.4
 """Cycles that it takes to lay down or to store one number."""
 
-PREPARED, SHARING = 5e-10, {"kept": 8, "fresh": 3}
-"""Seconds that it takes to make a transformed weight ready; and how many samples share it: those of all calls where
-weights are kept, those of one otherwise, which are one or several."""
+PREPARED, SHARING = 5e-10, {"kept": 8, "fresh": 16}
+"""Seconds that it takes to make a transformed weight ready; and how many samples share it: those of calls where weights
+are kept; of one otherwise, which is a gradient's: networks learn from batches."""
 
 ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 4}
 """How often a number is rounded at most when one axis of a tile is transformed."""

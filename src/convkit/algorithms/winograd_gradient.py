@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import halves, winograd_gradient_blocks, winograd_gradient_tiles
+from convkit.algorithms.support import halves, sums, winograd_gradient_blocks, winograd_gradient_tiles
 from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.register_tiles import cycles
 from convkit.codegen import pool
@@ -107,8 +107,7 @@ class WinogradGradient:
         parts = winograd_gradient_blocks.blocking(problem, self.outputs).parts
         target, aside = out[np.newaxis], parts > 1 or not winograd_gradient_tiles.stores(problem, out.strides)
         if aside:
-            channels, groups, outputs, *kernel = out.shape
-            target = np.moveaxis(np.empty((parts, groups, outputs, channels, *kernel), out.dtype), 3, 1)
+            target = sums.beside(out, parts)
         part, *strides = target.strides
         program = winograd_gradient_tiles.program(
             problem, self.outputs, x.strides, prepared.strides, tuple(strides), part
@@ -118,7 +117,7 @@ class WinogradGradient:
         bases = address(target), address(x), address(prepared), ctypes.addressof(found)
         pool.run(program, bases, threads.num_threads(), seconds)
         if aside:
-            np.add.reduce(target, axis=0, out=out)
+            sums.added(target, out)
         return None if found.value or parts > 1 else "finite"
 
 

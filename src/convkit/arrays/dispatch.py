@@ -11,8 +11,10 @@ from convkit.arrays.namespace import NUMPY, Namespace
 def namespace_of(*values: Any) -> Namespace:
     """Torch's operations if any of the values is a tensor, NumPy's otherwise. Torch is never imported here."""
     torch = sys.modules.get("torch")
-    if torch is not None and any(isinstance(value, torch.Tensor) for value in values):
-        from convkit.arrays.torch_tensors import TORCH
+    if torch is not None:
+        for value in values:
+            if isinstance(value, torch.Tensor):
+                from convkit.arrays.torch_tensors import TORCH
 
-        return TORCH
+                return TORCH
     return NUMPY

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from convkit.arrays.namespace import Namespace
 
 Direction = Literal["forward", "transposed"]
+Map = Literal["forward", "input_gradient", "weight_gradient"]
 
 
 class Options(NamedTuple):
@@ -50,6 +51,14 @@ class Options(NamedTuple):
     method: str
 
 
+class Job(Protocol):
+    """What was done to arrays of some shapes and strides, to be done to others."""
+
+    def run(self, places: Sequence[int]) -> bool:
+        """Do it to arrays at these addresses; False where infinite numbers leave more to be done."""
+        ...
+
+
 class Layer(Protocol):
     """One layer for one set of shapes, types and options; arrays are NumPy's.
 
@@ -79,6 +88,16 @@ class Layer(Protocol):
 
     def forward(self, ready: Any, x: Any, w: Any, bias: Any, add: Any, activation: str, out: Any) -> Any:
         """``activation(layer(x, w) + bias + add)``; weights that are not ready (None) are made so."""
+        ...
+
+    def recorded(
+        self, of: Map, arrays: Sequence[Any], activation: str = "", ready: Any = None
+    ) -> Job | Literal["never", "later"]:  # fmt: skip
+        """A map done to arrays and made a job: the result, samples or upstream gradient, the other factor, addends.
+
+        Of a gradient of weights the samples stand first. ``"never"`` for what is more than a job, ``"later"`` where
+        these arrays do not tell.
+        """
         ...
 
     def input_gradient(self, g: Any, w: Any, out: Any) -> Any:

@@ -14,21 +14,25 @@ SAMPLES = 64
 class Unwritten:
     """What must be unchanged for what was made of tensors to be used again: they lie where they lay, as they were."""
 
-    __slots__ = ("_before", "_places", "_seen", "_versions")
+    __slots__ = ("_before",)
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
-        self._versions = [tensor._version for tensor in tensors]
-        self._places = [(tensor.data_ptr(), tensor.stride()) for tensor in tensors]
-        self._seen = [_some_bytes(tensor) for tensor in tensors]
-        self._before = [seen.tobytes() for seen in self._seen]
+        self._before = [
+            (tensor._version, tensor.data_ptr(), tensor.stride(), seen, seen.tobytes())
+            for tensor, seen in ((tensor, _some_bytes(tensor)) for tensor in tensors)
+        ]
 
     def holds(self, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether the same tensors were neither moved nor written to."""
-        return (
-            [tensor._version for tensor in tensors] == self._versions
-            and [(tensor.data_ptr(), tensor.stride()) for tensor in tensors] == self._places
-            and [seen.tobytes() for seen in self._seen] == self._before
-        )
+        for tensor, (version, place, stride, seen, before) in zip(tensors, self._before, strict=True):
+            if (
+                tensor._version != version
+                or tensor.data_ptr() != place
+                or tensor.stride() != stride
+                or seen.tobytes() != before
+            ):
+                return False
+        return True
 
 
 def _some_bytes(tensor: torch.Tensor) -> Any:

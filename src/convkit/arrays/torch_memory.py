@@ -58,6 +58,9 @@ def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.me
     return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device, memory_format=layout)
 
 
+LINE = 64
+"""Bytes of a line of the cache, on which results begin."""
+
 LARGE = 1 << 22
 """Bytes from which the memory of results is used again: torch's begins at a line of the cache anyway, and the C library
 gives smaller pieces again by itself."""
@@ -66,13 +69,22 @@ gives smaller pieces again by itself."""
 def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch.Tensor:
     """Memory of this machine for a result, used again where it is large."""
     kind: torch.dtype = getattr(torch, dtype)
-    if math.prod(shape) * kind.itemsize < LARGE or kind is torch.bfloat16:
-        return torch.empty(shape, dtype=kind, memory_format=layout)
+    if math.prod(shape) * kind.itemsize < LARGE:
+        return torch.empty(shape, dtype=kind, device="cpu", memory_format=layout)  # whatever the default is
+    bits = "int16" if kind is torch.bfloat16 else dtype
     if layout is torch.contiguous_format:
-        return tensor_of(memory.empty(shape, dtype))
-    batch, channels, *space = shape
-    # Moved as an array: a view of a tensor may not be changed in place where an autograd function gives it back.
-    return tensor_of(np.moveaxis(memory.empty((batch, *space, channels), dtype), -1, 1))
+        made = tensor_of(memory.empty(shape, bits))
+    else:
+        batch, channels, *space = shape
+        # Moved as an array: a view of a tensor may not be changed in place where an autograd function gives it back.
+        made = tensor_of(np.moveaxis(memory.empty((batch, *space, channels), bits), -1, 1))
+    return _of_bits(made) if kind is torch.bfloat16 else made
+
+
+def _of_bits(bits: torch.Tensor) -> torch.Tensor:
+    """bfloat16 numbers by their bits: a tensor on the same memory, but not a view."""
+    made = torch.empty(0, dtype=torch.bfloat16, device="cpu")
+    return made.set_(bits.untyped_storage(), bits.storage_offset(), bits.shape, bits.stride())
 
 
 def tensor_of(array: Any) -> torch.Tensor:

@@ -125,10 +125,17 @@ class TorchNamespace(Namespace):
         """``ck.conv`` and ``ck.conv_transpose`` on tensors."""
         if out is not None:
             raise OptionError("out-with-tensors")
-        x, w = self.array(x, "x"), self.array(w, "w")
-        bias = None if bias is None else self.array(bias, "bias")
-        add = None if add is None else self.array(add, "add")
-        return torch_layers.CALLED(direction, x, w, bias, add, activation or "", method, options)
+        lowers = torch.is_autocast_enabled("cpu")
+        if lowers or not torch_layers.free(x, w, bias, add):
+            x, w = self.array(x, "x"), self.array(w, "w")
+            bias = None if bias is None else self.array(bias, "bias")
+            add = None if add is None else self.array(add, "add")
+            if lowers:
+                x, w, bias, add = torch_layers.CAST.lowered(x, w, bias, add)
+            if not torch_layers.free(x, w, bias, add):
+                names, values = tuple(options), tuple(options.values())
+                return torch_layers.watched(direction, x, w, bias, add, activation or "", method, names, values)
+        return torch_layers.called(direction, x, w, bias, add, activation or "", method, options)
 
     def network_gradient(
         self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, out: Any,
@@ -137,7 +144,12 @@ class TorchNamespace(Namespace):
         """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""
         if out is not None:
             raise OptionError("out-with-tensors")
-        return torch_layers.gradient(of, g, other, shape, method, tuple(options), tuple(options.values()))
+        if not torch_layers.free(g, other):
+            g, other = self.array(g, "g"), self.array(other, "w" if of == "input" else "x")
+            if not torch_layers.free(g, other):
+                names, values = tuple(options), tuple(options.values())
+                return torch_layers.watched_gradient(of, g, other, shape, method, names, values)
+        return torch_layers.called_gradient(of, g, other, shape, method, options)
 
     def pool(self, kind: str, x: Any, options: PoolOptions) -> Any:
         """``ck.pool`` on tensors."""

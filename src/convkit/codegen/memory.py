@@ -44,26 +44,52 @@ def type_name(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
-KEPT = 1 << 24
-"""Bytes of a piece of memory that are kept for the next call at most."""
-
-_free: list[NDArray[np.uint8]] = []
+KEPT = 1 << 26
+"""Bytes that are kept for the next calls at most."""
 
 
-@contextmanager
-def borrowed(size: int) -> Iterator[int]:
-    """Memory for a call, by its address, a multiple of 64: that of an earlier call if it is large enough.
+class Piece:
+    """Memory for one call after another, from a line of the cache on."""
+
+    __slots__ = ("_memory", "at", "size")
+
+    def __init__(self, size: int) -> None:
+        self._memory, self.size = np.empty(size + 64, np.uint8), size
+        self.at = -(-address(self._memory) // 64) * 64
+
+    @property
+    def bytes(self) -> NDArray[np.uint8]:
+        """As an array."""
+        first = self.at - address(self._memory)
+        return self._memory[first : first + self.size]
+
+
+_free: list[Piece] = []
+
+
+def borrow(size: int) -> Piece:
+    """Memory for a call: that of an earlier one if it is large enough.
 
     Memory that is new comes page by page, zeroed by the system, which takes as long as much of the work in it.
     """
     try:
-        memory = _free.pop()  # nobody else has it until it is given back
+        piece = _free.pop()  # nobody else has it until it is given back
     except IndexError:
-        memory = np.empty(size + 64, np.uint8)
-    if memory.size < size + 64:
-        memory = np.empty(size + 64, np.uint8)
+        return Piece(size)
+    return piece if piece.size >= size else Piece(size)
+
+
+def give_back(piece: Piece) -> None:
+    """Let later calls have it."""
+    if piece.size + sum(other.size for other in _free) <= KEPT:
+        _free.append(piece)
+
+
+@contextmanager
+def borrowed(size: int) -> Iterator[int]:
+    """`borrow` for the time of a block: the memory's address."""
+    piece = borrow(size)
     try:
-        yield -(-address(memory) // 64) * 64
+        yield piece.at
     finally:
-        if not _free and memory.size <= KEPT + 64:
-            _free.append(memory)
+        give_back(piece)

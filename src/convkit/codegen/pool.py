@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit.codegen import library, parallel
+from convkit.codegen import library, parallel, recording
 from convkit.codegen.program import Program
 from convkit.codegen.stages import Stages
 from convkit.codegen.step import BASES
@@ -92,7 +92,7 @@ class _Pool:
         first = -(-self._words.ctypes.data // 64) * 8 - self._words.ctypes.data // 8
         self._job = self._words[first:]
         self._job[parallel.YIELD] = _yielding()
-        self.context = self._job.ctypes.data
+        self.context, self._job_words = self._job.ctypes.data, self._job.data
         self.lock = threading.Lock()
         self.workers: list[_Worker] = []
         self.closed = False
@@ -112,7 +112,9 @@ class _Pool:
     def run_by(self, team: Team, stages: tuple[int, int], scratch: int, threads: int) -> None:
         """Let another library's threads do it; ``stages``: where they are, and how many."""
         memory = self._scratch.take(scratch, threads)
-        self._job[parallel.JOB : parallel.JOB + 5] = (*stages, memory.at, memory.bytes, 0)
+        words = self._job_words
+        words[parallel.STAGES], words[parallel.COUNT] = stages
+        words[parallel.SCRATCH], words[parallel.SCRATCH_BYTES], words[parallel.JOINED] = memory.at, memory.bytes, 0
         team(self.native.join, self.context, threads, 0)
 
     def run(self, stages: tuple[int, int], scratch: int, threads: int) -> None:
@@ -207,9 +209,16 @@ def lend(team: Team | None) -> None:
     _team = team
 
 
+class _Alone(threading.local):
+    """The scratch memory of a thread that works alone."""
+
+    def __init__(self) -> None:
+        self.scratch = _Scratch()
+
+
 _pool: _Pool | None = None
 _making = threading.Lock()
-_alone = threading.local()
+_alone = _Alone()
 
 
 def _forget() -> None:
@@ -257,6 +266,7 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         many in a row.
     """
     pool = _pool or _get()
+    recording.note(program, bases, seconds)
     steps, starts, tables = program.places
     shared = _Bases(0, *bases[:3], tables, *bases[3:])
     divisible = threads > 1 and program.tasks > 1 and seconds > SHARED
@@ -264,7 +274,7 @@ def run(program: Program, bases: Sequence[int], threads: int = 1, seconds: float
         with pool.lock:  # not even a signal comes between taking it and the promise to give it back
             _share(pool, (pool.of_one(program, shared), 1), program.scratch, min(threads, program.tasks))
         return
-    memory = _own()[1].take(program.scratch, 1)
+    memory = _alone.scratch.take(program.scratch, 1)
     shared[0] = memory.at
     pool.native.execute(ctypes.addressof(shared), steps, starts, program.tasks)
     if divisible:
@@ -279,19 +289,21 @@ def follow(stages: Stages, threads: int = 1) -> None:
     pool = _pool or _get()
     stages.begin()
     places = stages.at, stages.count
-    if threads > 1 and stages.tasks > 1 and _worth(pool, stages.seconds) and not pool.lock.locked():
+    divisible = threads > 1 and stages.tasks > 1 and stages.seconds > SHARED
+    if divisible and _worth(pool, stages.seconds) and not pool.lock.locked():
         with pool.lock:
             _share(pool, places, stages.scratch, min(threads, stages.tasks))
         return
-    job, scratch = _own()
-    memory = scratch.take(stages.scratch, 1)
-    job[parallel.JOB : parallel.JOB + 4] = (*places, memory.at, memory.bytes)
-    pool.native.take_part(job.ctypes.data, 0)
+    memory = _alone.scratch.take(stages.scratch, 1)
+    stages.lend(memory.at, memory.bytes)
+    pool.native.take_part(stages.alone, 0)
+    if divisible:
+        pool.ended = time.perf_counter()
 
 
 def _worth(pool: _Pool, seconds: float) -> bool:
-    """Whether there is enough work to be shared, with workers that are awake or would have to be woken."""
-    return seconds > WAKING or (seconds > SHARED and (pool.awake() or time.perf_counter() - pool.ended < BURST))
+    """Whether there is enough work that could be shared, with workers that are awake or would have to be woken."""
+    return seconds > WAKING or time.perf_counter() - pool.ended < BURST or pool.awake()
 
 
 def _share(pool: _Pool, stages: tuple[int, int], scratch: int, threads: int) -> None:
@@ -301,10 +313,3 @@ def _share(pool: _Pool, stages: tuple[int, int], scratch: int, threads: int) -> 
     else:
         pool.run(stages, scratch, threads)
     pool.ended = time.perf_counter()
-
-
-def _own() -> tuple[Any, _Scratch]:
-    """The job and the scratch memory of a thread that works alone."""
-    if not hasattr(_alone, "scratch"):
-        _alone.job, _alone.scratch = np.zeros(parallel.STAGE, np.int64), _Scratch()
-    return _alone.job, _alone.scratch

@@ -8,7 +8,7 @@ import numpy as np
 
 from convkit.codegen import parallel
 from convkit.codegen.program import Program
-from convkit.codegen.step import BASES, TABLES
+from convkit.codegen.step import TABLES
 
 
 class Stages:
@@ -18,8 +18,11 @@ class Stages:
     ----------
     at, count : int
         Where the stages are in memory, and how many.
-    bases : ndarray of int64, (stages, BASES)
-        The addresses that each program is given, to be changed from call to call; in the order of
+    alone : int
+        Where a job of these stages is in memory that one thread does by itself.
+    words : memoryview of int64
+        All that is known of them, in which the addresses that programs are given may be changed from call to call:
+        those of a stage begin at its number times ``STAGE_WORDS`` and ``ENTERED``, in the order of
         `convkit.codegen.step`.
     scratch : int
         Bytes of scratch memory that each thread needs.
@@ -35,10 +38,14 @@ class Stages:
         self._programs = [program for program, _, _ in programs]  # steps and tables live as long as they are used
         words = np.zeros((self.count + 1) * parallel.STAGE_WORDS, np.int64)
         first = -(-words.ctypes.data // 64) * 8 - words.ctypes.data // 8
-        self._words = words[first : first + self.count * parallel.STAGE_WORDS].reshape(self.count, -1)
-        self.at = self._words.ctypes.data
-        self.bases = self._words[:, parallel.ENTERED : parallel.ENTERED + BASES]
-        for row, (program, bases, _) in zip(self._words, programs, strict=True):
+        lines = words[first : first + self.count * parallel.STAGE_WORDS]
+        rows = lines.reshape(self.count, -1)
+        self.at, self.words = lines.ctypes.data, lines.data
+        alone = np.zeros(parallel.STAGE, np.int64)
+        alone[parallel.STAGES : parallel.COUNT + 1] = self.at, self.count
+        self._alone, self.alone = alone.data, alone.ctypes.data
+        self._counts = rows[:, parallel.NEXT : parallel.DONE + 1 : parallel.DONE - parallel.NEXT]
+        for row, (program, bases, _) in zip(rows, programs, strict=True):
             steps, starts, tables = program.places
             row[parallel.STEPS : parallel.BASES_AT] = steps, starts, program.tasks
             row[parallel.BASES_AT] = row.ctypes.data + 8 * parallel.ENTERED
@@ -50,7 +57,10 @@ class Stages:
         self.tasks = max(program.tasks for program in self._programs)
         self.seconds = sum(seconds for _, _, seconds in programs)
 
+    def lend(self, scratch: int, size: int) -> None:
+        """Say where a thread that works alone has its scratch memory, and how many bytes."""
+        self._alone[parallel.SCRATCH], self._alone[parallel.SCRATCH_BYTES] = scratch, size
+
     def begin(self) -> None:
         """Count tasks from the first one on again."""
-        self._words[:, parallel.NEXT] = 0
-        self._words[:, parallel.DONE] = 0
+        self._counts.fill(0)

@@ -28,6 +28,9 @@ SPREADING = frozenset({
 SAFE = "direct"
 """The algorithm that forms the terms of the definition and nothing else."""
 
+SAFE_BY_PHASES = "polyphase"
+"""The one that makes ordinary problems of an upsampled one, and looks at the kernel of each."""
+
 
 FEW = 64
 """Elements that Python adds in less time than it takes to keep NumPy from warning of their sum."""

@@ -129,7 +129,8 @@ class Plan:
             kernel = widened(kernel).astype(problem.compute_dtype, copy=False)
         if not nonfinite.seen_later(problem) and not nonfinite.tame(problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
-            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)
+            safe = nonfinite.SAFE_BY_PHASES if problem.upsampled else nonfinite.SAFE
+            plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), safe)
         return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
 
     def alone(self, prepared: Prepared) -> Alone | None:

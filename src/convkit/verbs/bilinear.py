@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from convkit import memory
+from convkit.codegen import recording
 from convkit.planner.algorithm import Array
 from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
@@ -34,6 +35,9 @@ FACTORED = ("separable", "low-rank", "box", "byte-box", "byte-separable", "slidi
 
 WORTH_A_LOOK = 20e-6
 """Seconds that a factored kernel must promise to save before the kernel's values are examined."""
+
+CLEARED_WHOLE = 1 << 20
+"""Bytes of a gradient up to which all of it is cleared where some of it is zero: in less time than the parts take."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ class Bilinear:
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
             stored = out is not None and out.dtype == ready.plan.stored
             return placed(_spread(plan, ready, g, problem.windows, out if stored else None), out)
-        return placed(fold(run(plan, ready, g), problem.windows), out)
+        with np.errstate(over="ignore", invalid="ignore"):  # as in a plan's run
+            return placed(fold(run(plan, ready, g), problem.windows), out)
 
     def kernel_gradient(self, g: Array, x: Array, out: Array | None = None) -> Array:
         """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
@@ -201,9 +206,12 @@ def _spread(
     if result is None:
         sizes = (window.size for window in windows)
         result = memory.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
-    for axis, ((first, count), window) in enumerate(zip(touched, windows, strict=True), start=3):
-        for part in (slice(0, first), slice(first + count, window.size)):
-            result[(*[slice(None)] * axis, part)] = 0
+    if result.nbytes <= CLEARED_WHOLE:
+        recording.clear(result)
+    else:
+        for axis, ((first, count), window) in enumerate(zip(touched, windows, strict=True), start=3):
+            for part in (slice(0, first), slice(first + count, window.size)):
+                result[(*[slice(None)] * axis, part)] = 0
     run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
     return result
 

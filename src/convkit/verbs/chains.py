@@ -6,21 +6,17 @@ lies where nothing lies that is still to be read.
 
 from __future__ import annotations
 
-import ctypes
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from convkit import threads
-from convkit.codegen import pool
-from convkit.codegen.stages import Stages
-from convkit.codegen.step import STATUS, TABLES
+from convkit.codegen.memory import address
 from convkit.planner import pooling
 from convkit.planner.algorithm import Array, Call
 from convkit.planner.plan import Plan, Prepared
+from convkit.verbs.jobs import LINE, Extent, Job
 from convkit.verbs.pooling import geometry_of
 from convkit.verbs.tensor_layers import TensorLayer
 
@@ -29,9 +25,6 @@ STAYING = 1 << 23
 
 MOST_KEPT = 1 << 26
 """Bytes that layers leave to each other at most, where some samples at a time need less."""
-
-LINE = 64
-"""Bytes of a cache line, on which every array of a chain begins."""
 
 
 class Value(NamedTuple):
@@ -151,41 +144,20 @@ class PooledStep(NamedTuple):
 Step = LayerStep | LinearStep | PoolStep | PooledStep
 
 
-@dataclass(frozen=True, slots=True)
-class _Moving:
-    """Bases that change from call to call: in which stages, which of them, and how far they are from the array."""
+class Chain(Job):
+    """Steps for values of known shapes, see `chained`.
 
-    stages: Array
-    bases: Array
-    by: Array
-
-
-class _Copy:
-    """The stages of a chain on memory of their own: one call at a time has it."""
-
-    __slots__ = ("found", "memory", "stages")
-
-    def __init__(self, calls: Sequence[Call], inside: _Moving, size: int) -> None:
-        memory = np.empty(size + LINE, np.uint8)
-        self.memory, self.found = memory, ctypes.c_int64(0)
-        self.stages = Stages([(call.program, call.bases, call.seconds) for call in calls])
-        self.stages.bases[inside.stages, inside.bases] = inside.by - (-memory.ctypes.data // LINE) * LINE
-        for row, call in zip(self.stages.bases, calls, strict=True):
-            if call.status >= 0:
-                row[STATUS] = ctypes.addressof(self.found)
-
-
-class Chain:
-    """Steps for values of known shapes, see `chained`."""
+    Runs are given the addresses of what comes in and of what goes out, which begins on a line.
+    """
 
     pooled: tuple[int, ...] = ()
     """Results of layers that are pooled before they are stored."""
 
     def __init__(
-        self, calls: Sequence[Call], moving: Sequence[_Moving], inside: _Moving, size: int, passed: int
+        self, calls: Sequence[Call], ends: Sequence[Extent], inside: Extent, size: int, passed: int
     ) -> None:  # fmt: skip
-        self._calls, self._moving, self._inside, self._size, self._passed = calls, moving, inside, size, passed
-        self._free: list[_Copy] = []
+        super().__init__(calls, ends, [inside], size)
+        self._passed = passed
 
     def samples_at_once(self, batch: int) -> int:
         """How many of its samples should go through the chain together.
@@ -202,22 +174,6 @@ class Chain:
 
         numbers = [n for n in range(batch, 0, -1) if batch % n == 0 and (n == 1 or self._size * n <= MOST_KEPT * batch)]
         return min(numbers, key=moved)
-
-    def run(self, places: Sequence[int]) -> bool:
-        """Do all steps; ``places``: the addresses of what comes in and of what goes out, which begins on a line.
-
-        Returns False where infinite numbers were met that the steps may have spread: then what goes out is not to be
-        used.
-        """
-        copy = self._free.pop() if self._free else _Copy(self._calls, self._inside, self._size)
-        bases = copy.stages.bases
-        for moving, place in zip(self._moving, places, strict=True):
-            bases[moving.stages, moving.bases] = moving.by + place
-        copy.found.value = 0
-        pool.follow(copy.stages, threads.num_threads())
-        finite = not copy.found.value
-        self._free.append(copy)
-        return finite
 
 
 def chained(
@@ -270,9 +226,9 @@ def _chained(
         if some is None:
             return n
         calls += some
-    moving = [_moving(calls, *ends[number]) for number in (*inputs, *outputs)]
+    moving = [_extent(*ends[number]) for number in (*inputs, *outputs)]
     passed = 2 * sum(_bytes(values[number]) for number in at)
-    return Chain(calls, moving, _moving(calls, memory, memory[begin:]), size, passed)
+    return Chain(calls, moving, _extent(memory, memory[begin:]), size, passed)
 
 
 def _layout(value: Value) -> str:
@@ -305,17 +261,8 @@ def _alone(value: Value) -> tuple[Array, Array]:
     return memory, np.lib.stride_tricks.as_strided(numbers, value.shape, value.strides)
 
 
-def _moving(calls: Sequence[Call], memory: Array, array: Array) -> _Moving:
-    """The bases that lie in this memory, as distances from the array."""
-    first, last, origin = memory.ctypes.data, memory.ctypes.data + memory.nbytes, array.ctypes.data
-    found = [
-        (n, 1 + m + (m + 1 >= TABLES), base - origin)
-        for n, call in enumerate(calls)
-        for m, base in enumerate(call.bases)
-        if first <= base < last and m != call.status
-    ]
-    stages, bases, by = np.array(found, np.int64).reshape(-1, 3).T
-    return _Moving(stages, bases, by)
+def _extent(memory: Array, array: Array) -> Extent:
+    return Extent(address(memory), address(memory) + memory.nbytes, address(array))
 
 
 def _places(values: Sequence[Value], steps: Sequence[Step], outside: set[int]) -> tuple[dict[int, int], int]:

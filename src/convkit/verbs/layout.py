@@ -139,7 +139,10 @@ def shape_of(option: str, value: Any) -> tuple[int, ...]:
     """
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise OptionError("not-a-shape", option=option, value=repr(value))
-    return tuple(whole_number(option, size, 0) for size in value)
+    sizes = tuple(value)
+    if all(type(size) is int and size >= 0 for size in sizes):
+        return sizes
+    return tuple(whole_number(option, size, 0) for size in sizes)
 
 
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:

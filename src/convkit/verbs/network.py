@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convkit.arrays import NUMPY, Namespace, namespace_of
+from convkit.arrays import NUMPY, namespace_of
 from convkit.errors import choose
 from convkit.spec.epilogue import ACTIVATIONS
 from convkit.spec.options import Direction
@@ -15,12 +15,6 @@ from convkit.verbs.addends import check_addends, check_gradient, check_types
 from convkit.verbs.calls import check_out
 from convkit.verbs.layout import shape_of
 from convkit.verbs.network_calls import NetworkCall, network_call
-
-
-def _arrays(*named: tuple[str, Any]) -> tuple[Namespace, list[Any]]:
-    xp = namespace_of(*(value for _, value in named))
-    arrays = [xp.array(value, name) for name, value in named]
-    return xp, arrays
 
 
 def _layer(
@@ -256,10 +250,10 @@ def conv_input_gradient(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    xp, (upstream, weights) = _arrays(("g", g), ("w", w))
-    shape = shape_of("input_shape", input_shape)
+    xp, shape = namespace_of(g, w), shape_of("input_shape", input_shape)
     if xp is not NUMPY:
-        return xp.network_gradient("input", upstream, weights, shape, method, out, options)
+        return xp.network_gradient("input", g, w, shape, method, out, options)
+    upstream, weights = xp.array(g, "g"), xp.array(w, "w")
     if objects.wanted(dtype, upstream, weights):
         _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
         return objects.gradient("input", upstream, weights, shape, out, options)
@@ -323,10 +317,10 @@ def conv_weight_gradient(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    xp, (upstream, samples) = _arrays(("g", g), ("x", x))
-    shape = shape_of("weight_shape", weight_shape)
+    xp, shape = namespace_of(g, x), shape_of("weight_shape", weight_shape)
     if xp is not NUMPY:
-        return xp.network_gradient("weights", upstream, samples, shape, method, out, options)
+        return xp.network_gradient("weights", g, x, shape, method, out, options)
+    upstream, samples = xp.array(g, "g"), xp.array(x, "x")
     if objects.wanted(dtype, upstream, samples):
         _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
         return objects.gradient("weights", upstream, samples, shape, out, options)

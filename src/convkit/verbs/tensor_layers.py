@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convkit.arrays import NUMPY, Namespace
-from convkit.arrays.layers import Options, provide
+from convkit.arrays.layers import Map, Options, provide
 from convkit.arrays.namespace import stored_name
 from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
@@ -24,6 +24,7 @@ from convkit.verbs.addends import check_addends, check_gradient, check_types
 from convkit.verbs.bilinear import placed, run
 from convkit.verbs.calls import plain
 from convkit.verbs.dtypes import element_types, result_name
+from convkit.verbs.jobs import Extent, Job, Verdict, recorded
 from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
 from convkit.verbs.pooling import Pools
 
@@ -94,6 +95,31 @@ class TensorLayer:
         x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, out.shape[2:])
         return plan.calls(prepared, x, out, Operands(bias, add))
 
+    def recorded(
+        self, of: Map, arrays: Sequence[Any], activation: str = "", ready: tuple[Plan, Prepared] | None = None
+    ) -> Job | Verdict:  # fmt: skip
+        """A map done to arrays, the first of which it writes, and made a job for others that lie as they do.
+
+        The addresses that it is given are those of the arrays that are there. Weights that are ready belong to it.
+        """
+        operands: list[Any] = [*arrays, None, None]
+        out, first, second, bias, add = operands[:5]
+        given = [array for array in arrays if array is not None]
+        if ready is not None:
+            self.forward(ready, first, second, bias, add, activation, out)
+            return recorded(lambda: self.calls(ready, first, bias, add, out) or [], given, None)
+
+        def do() -> None:
+            if of == "forward":
+                self.forward(None, first, second, bias, add, activation, out)
+            else:
+                (self.input_gradient if of == "input_gradient" else self.weight_gradient)(first, second, out)
+
+        # Something infinite in what stands for weights would be seen, and all be done in another way. What it spoils is
+        # NaN in what comes of it, which an activation keeps; so either may be looked at, and the result is dense.
+        kernel = first if of == "weight_gradient" else second
+        return recorded(do, given, kernel if kernel.size < out.size and _dense(kernel) else out)
+
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
         """Gradient of the input, written into ``out`` if there is one."""
         return self.call.input_gradient(NUMPY, g, w, out)
@@ -155,6 +181,12 @@ class TensorLayers(Pools):
     def check_gradient(self, shape: Sequence[Any], expected: Sequence[Any], x: Sequence[Any], w: Sequence[Any]) -> None:
         """Raise unless a gradient has the shape of the layer's output."""
         check_gradient(shape, expected, x, w)
+
+
+def _dense(array: Array) -> bool:
+    """Whether numbers fill their memory."""
+    extent = Extent.of(array)
+    return extent.end - extent.first == array.nbytes and 0 not in array.strides
 
 
 def _activation(word: str) -> Activation | None:

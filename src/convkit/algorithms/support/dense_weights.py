@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convkit import memory, threads
+from convkit import threads
 from convkit.algorithms.support.dense_blocks import runs
 from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Strides, offsets
-from convkit.codegen import gather, pool, transpose, unpack
+from convkit.codegen import gather, pool, recording, transpose, unpack
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
@@ -52,9 +52,8 @@ class Weights:
 def pack_weights(problem: Problem, blocks: Blocks, kernel: NDArray[Any]) -> NDArray[Any]:
     """The same now."""
     channels = sum(size * count for size, count in blocks)
-    packed = memory.aligned((problem.groups, channels * problem.terms), problem.compute_dtype)
-    if packed.size != kernel.size:
-        packed[...] = 0
+    made = recording.working if problem.groups * channels * problem.terms == kernel.size else recording.cleared
+    packed = made((problem.groups, channels * problem.terms), problem.compute_dtype)
     program = _program(problem, blocks, kernel.strides)
     pool.run(program, (address(packed), address(kernel), 0), threads.num_threads(), packed.size * SECONDS)
     return packed

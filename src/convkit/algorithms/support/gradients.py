@@ -9,8 +9,8 @@ from convkit.codegen.memory import type_name
 from convkit.planner.algorithm import Array, Reason
 from convkit.planner.problem import Problem
 
-LEAST_PRODUCTS = 1 << 12
-"""Products below which neither loading the compiler nor its kernels would be paid back."""
+LEAST_PRODUCTS = 1 << 8
+"""Products below which neither loading the compiler nor its kernels would be paid back; as few as for layers."""
 
 READABLE = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convkit import memory, threads
+from convkit import threads
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.algorithms.support.winograd_blocks import Blocking, blocking
-from convkit.codegen import pool, winograd_kernel
+from convkit.codegen import pool, recording, winograd_kernel
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import address
 from convkit.codegen.program import Program, Tables, join
@@ -43,7 +43,7 @@ def transform_weights(problem: Problem, kernel: NDArray[Any], outputs: int) -> N
     """Weights (groups, out, in, 3, 3), a view with any strides, transformed and in order; one row for each group."""
     cut = blocking(problem.derive(batch=1), outputs)
     kernel = np.asarray(kernel, problem.compute_dtype)
-    ready = memory.aligned((problem.groups * group_bytes(problem, cut) // cut.item,), problem.compute_dtype)
+    ready = recording.working((problem.groups * group_bytes(problem, cut) // cut.item,), problem.compute_dtype)
     program = _program(problem.derive(batch=1), outputs, kernel.strides)
     seconds = problem.images * SECONDS
     pool.run(program, (address(ready), address(kernel), 0), threads.num_threads(), seconds)
