@@ -42,15 +42,18 @@ def main(reach_out: bool) -> None:
             out = outputs.array(problem.output_shape, dtype, side)
             x[...] = np.random.default_rng(1).integers(0, 3, x.shape)
             w[...] = np.random.default_rng(2).integers(0, 3, w.shape)
-            add, bias, ended = addends.array(out.shape, dtype, side), biases.array((1, o), dtype, side), problem
+            add, bias = addends.array(out.shape, dtype, side), biases.array((1, o), dtype, side)
             if layout == "last" and name == "implicit-gemm":
                 x = np.moveaxis(x.reshape(1, 1, *size, c), -1, 2)
                 out = np.moveaxis(out.reshape(1, 1, *counts, o), -1, 2)
                 add = np.moveaxis(add.reshape(1, 1, *counts, o), -1, 2)
+                w = np.moveaxis(w.reshape(1, c, *kernel, o), -1, 1)  # for one call, they may be read so
+                problem = problem.derive(kernel_is="fresh")
             elif layout == "last":  # channels of the samples, of the upstream gradient and of the weights
                 x = np.moveaxis(x.reshape(1, 1, *size, c), -1, 0)
                 w = np.moveaxis(w.reshape(1, 1, *counts, o), -1, 1)
                 out = np.moveaxis(out.reshape(1, o, *kernel, c), -1, 0)
+            ended = problem
             if name == "implicit-gemm":
                 ended = problem.derive(epilogue=Epilogue(True, True, "relu"))
                 add[...], bias[...] = 1, 2

@@ -66,7 +66,8 @@ def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
         sums = np.full((blocks * rows, lines, pixels + 1), 3, dtype)
         bias, add = whole_numbers((blocks * rows, 1, 1), dtype, 3), whole_numbers(sums.shape, dtype, 4)
         call(
-            Dense(dtype, lanes, rows, vectors, start, edge, ending), dense.ARGUMENTS, machine, sums=sums, x=x, w=w,
+            Dense(dtype, lanes, rows, vectors, start, edge, ending, memory=("near", "far")[n % 2]), dense.ARGUMENTS,
+            machine, sums=sums, x=x, w=w, ahead=x.strides[0],
             offsets=np.arange(depth, dtype=np.int64) * 3 * item, depth=depth, blocks=blocks, sums_row=sums.strides[0],
             w_block=w.strides[0], tiles=2, last_tiles=1, rest=rest, bias=bias, add=add,
             lines=lines, sums_line=sums.strides[1], x_line=x.strides[0],
@@ -85,19 +86,22 @@ def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
 def test_channels_side_by_side(machine: Target, dtype: str, start: str) -> None:
     item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
     tiles_there = tiles_for(machine, dense_channels.MOST_ROWS)
-    for (n, (rows, vectors)), edge in product(enumerate(tiles_there), ("whole", "masked")):
+    ways = product(enumerate(tiles_there), ("whole", "masked"), ("ordered", "rows"))
+    for (n, (rows, vectors)), edge, weights in ways:
         ending, rest = endings("column")[n % 4], lanes // 2 + 1 if edge == "masked" else 0
         depth, blocks, tiles = 6, 2, (vectors, vectors, vectors - 1, *((vectors,) if rest else ()))
         x = whole_numbers((depth * 5 + blocks * rows * 2,), dtype, 1)
         panels = [whole_numbers((depth, n * lanes), dtype, 2 + at) for at, n in enumerate(tiles)]
-        w = np.concatenate([panel.ravel() for panel in panels])
         channels = sum(tiles) * lanes - (lanes - rest if rest else 0)
+        in_rows = np.concatenate(panels, axis=1)[:, :channels].copy()
+        w = np.concatenate([panel.ravel() for panel in panels]) if weights == "ordered" else in_rows
         sums = np.full((blocks * rows, channels + 1), 3, dtype)
         bias, add = whole_numbers((channels,), dtype, 3), whole_numbers(sums.shape, dtype, 4)
         offsets, rows_at = np.arange(depth) * 5, np.arange(blocks * rows) * 2
         backwards = np.arange(blocks * rows, dtype=np.int64)[::-1] * sums.strides[0]
         call(
-            DenseChannels(dtype, lanes, rows, vectors, start, edge, ending), dense_channels.ARGUMENTS, machine,
+            DenseChannels(dtype, lanes, rows, vectors, start, edge, ending, weights=weights),
+            dense_channels.ARGUMENTS, machine, w_row=in_rows.strides[0],
             sums=sums, x=x, w=w, offsets=offsets.astype(np.int64) * item, rows_at=rows_at.astype(np.int64) * item,
             depth=depth, blocks=blocks, sums_at=backwards, w_vector=depth * machine.vector_bytes, tiles=2,
             last_tiles=1, rest=rest, bias=bias, add=add,
@@ -241,8 +245,15 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
     target = TARGETS[isa]
     assert target is not None
     lanes = target.vector_bytes // np.dtype(dtype).itemsize
-    kernels = [Dense(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 14)]
+    kernels: list[Dense | DenseChannels] = [
+        Dense(dtype, lanes, *tile, "sums", memory=memory)
+        for tile in tiles_for(target, 14)
+        for memory in ("near", "far")
+    ]
     kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
+    kernels += [DenseChannels(dtype, lanes, *tile, "sums", weights="rows") for tile in tiles_for(target, 9)]
+    if target.vector_bytes == 64:
+        kernels += [DenseChannels(dtype, lanes // 2, *tile, "sums") for tile in tiles_for(target, 9)]
     kernels += [
         kind(dtype, lanes, *tile, "sums", "whole", Ending(bias, True, "relu6"))
         for kind, bias, most in ((Dense, "row", 14), (DenseChannels, "column", 9))
@@ -253,7 +264,7 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
     for kernel in kernels:
         text, spilled = written(kernel, isa)
         assert spilled == [], kernel.name
-        adds = len(re.findall(MULTIPLY_ADD[isa], text))
+        adds = len(re.findall(MULTIPLY_ADD[isa if kernel.lanes == lanes else "avx2"], text))
         assert adds == kernel.rows * (2 * kernel.vectors - 1), kernel.name
 
 

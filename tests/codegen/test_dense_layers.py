@@ -88,14 +88,14 @@ def problems(draw: st.DrawFn) -> Problem:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    problems(), st.sampled_from(("pixels", "rows", "channels")), LAYOUT, LAYOUT,
+    problems(), st.sampled_from(("pixels", "rows", "channels", "halves")), LAYOUT, LAYOUT,
     st.sampled_from((None, Epilogue(True), Epilogue(True, True, "relu"))),
 )  # fmt: skip
 def test_any_geometry(
     problem: Problem, vectors_of: str, samples: str, result: str, epilogue: Epilogue | None
 ) -> None:  # fmt: skip
     """Both register tiles, whatever lies side by side, the sums ended as they are stored."""
-    other = "_by_pixels" if vectors_of == "channels" else "_by_channels"
+    other = "_by_pixels" if vectors_of in ("channels", "halves") else "_by_channels"
     x = np.abs(numbers(problem.input_shape, "float64", 1)).astype(problem.input_dtype)
     w = numbers(problem.kernel_shape, problem.compute_dtype, 2)
     bias, add = (numbers(shape, w.dtype.name, 3) for shape in (problem.kernel_shape[:2], problem.output_shape))
@@ -105,8 +105,9 @@ def test_any_geometry(
     if result == "channels":
         add, ours = last(add), last(ours)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), (), "joined"))
+        patch.setattr(dense_blocks, other, lambda *_: [])
         patch.setattr(dense_blocks, "STORING", 1e9 if vectors_of == "rows" else 0)
+        patch.setattr(dense_blocks, "HALVES", 1e-9 if vectors_of == "halves" else 1e9)
         forget_tiles()
         plan = plan_for(problem.derive(epilogue=epilogue), "implicit-gemm")
         operands = NOTHING if epilogue is None else Operands(bias, add if epilogue.add else None)
@@ -210,9 +211,11 @@ def test_a_tile_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     source = np.random.default_rng(1)
     x, w = source.standard_normal((1, 30, 20, 23)), source.standard_normal((37, 30, 3, 3))
     results = set()
-    for products, pixels, other in product((1 << 24, 1), (1 << 10, 1), ("_by_channels", "_by_pixels")):
+    ways = ("_by_channels", 1), ("_by_pixels", 1e9), ("_by_pixels", 1e-9)
+    for products, pixels, (other, halves) in product((1 << 24, 1), (1 << 10, 1), ways):
         with monkeypatch.context() as patch:
-            patch.setattr(dense_blocks, other, lambda *_: (float("inf"), (1, 1), (), "joined"))
+            patch.setattr(dense_blocks, "HALVES", halves)
+            patch.setattr(dense_blocks, other, lambda *_: [])
             patch.setattr(dense_blocks, "TILE_PRODUCTS", products)
             patch.setattr(dense_blocks, "LEAST_PIXELS", pixels)
             forget_tiles()
@@ -251,6 +254,20 @@ def test_layouts() -> None:
     one = numbers((20, 12, 1, 1), "float32", 3)
     for view in (x, last(x, 1), wide[..., ::2, ::2]):
         assert np.array_equal(ck.conv(view, one, method="implicit-gemm"), ck.conv(x, one, method="direct"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_infinite_weight_of_one_element_is_not_looked_for(value: float) -> None:
+    """No zero beyond an edge meets it, so every way takes it as it is; weights of both layouts."""
+    x, w = numbers((2, 32, 9, 11), "float32", 1), numbers((48, 32, 1, 1), "float32", 2)
+    w[3, 7] = value
+    x[0, 7, 2, 3] = 0
+    g = numbers((2, 48, 9, 11), "float32", 3)
+    for samples, upstream in ((x, g), (last(x, 1), last(g, 1))):
+        y, ours = ck.conv(samples, w), ck.conv_input_gradient(upstream, w, x.shape)
+        assert np.array_equal(y, ck.conv(x, w, method="direct"), equal_nan=True)
+        expected = ck.conv_input_gradient(g, w, x.shape, method="direct")
+        assert np.array_equal(ours, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

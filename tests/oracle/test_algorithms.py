@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import convkit as ck
 from convkit.algorithms import (
     box,
+    col2im,
     compiled,
     compiled_integer,
     depthwise,
@@ -40,7 +41,7 @@ TYPES["sliding-box"] = (("float32", "float32"),)
 GRADIENTS = {
     "kernel-gradient", "depthwise-gradient", "channelwise-gradient", "winograd-gradient-2", "winograd-gradient-4",
 }  # fmt: skip
-NETWORK_ONLY = {"polyphase", "implicit-gemm", "depthwise", "winograd-2", "winograd-4", *GRADIENTS}
+NETWORK_ONLY = {"polyphase", "col2im", "implicit-gemm", "depthwise", "winograd-2", "winograd-4", *GRADIENTS}
 FACTORED = {"separable": 1, "low-rank": 2, "box": 1, "sliding-box": 1}
 BYTES = {"byte-box", "byte-separable"}
 
@@ -54,6 +55,7 @@ def compile_everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(compiled_integer, "LEAST_OF_A_ROW", 0)
     monkeypatch.setattr(rows, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(implicit_gemm, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(col2im, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(depthwise, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(depthwise, "LEAST_GROUPS", 1)
@@ -252,7 +254,7 @@ FORWARD = [name for name in NAMES if name not in {*FACTORED, *BYTES, *GRADIENTS,
 @pytest.mark.parametrize("name", FORWARD)
 def test_networks_forced(name: str) -> None:
     done = 0
-    direction = "transposed" if name == "polyphase" else "forward"
+    direction = "transposed" if name in ("polyphase", "col2im") else "forward"
     verbs = {
         "forward": (ck.conv, adapters.oracle_conv),
         "transposed": (ck.conv_transpose, adapters.oracle_conv_transpose),
@@ -278,7 +280,7 @@ def test_networks_forced(name: str) -> None:
         assert_agrees(ours, truth_of(case.x, case.k, **case.options), scale, case.k.size)
 
     check()
-    few = ("compiled", "dot", "rows", "swapped")
+    few = ("compiled", "dot", "rows", "swapped", "col2im")
     assert done >= (1 if name in few else 10), f"{name} applied to {done} of the draws only"
 
 

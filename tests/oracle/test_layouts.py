@@ -41,6 +41,7 @@ LAYERS = {
     "winograd-2": 1,
     "winograd-4": 2,
     "polyphase": 1,
+    "col2im": 1,
     "gemm": 1,
     "direct": 2,
 }
@@ -52,9 +53,9 @@ GRADIENTS = {
 @pytest.fixture(autouse=True)
 def no_limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The problems are small."""
-    from convkit.algorithms import compiled_integer, depthwise, implicit_gemm, rows, sliding_box, winograd
+    from convkit.algorithms import col2im, compiled_integer, depthwise, implicit_gemm, rows, sliding_box, winograd
 
-    for module in (compiled_integer, depthwise, implicit_gemm, rows, winograd):
+    for module in (col2im, compiled_integer, depthwise, implicit_gemm, rows, winograd):
         monkeypatch.setattr(module, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(depthwise, "LEAST_GROUPS", 1)
     monkeypatch.setattr(sliding_box, "LEAST", 2)

@@ -55,7 +55,11 @@ class ImplicitGemm:
         written = math.prod(problem.output_shape)
         # Tiles are smaller than the matrices that BLAS is measured with; and
         # a matrix with few rows is read once for little work: then reading, not multiplying, takes the time.
-        rate = 0.8 * machine.matrix / slow * min(1.0, problem.out_channels / 32 + 0.02)
+        # So it is where a gradient has few columns, of which each is a sum over images.
+        few = problem.out_channels
+        if problem.batch_of == "channels":
+            few = min(few, problem.batch * problem.outputs)
+        rate = 0.8 * machine.matrix / slow * min(1.0, few / 32 + 0.02)
         columns, samples = _tile_sizes(problem, size)
         chunks = problem.groups * -(-problem.outputs // max(1, columns)) * -(-problem.batch // max(1, samples))
         seconds = (

@@ -118,15 +118,18 @@ class ImplicitGemm:
             return None
         samples = dense_tiles.samples_at_once(problem)
         seconds = 2 * problem.multiply_adds * width(problem.compute_dtype) / DEFAULT.fused
-        blocks = dense_blocks.blocking(problem, layout_of(problem, x.strides, out.strides)).blocks
-        weights = prepared.ordered(problem, blocks)
+        layout, w_strides = layout_of(problem, x.strides, out.strides), None
+        if dense_tiles.read_in_place(problem, prepared.kernel, layout):
+            weights, w_strides = prepared.kernel, prepared.kernel.strides
+        else:
+            weights = prepared.ordered(problem, dense_blocks.blocking(problem, layout).blocks)
         bias = 0 if operands.bias is None else address(operands.bias)
         found: list[Call] = []
         results = dense_tiles.results_of(problem, address(out))
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype), results)
+            program = dense_tiles.program(part, x.strides, out.strides, type_name(out.dtype), results, w_strides)
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(weights), 0, bias,
                 0 if add is None else address(add) + first * add.strides[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from convkit.codegen.builder import Loop
 from convkit.codegen.register_tile import Nest, Places, RegisterTile
@@ -11,13 +11,13 @@ from convkit.codegen.step import Arguments
 from convkit.codegen.target import Target
 
 ARGUMENTS = Arguments.of(
-    "sums x w offsets bias add", "depth blocks sums_row w_block tiles last_tiles rest lines sums_line x_line"
+    "sums x w offsets bias add", "depth blocks sums_row w_block tiles last_tiles rest lines sums_line x_line ahead"
 )  # fmt: skip
 """``offsets``: for each of ``depth`` terms how far, in bytes, its samples lie from ``x``. ``w``: blocks of weights,
 ``w_block`` bytes apart, each term by term and there row by row. ``sums_row``: bytes from row to row, of ``add`` too.
 ``tiles`` of ``vectors`` vectors, then ``last_tiles`` of one fewer; ``rest``: numbers of the very last vector, where it
 is masked. All that for each of ``lines``, which lie ``sums_line`` and ``x_line`` bytes apart. ``bias``: one number for
-each row."""
+each row. ``ahead``: how far, in bytes, samples are asked for that are not read yet."""
 
 MOST_ROWS, MOST_VECTORS = 14, 8
 """The largest register tile: more rows or vectors would not make it read less than it multiplies."""
@@ -29,13 +29,25 @@ class Dense(RegisterTile):
 
     ``sums[r, p] += sum_k w[k, r] * x[offset[k] + p]``, every sum by the same sequence of multiply-adds wherever it
     stands. Samples of one tile meet every row while they are in the first-level cache; weights stream past them.
+
+    Attributes
+    ----------
+    memory : {"near", "far"}
+        Whether samples come from where the processor does not read ahead by itself, in short pieces of many planes.
     """
+
+    memory: Literal["near", "far"] = "near"
 
     kind: ClassVar[str] = "dense"
 
+    @property
+    def of_kind(self) -> str:
+        """``dense``, and ``_far`` where samples are asked for early."""
+        return self.kind if self.memory == "near" else f"{self.kind}_far"
+
     def nest(self) -> Nest:
         """What writes its loops."""
-        return _Nest(self)
+        return _Nest(self, self.memory)
 
 
 def most_vectors(target: Target, rows: int) -> int:
@@ -49,6 +61,10 @@ def most_vectors(target: Target, rows: int) -> int:
 
 class _Nest(Nest):
     arguments, along = ARGUMENTS, ("sums", "x", "add")
+
+    def __init__(self, tile: Dense, memory: str) -> None:
+        super().__init__(tile)
+        self.far = memory == "far"
 
     def line(self, at: dict[str, str]) -> None:
         w, a = self.w, self.a
@@ -73,6 +89,8 @@ class _Nest(Nest):
         def multiply_adds(term: Loop, sums: list[str]) -> str:
             x = w.offset(at["x"], w.load_scalar("i64", w.element(a["offsets"], term.index, "i64")))
             samples = [w.load(self.samples, w.offset(x, v * self.samples.bytes), masks[v]) for v in range(vectors)]
+            for v in range(vectors if self.far else 0):
+                self.ask(w.offset(w.offset(x, v * self.samples.bytes), a["ahead"]))
             for n in range(d.rows):
                 weight = w.splat(self.weights, w.element(term["walk"], n, self.weights.scalar))
                 self.meet(sums, n, weight, samples, "weight")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from convkit.codegen.builder import Loop
 from convkit.codegen.register_tile import Nest, Places, RegisterTile
 from convkit.codegen.step import Arguments
 
 ARGUMENTS = Arguments.of(
-    "sums x w offsets rows_at sums_at bias add", "depth blocks w_vector tiles last_tiles rest"
+    "sums x w offsets rows_at sums_at bias add", "depth blocks w_vector w_row tiles last_tiles rest"
 )  # fmt: skip
 """``offsets`` and ``rows_at``: how far, in bytes, the sample of a term and of a row lies from ``x``; ``sums_at``: how
 far a row lies from ``sums``, and from ``add``. Weights of one tile lie term by term; all terms of one vector take
 ``w_vector`` bytes, and a tile as many times that as it has vectors. ``tiles`` of ``vectors`` vectors, then
 ``last_tiles`` of one fewer; ``rest``: numbers of the very last vector, where it is masked; its weights are whole.
+Weights that lie in rows have all output channels of a term side by side, ``w_row`` bytes from term to term.
 ``bias``: one number for each output channel."""
 
 MOST_ROWS = 9
@@ -28,9 +29,21 @@ class DenseChannels(RegisterTile):
 
     ``sums[r, o] += sum_k x[row[r] + offset[k]] * w[k, o]``. Rows are pixels and terms input channels and kernel
     elements; or, for the gradient of weights, rows are input channels and kernel elements and terms are pixels.
+
+    Attributes
+    ----------
+    weights : {"ordered", "rows"}
+        Whether the weights of a tile lie one after another, or in rows that it reads a part of.
     """
 
+    weights: Literal["ordered", "rows"] = "ordered"
+
     kind: ClassVar[str] = "dense_channels"
+
+    @property
+    def of_kind(self) -> str:
+        """``dense_channels``, and ``_rows`` where weights lie in rows."""
+        return self.kind if self.weights == "ordered" else f"{self.kind}_rows"
 
     def nest(self) -> Nest:
         """What writes its loops."""
@@ -40,8 +53,14 @@ class DenseChannels(RegisterTile):
 class _Nest(Nest):
     arguments, along = ARGUMENTS, ("sums", "w", "add", "bias")
 
+    def __init__(self, tile: DenseChannels) -> None:
+        super().__init__(tile)
+        self.ordered = tile.weights == "ordered"
+
     def width(self, name: str, vectors: int) -> str | int:
-        return self.w.multiply(self.a["w_vector"], vectors) if name == "w" else super().width(name, vectors)
+        if name == "w" and self.ordered:
+            return self.w.multiply(self.a["w_vector"], vectors)
+        return super().width(name, vectors)
 
     def blocks(self, at: dict[str, str], vectors: int, mask: str | None) -> None:
         w, a, d = self.w, self.a, self.d
@@ -60,10 +79,13 @@ class _Nest(Nest):
 
         def multiply_adds(term: Loop, sums: list[str]) -> str:
             offset = w.load_scalar("i64", w.element(a["offsets"], term.index, "i64"))
-            weights = [w.load(self.weights, w.offset(term["walk"], v * self.weights.bytes)) for v in range(vectors)]
+            weights = [
+                w.load(self.weights, w.offset(term["walk"], v * self.weights.bytes), None if self.ordered else masks[v])
+                for v in range(vectors)
+            ]
             for n, row in enumerate(samples):
                 self.meet(sums, n, w.splat(self.samples, w.offset(row, offset)), weights, "sample")
-            return w.offset(term["walk"], vectors * self.weights.bytes)
+            return w.offset(term["walk"], vectors * self.weights.bytes if self.ordered else a["w_row"])
 
         def bias(n: int, v: int, held: str | None) -> str:
             return w.load(self.sums, w.offset(at["bias"], v * self.sums.bytes), held)

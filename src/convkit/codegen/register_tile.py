@@ -51,7 +51,12 @@ class RegisterTile(ABC):
     def name(self) -> str:
         """``<kind>_<arithmetic>_<lanes>l_<rows>x<vectors>_<start>_<edge>_<results>_<ending>``."""
         tile = f"{self.lanes}l_{self.rows}x{self.vectors}"
-        return f"{self.kind}_{self.arithmetic}_{tile}_{self.start}_{self.edge}_{self.results}_{self.ending.name}"
+        return f"{self.of_kind}_{self.arithmetic}_{tile}_{self.start}_{self.edge}_{self.results}_{self.ending.name}"
+
+    @property
+    def of_kind(self) -> str:
+        """The kind, and what is particular about it."""
+        return self.kind
 
     @property
     def registers(self) -> int:
@@ -169,6 +174,10 @@ class Nest(ABC):
                 w.stream(self.sums, value, place)
             else:
                 w.store(self.sums, value, place, held)
+
+    def ask(self, place: str) -> None:
+        """Ask for a line of memory that is needed later."""
+        self.w.call("void", "llvm.prefetch.p0", ("ptr", place), ("i32", "0"), ("i32", "3"), ("i32", "1"))
 
     def meet(self, sums: list[str], row: int, number: str, vectors: Sequence[str], number_is: str) -> None:
         """Every vector's multiply-add with one row's number, which is a sample or a weight."""

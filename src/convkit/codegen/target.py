@@ -35,6 +35,11 @@ class Target:
             raise ValueError(f"{kernel} needs {registers} vector registers, the target has {self.registers}")
 
     @property
+    def halves(self) -> bool:
+        """Whether two half vectors are multiplied and added in the time of a whole one."""
+        return self.vector_bytes == 64 and self.cpu == "znver4"
+
+    @property
     def dots(self) -> bool:
         """Whether whole vectors of bytes and words are multiplied and added in groups by one instruction."""
         names = self.features.split(",")

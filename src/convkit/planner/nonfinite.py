@@ -89,8 +89,14 @@ TAME = 1e30
 
 
 def tame(problem: Problem, kernel: Array) -> bool:
-    """Whether every algorithm can take this kernel: it is finite, and no sum to be stored as an integer overflows."""
+    """Whether every algorithm can take this kernel: it is finite, and no sum to be stored as an integer overflows.
+
+    No zero beyond an edge meets a kernel of one element that stays inside the input, so it may be anything.
+    """
     if problem.exact:
+        return True
+    inside = all(window.inside for window in problem.windows)
+    if problem.taps == 1 and inside and not problem.upsampled and not problem.result_dtype:
         return True
     if problem.result_dtype.removeprefix("u").startswith("int"):
         with np.errstate(all="ignore"):
@@ -102,10 +108,27 @@ def exact_terms(problem: Problem, algorithm: str) -> bool:
     """Whether ``algorithm`` adds the products of a gradient's definition and nothing else.
 
     So it is where no window leaves the input: elsewhere an infinite element may meet a zero that stands for no sample.
-    A layer's kernel is small, and looked at in no time; that of a gradient is as large as images.
     """
     inside = all(window.start >= 0 and window.last < window.size for window in problem.windows)
     return problem.batch_of == "channels" and inside and algorithm not in SPREADING and not problem.upsampled
+
+
+def seen_later(problem: Problem) -> bool:
+    """Whether a kernel is not looked at before it is used, but only if sums turn out not to be finite.
+
+    A layer's kernel is small, and looked at in no time; that of a gradient is as large as images, its sums are few.
+    """
+    return problem.batch_of == "channels" and not problem.result_dtype.removeprefix("u").startswith("int")
+
+
+def unsettled(problem: Problem, algorithm: str, kernel: Array, out: Array) -> bool:
+    """Whether ``algorithm`` may have written something infinite or NaN where the definition has none.
+
+    No algorithm makes finite sums of infinite terms, so that finite sums say that there were none.
+    """
+    spreads = algorithm in SPREADING
+    unseen = seen_later(problem) and not exact_terms(problem, algorithm)
+    return (spreads or unseen) and not all_finite(out) and (spreads or not tame(problem, kernel))
 
 
 def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:

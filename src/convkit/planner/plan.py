@@ -127,7 +127,7 @@ class Plan:
         problem = self.problem
         if kernel.dtype.name in HALVES and kernel.dtype.name not in getattr(self.algorithm, "kernel_types", ()):
             kernel = widened(kernel).astype(problem.compute_dtype, copy=False)
-        if not nonfinite.exact_terms(problem, self.choice) and not nonfinite.tame(problem, kernel):
+        if not nonfinite.seen_later(problem) and not nonfinite.tame(problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             safe = nonfinite.SAFE_BY_PHASES if problem.upsampled else nonfinite.SAFE
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), safe)
@@ -179,8 +179,7 @@ class Plan:
                 plan._repair(prepared, x, out, operands)
             else:
                 seen = plan.algorithm.run(plan.given, prepared.inner, x, out)
-                spread = plan.algorithm.name in nonfinite.SPREADING and seen != "finite"
-                if spread and not nonfinite.all_finite(out):
+                if seen != "finite" and nonfinite.unsettled(plan.given, plan.choice, prepared.kernel, out):
                     plan._repair(prepared, x, out, operands)
                 elif epilogue is not None:
                     finish_in_place(epilogue, out, operands)

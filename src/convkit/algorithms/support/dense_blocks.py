@@ -9,7 +9,7 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 from convkit.algorithms.support.blocks import Range
-from convkit.algorithms.support.dense_samples import PIXELS, Layout
+from convkit.algorithms.support.dense_samples import PIXELS, Layout, Side
 from convkit.algorithms.support.packing import item_bytes, touched_stride
 from convkit.algorithms.support.planes import Box, pitch, with_rows
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
@@ -40,6 +40,9 @@ there would be one task alone."""
 
 TURNING = 0.8
 """Cycles that it takes to turn one sum, or one sample, where what lies side by side changes."""
+
+HALVES = 1.05
+"""What half vectors take besides, since there are twice as many instructions."""
 
 STORING = 0.3
 """Cycles that it takes to write one sum to scratch memory and from there to the result."""
@@ -76,6 +79,8 @@ class Blocking:
         stored where it stands.
     rows : int
         Rows of a tile are a multiple of this, save for the last tile's.
+    lanes : int
+        Numbers in a vector: half as many where half vectors are as fast and fewer of their numbers are not wanted.
     """
 
     windows: tuple[Window, ...]
@@ -88,6 +93,7 @@ class Blocking:
     share: float
     lines: Literal["joined", "apart"] = "joined"
     rows: int = 1
+    lanes: int = 0
 
     @property
     def boxes(self) -> list[Box]:
@@ -98,7 +104,8 @@ class Blocking:
     @property
     def blocks_a_task(self) -> int:
         """Blocks of output channels that one task computes at most."""
-        return -(-sum(count for _, count in self.blocks) // self.splits)
+        blocks = sum(count for _, count in self.blocks)
+        return _evenly(blocks, -(-blocks // self.splits)) if self.splits > 1 else blocks
 
     def weights(self, problem: Problem) -> int:
         """Weights of one group, as they are laid down."""
@@ -127,19 +134,38 @@ def blocking(problem: Problem, layout: Layout = PIXELS) -> Blocking:
         lengths.append(largest(window.count, max(1, room)))
         room //= lengths[-1] if len(lengths) > 1 else pitch(window, lengths[-1])
     lengths.reverse()
-    rows = _rows_together(problem, windows, lengths)
-    lengths[-2] = min(windows[-2].count, largest(-(-windows[-2].count // rows), max(1, lengths[-2] // rows)) * rows)
-    tiles = problem.groups * math.prod(-(-w.count // n) for w, n in zip(windows, lengths, strict=True))
-    splits = max(1, min(-(-TASKS // tiles), problem.out_channels // TASK_ROWS[0]))
-    if tiles * splits == 1 and problem.out_channels >= 2 * TASK_ROWS[1]:
-        splits = 2
-    by_pixels, by_channels = _by_pixels(problem, windows, lengths, layout), _by_channels(problem, lengths, layout)
-    vectors_of, (cost, tile, blocks, rows_of) = min(
-        (("pixels", by_pixels), ("channels", by_channels)), key=lambda way: way[1][0]
+    ways = [
+        *_by_pixels(problem, _shared_out(problem, windows, channels, lengths, "pixels"), layout),
+        *_by_channels(problem, _shared_out(problem, windows, channels, lengths, "channels"), layout),
+    ]
+    cost, cut = min(ways, key=lambda way: way[0] / math.prod(way[1].lengths))
+    ideal = problem.out_channels * math.prod(cut.lengths) / lanes_of(this_machine(), problem.compute_dtype)
+    return replace(cut, share=ideal * problem.terms / cost)
+
+
+def _shared_out(
+    problem: Problem, windows: tuple[Window, ...], channels: int, most: list[int], vectors_of: Side
+) -> Blocking:  # fmt: skip
+    """Tiles, and how many tasks share one's output channels: an even number of tasks if rows allow."""
+    rows = _rows_together(problem, windows, most) if vectors_of == "pixels" else 1
+    units = -(-windows[-2].count // rows)
+    others = problem.groups * math.prod(
+        -(-w.count // n) for n, w in zip((*most[:-2], most[-1]), (*windows[:-2], windows[-1]), strict=True)
     )  # fmt: skip
-    ideal = problem.out_channels * math.prod(lengths) / lanes_of(this_machine(), problem.compute_dtype)
-    share = ideal * problem.terms / cost
-    return Blocking(windows, tuple(lengths), channels, vectors_of, tile, blocks, splits, share, rows_of, rows)  # type: ignore[arg-type]
+    each = largest(units, max(1, most[-2] // rows))
+    splits = max(1, min(-(-TASKS // (others * -(-units // each))), problem.out_channels // TASK_ROWS[0]))
+    if others * splits == 1 and each == units and problem.out_channels >= 2 * TASK_ROWS[1]:
+        splits = 2
+    if others * splits % 2 and each < units:
+        each = _evenly(units, each)
+    lengths = (*most[:-2], min(windows[-2].count, each * rows), most[-1])
+    return Blocking(windows, lengths, channels, vectors_of, (1, 1), (), splits, 1.0, rows=rows)
+
+
+def _evenly(total: int, most: int) -> int:
+    """The largest of an even number of pieces, about as large as ``most``; or that, if there is none."""
+    near = *range(most, most - most // 4 - 1, -1), *range(most + 1, most + most // 4 + 1)
+    return next((size for size in near if -(-total // size) % 2 == 0), most)
 
 
 def _rows_together(problem: Problem, windows: tuple[Window, ...], lengths: list[int]) -> int:
@@ -181,12 +207,14 @@ def runs(problem: Problem) -> tuple[Run, ...]:
     )
 
 
-Way = tuple[float, tuple[int, int], tuple[tuple[int, int], ...], Literal["joined", "apart"]]
+Way = tuple[float, Blocking]
+"""Cycles of a tile, and how it is cut."""
 
 
-def _by_pixels(problem: Problem, windows: tuple[Window, ...], lengths: list[int], layout: Layout) -> Way:
-    """Cycles of a tile, its register tile and blocks of output channels, if vectors hold pixels."""
+def _by_pixels(problem: Problem, cut: Blocking, layout: Layout) -> list[Way]:
+    """If vectors hold pixels."""
     lanes, outputs = lanes_of(this_machine(), problem.compute_dtype), problem.out_channels
+    windows, lengths = cut.windows, cut.lengths
     *leading, tall, wide = lengths
     far = pitch(windows[-1], wide)
     vectors = -(-((tall - 1) * far + wide) // lanes)
@@ -204,18 +232,22 @@ def _by_pixels(problem: Problem, windows: tuple[Window, ...], lengths: list[int]
         cost += TURNING * problem.in_channels * laid
     if layout.result == "channels":
         cost += TURNING * math.prod(lengths) * outputs
-    return cost, tile, tuple(pieces(outputs, tile[0])), lines
+    return [(cost, replace(cut, tile=tile, blocks=tuple(pieces(outputs, tile[0])), lines=lines, lanes=lanes))]
 
 
-def _by_channels(problem: Problem, lengths: list[int], layout: Layout) -> Way:
-    """The same if vectors hold output channels."""
-    lanes, pixels = lanes_of(this_machine(), problem.compute_dtype), math.prod(lengths)
-    vectors = -(-problem.out_channels // lanes)
-    tile = register_tile(pixels, vectors, dense_channels.MOST_ROWS)
-    cost = problem.terms * cycles(pixels, vectors, *tile)
-    if layout.result == "pixels":
-        cost += TURNING * pixels * problem.out_channels
-    return cost, tile, tuple((size * lanes, count) for size, count in pieces(vectors, tile[1])), "joined"
+def _by_channels(problem: Problem, cut: Blocking, layout: Layout) -> list[Way]:
+    """If vectors hold output channels: whole vectors, or half ones where those are as fast."""
+    whole, pixels = lanes_of(this_machine(), problem.compute_dtype), math.prod(cut.lengths)
+    found: list[Way] = []
+    for lanes in (whole, whole // 2) if this_machine().halves else (whole,):
+        vectors = -(-problem.out_channels // lanes)
+        tile = register_tile(pixels, vectors, dense_channels.MOST_ROWS, lanes / whole)
+        cost = problem.terms * cycles(pixels, vectors, *tile, lanes / whole) * (1 if lanes == whole else HALVES)
+        if layout.result == "pixels":
+            cost += TURNING * pixels * problem.out_channels
+        blocks = tuple((size * lanes, count) for size, count in pieces(vectors, tile[1]))
+        found.append((cost, replace(cut, tile=tile, blocks=blocks, lanes=lanes)))
+    return found
 
 
 def _room(problem: Problem, channels: int, strides: int) -> int:

@@ -32,7 +32,8 @@ from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
 PAGE = 1 << 12
-"""Channels a multiple of this many bytes apart fall into the same sets of the caches; they are laid down elsewhere."""
+"""Channels a multiple of this many bytes apart fall into the same sets of the caches. Where their numbers are read one by
+one, a line for each, they are laid down elsewhere; vectors use what they fetch at once."""
 
 FEW_SETS = 1 << 10
 """Pixels a multiple of this many bytes apart share so few sets of the first-level cache that no window fits them."""
@@ -233,6 +234,6 @@ def of_vectors(
     along, last, item = space(x_strides), windows[-1], item_bytes(problem.compute_dtype)
     whole = outputs[-1][1] - outputs[-1][0] == last.size and all(window.stride == 1 for window in windows)
     neighbours = along[-1] == item and along[-2] in (0, item * last.size)
-    if problem.taps == 1 and whole and neighbours and inside(problem, windows, outputs) and x_strides[2] % PAGE:
+    if problem.taps == 1 and whole and neighbours and inside(problem, windows, outputs):
         return InPlace(problem, windows, outputs, x_strides)
     return InPlanes(problem, planes, channels, x_strides)

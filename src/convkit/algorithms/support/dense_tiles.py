@@ -43,7 +43,6 @@ from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import type_name
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
@@ -79,21 +78,29 @@ def scratch(problem: Problem) -> int:
 
 @lru_cache(maxsize=256)
 def program(
-    problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str, results: Results = "cached"
+    problem: Problem, x_strides: Strides, out_strides: Strides, out_dtype: str, results: Results = "cached",
+    w_strides: Strides | None = None,
 ) -> Program:  # fmt: skip
     """Everything about a call but its arrays; weights are in the order of `blocking` for the arrays' layout.
 
-    ``results``: whether they may be written past the caches.
+    ``results``: whether they may be written past the caches; ``w_strides``: those of weights that are read in place.
     """
     layout = layout_of(problem, x_strides, out_strides)
     tables, cut = Tables(), blocking(problem, layout)
-    tiles = [_tile(problem, cut, tables, box, x_strides, layout) for box in cut.boxes]
+    tiles = [_tile(problem, cut, tables, box, x_strides, layout, w_strides) for box in cut.boxes]
     tasks = [
         tile.steps(x_strides, out_strides, out_dtype, blocks, results)
         for tile in tiles
         for blocks in cuts(sum(count for _, count in cut.blocks), cut.blocks_a_task)
     ]
     return join(tasks, tables.array(), max(tile.bytes for tile in tiles))
+
+
+def read_in_place(problem: Problem, kernel: Array, layout: Layout) -> bool:
+    """Whether weights for one call lie as the register tile reads them: output channels side by side, term by term."""
+    cut, item = blocking(problem, layout), item_bytes(problem.compute_dtype)
+    fits = cut.vectors_of == "channels" and problem.taps == 1 and problem.out_channels % cut.lanes == 0
+    return problem.kernel_is == "fresh" and fits and kernel.dtype == problem.compute_dtype and kernel.strides[1] == item
 
 
 def ends(problem: Problem, out: Array, add: Array | None) -> bool:
@@ -113,7 +120,8 @@ def results_of(problem: Problem, out_at: int) -> Results:
 
 
 def _tile(
-    problem: Problem, cut: Blocking, tables: Tables, outputs: Box, x_strides: Strides, layout: Layout
+    problem: Problem, cut: Blocking, tables: Tables, outputs: Box, x_strides: Strides, layout: Layout,
+    w_strides: Strides | None = None,
 ) -> _Tile:  # fmt: skip
     if cut.vectors_of == "pixels":
         planes = Planes(cut.windows, outputs, problem.compute_dtype)
@@ -121,7 +129,7 @@ def _tile(
         return _PixelTile(problem, cut, tables, outputs, samples, planes)
     channels = cut.channels, problem.in_channels
     samples = of_numbers(problem, cut.windows, outputs, channels, x_strides, layout)
-    return _ChannelTile(problem, cut, tables, outputs, samples)
+    return _ChannelTile(problem, cut, tables, outputs, samples, w_strides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,7 @@ class _Tile(ABC):
     def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
         self.dtype = problem.compute_dtype
-        self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
+        self.item, self.lanes = item_bytes(self.dtype), cut.lanes
         self.laid, self.sums_at = samples, samples.bytes + LINE
         self.counts = [hi - lo for lo, hi in outputs]
         self.leading = cut.windows[0].kernel  # runs of terms for each channel, see `dense_blocks.Run`
@@ -329,7 +337,7 @@ class _PixelTile(_Tile):
                         sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
                         tiles=tiles - (1 if rest else 0), last_tiles=last_tiles, lines=lines,
                         sums_line=sums.strides[-2] if lines > 1 else 0,
-                        x_line=where.strides[-2] if lines > 1 else 0,
+                        x_line=where.strides[-2] if lines > 1 else 0, ahead=0,
                         **self.operands(to, self.cut.before(first)),
                     )
                 )  # fmt: skip
@@ -393,8 +401,12 @@ def runs_met(windows: tuple[Window, ...], outputs: Range) -> list[tuple[int, Ran
 class _ChannelTile(_Tile):
     """Vectors hold output channels; the register tile's rows are pixels."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
+    def __init__(
+        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples,
+        w_strides: Strides | None,
+    ) -> None:  # fmt: skip
         super().__init__(problem, cut, tables, outputs, samples)
+        self.w_strides = w_strides
         self.pixels = math.prod(self.counts)
         self.met = runs_met(cut.windows, outputs[0])
         channels = cut.blocks_a_task * cut.blocks[0][0]
@@ -423,13 +435,17 @@ class _ChannelTile(_Tile):
             ending = self.ending("column", channels) if sums.final else NO_ENDING
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             run, pixel = (channels[1] - channels[0]) * problem.taps // self.leading, 0
-            weights = self.weights(first, channels[0], size)
+            weights, w_row, w_kind = self.weights(first, channels[0], size), 0, "ordered"
+            if self.w_strides is not None:
+                w_group, _, w_row, *_ = self.w_strides
+                weights = self.groups * w_group + channels[0] * w_row + self.cut.before(first) * self.item
+                w_kind = "rows"
             for lines, (lo, hi) in self.met:
                 for rows, row_blocks in pieces(lines * self.pixels // self.counts[0], self.cut.tile[0]):
                     some = slice(pixel, pixel + rows * row_blocks)
                     results = self.way(sums, channels, to, to_pixels[some])
                     schedule = DenseChannels(
-                        self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending, results
+                        self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending, results, w_kind
                     )  # fmt: skip
                     found.append(
                         dense_channels.ARGUMENTS.steps(
@@ -437,8 +453,9 @@ class _ChannelTile(_Tile):
                             w=(KERNEL, weights + lo * run * size * self.item), offsets=(TABLES, terms + lo * run * 8),
                             rows_at=(TABLES, self.tables.add(pixels[some])), depth=(hi - lo) * run, blocks=row_blocks,
                             sums_at=(TABLES, self.tables.add(to_pixels[some])),
-                            w_vector=problem.terms * self.lanes * self.item, tiles=last - first - (1 if rest else 0),
-                            last_tiles=0, rest=rest, **self.operands(to, self.cut.before(first)),
+                            w_vector=problem.terms * self.lanes * self.item, w_row=w_row,
+                            tiles=last - first - (1 if rest else 0), last_tiles=0, rest=rest,
+                            **self.operands(to, self.cut.before(first)),
                         )
                     )  # fmt: skip
                     pixel += rows * row_blocks

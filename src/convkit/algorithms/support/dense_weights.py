@@ -33,10 +33,10 @@ SECONDS = 3e-10
 class Weights:
     """Weights (groups, out, in, *kernel), a view with any strides, in whatever orders the tiles of layouts ask for."""
 
-    __slots__ = ("_kernel", "_ordered")
+    __slots__ = ("_ordered", "kernel")
 
     def __init__(self, problem: Problem, kernel: NDArray[Any]) -> None:
-        self._kernel = np.asarray(kernel, problem.compute_dtype)
+        self.kernel = np.asarray(kernel, problem.compute_dtype)
         self._ordered: dict[Blocks, NDArray[Any]] = {}
 
     def ordered(self, problem: Problem, blocks: Blocks) -> NDArray[Any]:
@@ -45,7 +45,7 @@ class Weights:
         if known is None:
             alone = problem.batch == 1 and problem.epilogue is None
             one = problem if alone else problem.plain.derive(batch=1)
-            known = self._ordered[blocks] = pack_weights(one, blocks, self._kernel)
+            known = self._ordered[blocks] = pack_weights(one, blocks, self.kernel)
         return known
 
 

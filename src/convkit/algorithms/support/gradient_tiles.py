@@ -202,7 +202,7 @@ def program(
     vectors = -(-problem.out_channels // lanes_of(this_machine(), problem.compute_dtype))
     tasks: list[list[Steps]] = []
     for channels, block in product(cuts(problem.batch, cut.channels), cuts(vectors, cut.vectors)):
-        task = _Task(problem, cut, tables, chunks, channels, block)
+        task = _Task(problem, cut, tables, chunks, channels, block, g_strides[-1])
         bounds = [part * len(chunks.all) // cut.parts for part in range(cut.parts + 1)]
         for part, some in enumerate(pairwise(bounds)):
             steps: list[Steps] = []
@@ -217,7 +217,8 @@ class _Task:
     """The steps that sum some chunks for some input and some output channels, of every group."""
 
     def __init__(
-        self, problem: Problem, cut: Blocking, tables: Tables, chunks: _Chunks, channels: Range, block: Range
+        self, problem: Problem, cut: Blocking, tables: Tables, chunks: _Chunks, channels: Range, block: Range,
+        pixel: int,
     ) -> None:  # fmt: skip
         self.problem, self.cut, self.tables, self.chunks, self.layout = problem, cut, tables, chunks, chunks.layout
         self.channels, self.block = channels, block
@@ -227,18 +228,35 @@ class _Task:
         self.groups = np.arange(problem.groups, dtype=np.int64)
         self.tiles = pieces(block[1] - block[0], cut.tile[1])
         self.outputs = block[0] * self.lanes, min(problem.out_channels, block[1] * self.lanes)
+        self.pixel = pixel
 
     def chunk(self, samples: Range, box: Box, g_strides: Strides, first: bool) -> list[Steps]:
         """Lay down what a chunk needs, and add its products."""
         found: list[Steps] = []
         together, counts = samples[1] - samples[0], [hi - lo for lo, hi in box]
-        for n, sample in enumerate(range(*samples)):
-            found += self.upstream(counts, n, sample, together, box, g_strides)
+        upstream = self.rows(counts, samples, box, g_strides)
+        if upstream is None:
+            for n, sample in enumerate(range(*samples)):
+                found += self.upstream(counts, n, sample, together, box, g_strides)
         for lo, hi in cuts(self.channels[1] - self.channels[0], self.cut.packed):
             laid, where, apart = self.samples(samples, box, (self.channels[0] + lo, self.channels[0] + hi))
             found += laid
-            found += self.multiply_add(where, apart, counts, together, (lo, hi), first)
+            found += self.multiply_add(where, apart, counts, together, (lo, hi), first, upstream)
         return found
+
+    def rows(self, counts: list[int], samples: Range, box: Box, strides: Strides) -> Offsets | None:
+        """Where a chunk's upstream gradient lies, if its channels are side by side and its pixels evenly apart."""
+        along = space(strides)
+        whole = (self.outputs[1] - self.outputs[0]) % self.lanes == 0
+        if self.upstream_type != self.dtype or strides[1] != self.item or not whole:
+            return None
+        each = along[-1]
+        for count, stride in zip((samples[1] - samples[0], *counts)[::-1], (strides[2], *along)[::-1], strict=True):
+            if count > 1 and stride != each:
+                return None
+            each *= count
+        start = sum(lo * s for (lo, _), s in zip(box, along, strict=True))
+        return self.groups * strides[0] + samples[0] * strides[2] + self.outputs[0] * strides[1] + start
 
     def samples(self, samples: Range, box: Box, channels: Range) -> tuple[list[Steps], Found, int]:
         """Lay down some channels of some samples: where the first sample's are, and how far apart samples are."""
@@ -312,9 +330,13 @@ class _Task:
         ]  # fmt: skip
 
     def multiply_add(
-        self, where: Found, apart: int, counts: list[int], samples: int, some: Range, first: bool
+        self, where: Found, apart: int, counts: list[int], samples: int, some: Range, first: bool,
+        upstream: Offsets | None,
     ) -> list[Steps]:  # fmt: skip
-        """Add the products of a chunk to the sums of some of the task's channels."""
+        """Add the products of a chunk to the sums of some of the task's channels.
+
+        ``upstream``: where it lies if it has not been laid down.
+        """
         channels, taps = some[1] - some[0], self.problem.outputs
         sample = np.arange(samples, dtype=np.int64)[:, None] * apart
         terms = (sample + offsets(counts, where.strides)).ravel()
@@ -324,16 +346,18 @@ class _Task:
         found: list[Steps] = []
         begin, sums = 0, self.layout.sums_at + some[0] * taps * self.layout.sums_row
         for height, blocks in pieces(channels * taps, self.cut.tile[0]):
-            schedule = DenseChannels(self.dtype, self.lanes, height, size, "zero" if first else "sums")
+            start, weights = "zero" if first else "sums", "ordered" if upstream is None else "rows"
+            schedule = DenseChannels(self.dtype, self.lanes, height, size, start, weights=weights)
             found.append(
                 kernel.ARGUMENTS.steps(
                     address_of(schedule), len(self.groups), x=(where.base, where.at),
-                    w=(SCRATCH, self.layout.upstream_at), sums=(SCRATCH, sums + begin * self.layout.sums_row),
+                    w=(SCRATCH, self.layout.upstream_at) if upstream is None else (KERNEL, upstream),
+                    sums=(SCRATCH, sums + begin * self.layout.sums_row),
                     offsets=(TABLES, offsets_at), blocks=blocks,
                     rows_at=(TABLES, self.tables.add(rows[begin : begin + height * blocks])),
                     sums_at=(TABLES, self.tables.add(np.arange(height * blocks) * self.layout.sums_row)),
                     depth=len(terms), tiles=tiles, last_tiles=last[0][1] if last else 0, rest=0,
-                    w_vector=len(terms) * vector, bias=(BIAS, 0), add=(ADD, 0),
+                    w_vector=len(terms) * vector, w_row=self.pixel, bias=(BIAS, 0), add=(ADD, 0),
                 )
             )  # fmt: skip
             begin += height * blocks

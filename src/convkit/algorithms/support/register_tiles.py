@@ -42,17 +42,17 @@ TURN = 0.5
 
 
 @lru_cache(maxsize=1024)
-def register_tile(rows: int, vectors: int, most_rows: int) -> tuple[int, int]:
+def register_tile(rows: int, vectors: int, most_rows: int, width: float = 1.0) -> tuple[int, int]:
     """The register tile that takes least time for so many rows and vectors of sums."""
     target = this_machine()
     choices = [
         (r, v) for r in range(1, min(most_rows, rows) + 1) for v in range(1, min(most_vectors(target, r), vectors) + 1)
     ]
-    return min(choices, key=lambda tile: (cycles(rows, vectors, *tile), -tile[1]))
+    return min(choices, key=lambda tile: (cycles(rows, vectors, *tile, width), -tile[1]))
 
 
-def cycles(rows: int, vectors: int, most_rows: int, most_vectors: int) -> float:
-    """Cycles of one term of all sums.
+def cycles(rows: int, vectors: int, most_rows: int, most_vectors: int, width: float = 1.0) -> float:
+    """Cycles of one term of all sums; ``width``: how much of a whole vector's time a vector takes.
 
     As many as there are multiply-adds, as vectors take from the second-level cache, as loads take, or as sums take to
     be ready again: whichever is most.
@@ -60,5 +60,5 @@ def cycles(rows: int, vectors: int, most_rows: int, most_vectors: int) -> float:
     total = 0.0
     for r, blocks in pieces(rows, most_rows):
         for v, tiles in pieces(vectors, most_vectors):
-            total += blocks * tiles * (max(r * v, 4 * v, (r + 3 * v) / 2, 10) + TURN)
+            total += blocks * tiles * (max(width * r * v, 4 * width * v, (r + 3 * width * v) / 2, 10) + TURN)
     return total * (1 + 0.1 / most_vectors)  # what is not in vectors is read again for every tile
