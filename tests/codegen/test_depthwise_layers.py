@@ -263,6 +263,32 @@ def test_nan_touches_the_windows_that_hold_it(x_shape: Any, w_shape: Any, option
     assert np.array_equal(np.isinf(ours), np.isinf(expected))
 
 
+@pytest.mark.parametrize("method", ["channelwise-gradient", "depthwise-gradient", "direct"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_what_is_infinite_upstream_meets_no_zeros_beside_the_samples(method: str, bad: float) -> None:
+    """The first output's window leaves the input: its first elements have no term there."""
+    problem = Problem(
+        (Window(9, 3, 9, -1), Window(10, 3, 10, -1)), groups=5, input_dtype="float32", kernel_dtype="float32",
+        compute_dtype="float32",
+    )  # fmt: skip
+    adjoint = problem.derive(
+        windows=tuple(window.kernel_adjoint() for window in problem.windows), batch_of="channels"
+    )  # fmt: skip
+    x = whole_numbers(np.empty((1, 5, 1, 9, 10), np.float32), 1) + np.float32(20)
+    g = whole_numbers(np.empty((5, 1, 1, 9, 10), np.float32), 2)
+    plan, expected = plan_for(adjoint, method), np.empty(adjoint.output_shape)
+    for i, j in product(range(3), range(3)):
+        shifted = np.pad(x[0, :, 0], ((0, 0), (1, 1), (1, 1)))[:, i : i + 9, j : j + 10]
+        expected[0, :, 0, i, j] = (shifted * g[:, 0, 0]).sum((1, 2))
+    out = np.empty(adjoint.output_shape, np.float32)
+    plan.run(plan.prepare(g), x, out)
+    assert np.array_equal(out, expected)
+    g[3, 0, 0, 0, 0] = bad
+    expected[0, 3, 0, 1:, 1:] = bad  # samples are positive
+    plan.run(plan.prepare(g), x, out)
+    assert np.array_equal(out, expected, equal_nan=True)
+
+
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "silu"])
 @pytest.mark.parametrize("groups", [16, 37])
 @pytest.mark.parametrize("size", [9, 28])

@@ -84,10 +84,28 @@ def exact_terms(problem: Problem, algorithm: str) -> bool:
     """Whether ``algorithm`` adds the products of a gradient's definition and nothing else.
 
     So it is where no window leaves the input: elsewhere an infinite element may meet a zero that stands for no sample.
-    A layer's kernel is small, and looked at in no time; that of a gradient is as large as images.
     """
     inside = all(window.start >= 0 and window.last < window.size for window in problem.windows)
     return problem.batch_of == "channels" and inside and algorithm not in SPREADING and not problem.upsampled
+
+
+def seen_later(problem: Problem) -> bool:
+    """Whether a kernel is not looked at before it is used, but only if sums turn out not to be finite.
+
+    A layer's kernel is small, and looked at in no time; that of a gradient is as large as images, its sums are few.
+    """
+    return problem.batch_of == "channels" and not problem.result_dtype.removeprefix("u").startswith("int")
+
+
+def settle(problem: Problem, algorithm: str, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
+    """See that what ``algorithm`` wrote is infinite or NaN only where the definition is.
+
+    No algorithm makes finite sums of infinite terms, so that finite sums say that there were none.
+    """
+    spreads = algorithm in SPREADING
+    unseen = seen_later(problem) and not exact_terms(problem, algorithm)
+    if (spreads or unseen) and not all_finite(out) and (spreads or not tame(problem, kernel)):
+        repair(problem, kernel, x, out, plan_for)
 
 
 def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:

@@ -111,7 +111,7 @@ class Plan:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
         plan = self
         problem = self.problem
-        if not nonfinite.exact_terms(problem, self.choice) and not nonfinite.tame(problem, kernel):
+        if not nonfinite.seen_later(problem) and not nonfinite.tame(problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)
         return Prepared(kernel, plan.algorithm.prepare(plan.given, kernel), plan)
@@ -162,9 +162,8 @@ class Plan:
                 nonfinite.repair(problem.plain, prepared.kernel, x, out, plan_for)
             else:
                 seen = plan.algorithm.run(plan.given, prepared.inner, x, out)
-                spread = plan.algorithm.name in nonfinite.SPREADING and seen != "finite"
-                if spread and not nonfinite.all_finite(out):
-                    nonfinite.repair(plan.given, prepared.kernel, x, out, plan_for)
+                if seen != "finite":
+                    nonfinite.settle(plan.given, plan.choice, prepared.kernel, x, out, plan_for)
             if epilogue is not None:
                 finish_in_place(epilogue, out, operands)
 
