@@ -66,13 +66,16 @@ class ChannelwiseGradient:
         return np.asarray(kernel, problem.compute_dtype)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
-        parts = _parts(problem, x.strides, prepared.strides)
+        parts, moved = _parts(problem, x.strides, prepared.strides), out.transpose(1, 2, 0, *range(3, out.ndim))
         target, aside = out[np.newaxis], parts > 1 or not out[0, 0, 0].flags.c_contiguous
         if aside:
-            target = np.empty((parts, *out.shape), out.dtype)
+            target = np.moveaxis(np.empty((parts, *moved.shape), out.dtype), 3, 1)
         program, seconds = _program(problem, x.strides, prepared.strides, target.strides)
         pool.run(program, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
-        if aside:
+        if aside and moved.flags.c_contiguous:
+            program = channelwise_gradients.addition(out.dtype.name, parts, out.size)
+            pool.run(program, (address(out), address(target), 0), 1, 0.0)
+        elif aside:
             np.add.reduce(target, axis=0, out=out)
 
 
