@@ -48,9 +48,11 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The README's table: measured anew on this machine, and written into both READMEs.
+# The README's tables: measured anew on this machine, half an hour, and written into both READMEs.
 bench: $(VENV)/.installed-dev
 	$(BIN)/convkit bench filters --json benchmarks/results/filters.json
+	$(BIN)/convkit bench layers --json benchmarks/results/layers.json
+	$(BIN)/convkit bench networks --json benchmarks/results/networks.json
 	$(PY) benchmarks/table.py
 
 clean:

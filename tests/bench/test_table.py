@@ -10,8 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from convkit.cli.bench import report
+from convkit.cli.bench import network_race, report
 from convkit.cli.bench.measurement import Outcome, Timing
+from convkit.cli.bench.network_race import NetworkOutcome
+from convkit.cli.bench.networks import Network
 from convkit.cli.bench.problems import Problem
 from convkit.planner.machine import Machine
 
@@ -52,6 +54,20 @@ def test_a_row_says_what_the_document_says(table: ModuleType) -> None:
         assert lines[5].endswith(" | – | – | – | 50% |")
         assert {line.count("|") for line in lines[2:]} == {9}
         assert "2 threads" in lines[0] or "2 个线程" in lines[0]
+
+
+def test_layers_are_told_by_their_classes_and_networks_by_their_best_peer(table: ModuleType) -> None:
+    ours, theirs = (Timing(name, name, s, s, s, 3, 0.0) for name, s in (("convkit", 2e-3), ("torch", 5e-3)))
+    layer = Problem("layers", "layer", (1, 64, 56, 56), (64, 64, 3, 3), "float32")
+    document = report.document([Outcome((ours, theirs), {}, layer, 1e-3)], 3, 2, Machine())
+    assert "| dense, forward, against the best peer | 1 | 2.50 | 2.50 | 0 |" in table.markdown(document)
+    network = Network("resnet18", 8, "inference")
+    networks = {**document, **network_race.document([NetworkOutcome((ours, theirs), {}, network)])}
+    for language, word in (("en", "best peer"), ("zh", "最快的同类库")):
+        lines = table.markdown(networks, language).splitlines()
+        assert word in lines[2]
+        assert lines[4].startswith(f"| {network.name} | 2 ms | ")
+        assert lines[4].endswith(" | torch | 5 ms | 2.50 |")
 
 
 def test_a_readme_without_markers_is_left_alone(table: ModuleType) -> None:

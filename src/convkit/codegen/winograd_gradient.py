@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element
+from convkit.codegen.builder import Writer
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
+from convkit.codegen.winograd_register import FrequencyTile
 
 ARGUMENTS = Arguments.of(
     "sums x g", "frequencies channels panels last_panels depth sums_block x_block g_block"
@@ -19,7 +18,7 @@ of output channels, then ``last_panels`` of one fewer."""
 
 
 @dataclass(frozen=True, slots=True)
-class WinogradGradient:
+class WinogradGradient(FrequencyTile):
     """``sums[c, f, o] += sum_t x[t, f, c] * g[t, f, o]``, both in blocks of channels as `winograd_input` leaves them.
 
     ::
@@ -28,45 +27,12 @@ class WinogradGradient:
             for tile: load `vectors` vectors of gradients; load `rows` samples; rows * vectors multiply-adds
 
     Sums lie as those of a layer do, one input channel where one tile is there. Of the last block of channels as many
-    are computed as whole register tiles have; there is room for them.
-
-    Attributes
-    ----------
-    number : {"float32", "float64"}
-        The type of the numbers.
-    size : int
-        Frequencies of a tile along each axis.
-    rows, vectors : int
-        The register tile; rows divide the lanes of a vector.
-    start : {"zero", "sums"}
-        Where sums begin: at zero, or at what memory holds.
+    are computed as whole register tiles have; there is room for them. Rows divide the lanes of a vector.
     """
 
-    number: str
-    size: int
-    rows: int
-    vectors: int
-    start: Literal["zero", "sums"] = "zero"
+    kind = "winograd_gradient"
 
-    @property
-    def name(self) -> str:
-        """``winograd_gradient_<number>_<size>_<rows>x<vectors>_<start>``."""
-        return f"winograd_gradient_{self.number}_{self.size}_{self.rows}x{self.vectors}_{self.start}"
-
-    @property
-    def registers(self) -> int:
-        """Vector registers that the inner loop needs: sums, gradients, one sample."""
-        return self.rows * self.vectors + self.vectors + 1
-
-    def module(self, target: Target) -> str:
-        """The kernel's LLVM IR.
-
-        Raises
-        ------
-        ValueError
-            If the tile does not fit the target's vector registers.
-        """
-        target.require(self.name, self.registers)
+    def _written(self, target: Target) -> str:
         return _Nest(self, target).module()
 
 
@@ -74,9 +40,8 @@ class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
     def __init__(self, kernel: WinogradGradient, target: Target) -> None:
-        self.k, self.w = kernel, Writer()
-        element = Element(kernel.number)
-        self.item, self.kind = element.bytes, Vector(target.vector_bytes // element.bytes, element.stored)
+        self.k, self.w, self.kind = kernel, Writer(), kernel.vector(target)
+        self.item = self.kind.bytes // self.kind.lanes
         self.tile = kernel.size**2 * self.kind.bytes
 
     def module(self) -> str:

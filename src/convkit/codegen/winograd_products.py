@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element
+from convkit.codegen.builder import Writer
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
+from convkit.codegen.winograd_register import FrequencyTile
 
 ARGUMENTS = Arguments.of(
     "sums x w",
@@ -25,7 +24,7 @@ MOST_ROWS = 14
 
 
 @dataclass(frozen=True, slots=True)
-class WinogradProducts:
+class WinogradProducts(FrequencyTile):
     """``sums[t, f, o] += sum_c x[t, f, c] * w[f, c, o]``, channels in blocks as `winograd_input` leaves them.
 
     ::
@@ -34,44 +33,11 @@ class WinogradProducts:
             for channel: load `vectors` vectors of weights; load `rows` samples; rows * vectors multiply-adds
 
     A tile's numbers for one frequency lie a fixed distance from the next tile's, so that one address serves all rows.
-
-    Attributes
-    ----------
-    number : {"float32", "float64"}
-        The type of the numbers.
-    size : int
-        Frequencies of a tile along each axis.
-    rows, vectors : int
-        The register tile.
-    start : {"zero", "sums"}
-        Where sums begin: at zero, or at what memory holds.
     """
 
-    number: str
-    size: int
-    rows: int
-    vectors: int
-    start: Literal["zero", "sums"] = "zero"
+    kind = "winograd_products"
 
-    @property
-    def name(self) -> str:
-        """``winograd_products_<number>_<size>_<rows>x<vectors>_<start>``."""
-        return f"winograd_products_{self.number}_{self.size}_{self.rows}x{self.vectors}_{self.start}"
-
-    @property
-    def registers(self) -> int:
-        """Vector registers that the inner loop needs: sums, weights, one sample."""
-        return self.rows * self.vectors + self.vectors + 1
-
-    def module(self, target: Target) -> str:
-        """The kernel's LLVM IR.
-
-        Raises
-        ------
-        ValueError
-            If the tile does not fit the target's vector registers.
-        """
-        target.require(self.name, self.registers)
+    def _written(self, target: Target) -> str:
         return _Nest(self, target).module()
 
 
@@ -79,9 +45,7 @@ class _Nest:
     """Writes the kernel: the methods stand in the order of its loops, from the outside in."""
 
     def __init__(self, products: WinogradProducts, target: Target) -> None:
-        self.p, self.w = products, Writer()
-        element = Element(products.number)
-        self.kind = Vector(target.vector_bytes // element.bytes, element.stored)
+        self.p, self.w, self.kind = products, Writer(), products.vector(target)
         self.tile = products.size**2 * self.kind.bytes
 
     def module(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.catalogue import say
 from convkit.explain.formula import STRIPS, formula, size_lines
+from convkit.explain.numbers import number
 
 if TYPE_CHECKING:
     from convkit.explain.explanation import Explanation
@@ -77,8 +78,6 @@ def blocks_of(explanation: Explanation) -> list[Block]:
 
 
 def _opening(explanation: Explanation) -> Paragraph:
-    from convkit.explain.explanation import number
-
     spec = explanation.spec
     word = f"transposed-{spec.operation}" if spec.direction == "transposed" else spec.operation
     kernels = explanation.k.shape[explanation.spatial :]
@@ -100,8 +99,6 @@ def _opening(explanation: Explanation) -> Paragraph:
 
 def _hand_tables(explanation: Explanation) -> list[Block]:
     """The shifted rows added in columns, and the strip that slides."""
-    from convkit.explain.explanation import number
-
     window = explanation.windows[0]
     steps = explanation.steps
     if not steps or len(steps) > MOST_COLUMNS or window.span > MOST_COLUMNS or window.kernel > MOST_COLUMNS:
@@ -123,8 +120,6 @@ def _hand_tables(explanation: Explanation) -> list[Block]:
 
 
 def _product(explanation: Explanation, step: Step, term: Term | None) -> str:
-    from convkit.explain.explanation import number
-
     if term is None or term.source == "zero":
         return ""
     product = number(term.product)
@@ -133,8 +128,6 @@ def _product(explanation: Explanation, step: Step, term: Term | None) -> str:
 
 def _strip(explanation: Explanation) -> Table:
     """Each output as the kernel laid under the positions it meets."""
-    from convkit.explain.explanation import number
-
     window = explanation.windows[0]
     places = range(min(window.first, 0), max(window.last, window.size - 1) + 1)
     standing: dict[int, str] = {p: number(explanation.x[(p,)]) for p in places if 0 <= p < window.size}
@@ -154,8 +147,6 @@ def _strip(explanation: Explanation) -> Table:
 
 def _planes(explanation: Explanation) -> list[Block]:
     """Input, kernel as it lies, and result, as tables."""
-    from convkit.explain.explanation import number
-
     tables: list[Block] = []
     values = {"input": explanation.x, "result": None}
     for name, grid in (("input", explanation.x), ("laid-kernel", explanation.k), ("result", values["result"])):
@@ -196,8 +187,6 @@ def _steps(explanation: Explanation) -> Steps:
 
 def step_line(explanation: Explanation, step: Step) -> str:
     """One output's arithmetic: ``out[2] = 1*3 + 2*2 + 3*1 = 10``; what stands outside is in brackets."""
-    from convkit.explain.explanation import number
-
     where = ", ".join(map(str, step.output))
     shown = step.terms if len(step.terms) <= MOST_FACTORS else step.terms[:SHOWN_FACTORS]
     parts: list[str] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -229,20 +228,3 @@ def _check_size(x: np.ndarray[Any, Any], k: np.ndarray[Any, Any], windows: tuple
         crop = ", ".join(["..."] * bool(lead) + [f":{min(side, size)}" for size in x.shape[lead:]])
         raise ShapeError("too-large-to-explain", input=by(x.shape), kernel=by(k.shape), terms=terms, most=MOST_TERMS,
                          crop=crop)  # fmt: skip
-
-
-def number(value: Any) -> str:
-    """A number as people write it: integers and fractions exactly, floats with six digits.
-
-    Examples
-    --------
-    >>> number(3), number(-0.25), number(1 / 3)
-    ('3', '-0.25', '0.333333')
-    """
-    if isinstance(value, bool | int | Fraction):
-        return str(value)
-    if isinstance(value, complex):
-        return f"({value:.6g})"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)

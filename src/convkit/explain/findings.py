@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convkit.explain.meaning import Note
+from convkit.explain.numbers import number
 from convkit.explain.responses import Array, Arrays, Equality, Response, canonical, places_of, respond
 from convkit.explain.writing import convkit_code
 from convkit.spec import ConvSpec, Window
@@ -383,8 +384,6 @@ def _whole(values: Array) -> bool:
 
 
 def _plain(value: Any) -> str:
-    from convkit.explain.explanation import number
-
     return number(value.item() if hasattr(value, "item") else value)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from convkit.catalogue import language, say
 from convkit.errors import ShapeError, by
 from convkit.explain.blocks import step_line
+from convkit.explain.numbers import number
 
 if TYPE_CHECKING:
     from convkit.explain.explanation import Explanation
@@ -74,8 +75,6 @@ def _step(explanation: Explanation, output: Sequence[int] | None) -> Step | None
 
 def _grids(explanation: Explanation, step: Step) -> list[tuple[str, Cells]]:
     """Input, kernel and output as cells; with more than two axes, the plane that the first term lies in."""
-    from convkit.explain.explanation import number
-
     names = (say("explain.input"), say("explain.laid-kernel"), say("explain.result"))
     rank, lead = min(explanation.spec.rank, 2), explanation.spatial
     inputs: dict[tuple[int, int], tuple[str, str]] = {}

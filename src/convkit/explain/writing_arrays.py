@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from convkit.explain.draft import CannotSay, Draft, numpy_padded
 from convkit.explain.meaning import Note
 from convkit.explain.symbols import Size, Symbol, sequence
-from convkit.explain.writing import CannotSay, Draft, numpy_padded
 from convkit.spec.dialects import ASTROPY, CONVOLVE2D, IMFILTER, NDIMAGE, OPENCV, word_for
 
 

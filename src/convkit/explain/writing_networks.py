@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from convkit.explain.draft import CannotSay, Draft
 from convkit.explain.meaning import Note
 from convkit.explain.symbols import Size, scalar_or_sequence, sequence
-from convkit.explain.writing import CannotSay, Draft
 from convkit.spec.dialects import TENSORFLOW_PAD, TORCH_PAD, word_for
 
 Pads = list[tuple[Size, Size]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.packing import item_bytes
@@ -36,8 +37,8 @@ TASK_OUTPUTS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Blocking:
-    """How a problem is cut.
+class Boxes:
+    """Tiles, and how many of them are dealt with at a time.
 
     Attributes
     ----------
@@ -49,12 +50,6 @@ class Blocking:
         Tiles of a box along each axis at most.
     images : int
         Samples in a box: more than one where an image is one box of few tiles.
-    channels : int
-        Input channels transformed and multiplied at a time at most.
-    rows, vectors : int
-        The register tile.
-    blocks : tuple of Range
-        Output channels of each task, as ranges of vectors.
     lanes, item : int
         Numbers in a vector, and bytes of one.
     """
@@ -63,10 +58,6 @@ class Blocking:
     tiles: tuple[int, int]
     box: tuple[int, int]
     images: int
-    channels: int
-    rows: int
-    vectors: int
-    blocks: tuple[Range, ...]
     lanes: int
     item: int
 
@@ -84,7 +75,27 @@ class Blocking:
     def boxes(self) -> list[tuple[Range, Range]]:
         """The boxes of tiles of one image."""
         rows, columns = (cuts(count, most) for count, most in zip(self.tiles, self.box, strict=True))
-        return [(across, along) for across in rows for along in columns]
+        return list(product(rows, columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking(Boxes):
+    """How a problem is cut.
+
+    Attributes
+    ----------
+    channels : int
+        Input channels transformed and multiplied at a time at most.
+    rows, vectors : int
+        The register tile.
+    blocks : tuple of Range
+        Output channels of each task, as ranges of vectors.
+    """
+
+    channels: int
+    rows: int
+    vectors: int
+    blocks: tuple[Range, ...]
 
     @property
     def panels(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -113,7 +124,7 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     images = max(1, min(TILES, room) // (rows * columns)) if (rows, columns) == tiles else 1
     blocks = cuts(vectors, most)
     register = register_tile(rows * columns * images, blocks[0][1], MOST_ROWS)
-    return Blocking(outputs, tiles, (rows, columns), images, channels, *register, tuple(blocks), lanes, item)
+    return Blocking(outputs, tiles, (rows, columns), images, lanes, item, channels, *register, tuple(blocks))
 
 
 def _box(tiles: tuple[int, int], room: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from itertools import product
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.packing import LINE, item_bytes
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest
+from convkit.algorithms.support.winograd_blocks import Boxes
 from convkit.codegen.dense import most_vectors
 from convkit.codegen.library import this_machine
 from convkit.codegen.register_tile import lanes_of
@@ -41,21 +42,13 @@ tiles are shared out among several, whose sums are added in the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Blocking:
-    """How the gradient is cut; threads have no say in it.
+class Blocking(Boxes):
+    """How the gradient is cut; threads have no say in it. A chunk is a box of tiles of some samples.
 
     Attributes
     ----------
     windows : tuple of Window
         The layer's.
-    outputs : int
-        Outputs of a tile along each axis.
-    tiles : tuple of int
-        Tiles of one image along each axis.
-    box : tuple of int
-        Tiles of a chunk along each axis at most.
-    images : int
-        Samples of a chunk: more than one where an image has few tiles.
     inputs, vectors : int
         Input channels, and vectors of output channels, of one task at most.
     packed : int
@@ -64,33 +57,15 @@ class Blocking:
         The register tile.
     parts : int
         Tasks among which the chunks are shared out.
-    lanes, item : int
-        Numbers in a vector, and bytes of one.
     """
 
     windows: tuple[Window, ...]
-    outputs: int
-    tiles: tuple[int, int]
-    box: tuple[int, int]
-    images: int
     inputs: int
     vectors: int
     packed: int
     rows: int
     panel: int
     parts: int
-    lanes: int
-    item: int
-
-    @property
-    def size(self) -> int:
-        """Frequencies along each axis."""
-        return self.outputs + 2
-
-    @property
-    def tile(self) -> int:
-        """Bytes of a transformed tile of one vector of channels."""
-        return self.size**2 * self.lanes * self.item
 
     @property
     def most(self) -> int:
@@ -99,8 +74,7 @@ class Blocking:
 
     def chunks(self, samples: int) -> list[tuple[Range, tuple[Range, Range]]]:
         """The samples and the box of every chunk, in the order in which they are summed."""
-        rows, columns = (cuts(count, most) for count, most in zip(self.tiles, self.box, strict=True))
-        return list(product(cuts(samples, self.images), product(rows, columns)))
+        return list(product(cuts(samples, self.images), self.boxes))
 
 
 @lru_cache(maxsize=512)
@@ -129,8 +103,8 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     chunks = -(-tiles[0] // rows) * -(-tiles[1] // columns) * -(-problem.in_channels // images)
     pixels = images * (rows * outputs + 2) * (columns * outputs + 2) * lanes * item + images * LINE
     return Blocking(
-        windows, outputs, tiles, (rows, columns), images, inputs, vectors, max(1, PACKED_BYTES // pixels),
-        *register_tile(lanes, vectors), min(parts, chunks), lanes, item,
+        outputs, tiles, (rows, columns), images, lanes, item, windows, inputs, vectors, max(1, PACKED_BYTES // pixels),
+        *register_tile(lanes, vectors), min(parts, chunks),
     )  # fmt: skip
 
 
