@@ -221,6 +221,19 @@ def test_rows_of_planes_stay_in_registers(dtype: str, size: int, step: Any) -> N
     assert (loop.spills, loop.multiply_adds) == (0, height * size * columns)
 
 
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_numbers_that_are_widened_stay_in_registers(half: str) -> None:
+    target = TARGETS["avx512"]
+    assert isinstance(target, Target)
+    height, pixels = most_rows(target, 3), most_pixels(target, 3)
+    for kernel in (
+        Planar("float32", 16, WindowTile(height, 3), -1, source=half, stored=half),
+        Channelwise("float32", 16, WindowTile(pixels, 3), samples=half, outputs=half),
+        ChannelwiseGradient("float32", 16, WindowTile(pixels, 3), samples=half, outputs=half),
+    ):
+        assert inner_loop(kernel, target).spills == 0, kernel.name
+
+
 @pytest.mark.parametrize("isa", sorted(TARGETS))
 @pytest.mark.parametrize("layout", ["planes", "pixels"])
 def test_pooling_stays_in_registers(isa: str, layout: Any) -> None:

@@ -238,7 +238,7 @@ def test_training_keeps_everything_but_the_layers(tmp_path):
     fast = ck.nn.accelerate(model, training=True)
     assert fast.training
     assert isinstance(fast, Residual)
-    assert [type(fast.conv1), type(fast.norm1)] == [ck.nn.Conv2d, nn.BatchNorm2d]
+    assert [type(fast.conv1), type(fast.norm1)] == [ck.nn.Conv2d, ck.nn.BatchNorm2d]
     assert list(fast.state_dict()) == list(model.state_dict())
     x, labels = torch.randn(4, 3, 17, 18), torch.tensor([0, 3, 1, 2])
     for one in (model, fast):

@@ -28,7 +28,9 @@ from convkit.algorithms import (
     winograd_gradient,
 )
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
+from convkit.algorithms.support import normalising as normalising  # registers how batches are normalised
 from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled
+from convkit.algorithms.support import pooling_places as pooling_places  # registers how places are kept
 
 __all__ = [
     "box",

@@ -8,12 +8,13 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import channelwise_gradients, channelwise_ways
+from convkit.algorithms.support import channelwise_gradients, channelwise_ways, halves
 from convkit.algorithms.support.channelwise_ways import Ways
-from convkit.algorithms.support.gradients import readable
+from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import pool
 from convkit.codegen.memory import address
+from convkit.codegen.numbers import HALVES
 from convkit.codegen.program import Program
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
@@ -34,12 +35,13 @@ class ChannelwiseGradient:
     """
 
     name = "channelwise-gradient"
+    kernel_types = HALVES
 
     def applies(self, problem: Problem) -> Reason | None:
         why_not = readable(problem)
         if why_not is not None:
             return why_not
-        if problem.input_dtype != problem.compute_dtype:
+        if not halves.readable(problem.input_dtype, problem.compute_dtype):
             return Reason("no-compiled-kernel", dtype=problem.input_dtype)
         if problem.groups < LEAST_GROUPS:
             return Reason("few-groups", groups=problem.groups, limit=LEAST_GROUPS)
@@ -63,9 +65,11 @@ class ChannelwiseGradient:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return np.asarray(kernel, problem.compute_dtype)
+        plain = halves.readable(kernel.dtype.name, problem.compute_dtype)
+        return kernel if plain else np.asarray(kernel, problem.compute_dtype)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        problem = typed(problem, prepared)
         parts, moved = _parts(problem, x.strides, prepared.strides), out.transpose(1, 2, 0, *range(3, out.ndim))
         target, aside = out[np.newaxis], parts > 1 or not out[0, 0, 0].flags.c_contiguous
         if aside:
@@ -90,7 +94,7 @@ def _lying(problem: Problem, x_strides: Strides, g_strides: Strides) -> tuple[St
     x_strides = x_strides[2], x_strides[1], x_strides[0], *x_strides[3:]
     g_strides = g_strides[2], g_strides[0], g_strides[1], *g_strides[3:]
     whole = channelwise_gradients.forward(problem).derive(batch=problem.in_channels)
-    return x_strides, g_strides, Ways.of(whole, x_strides, g_strides, 1)
+    return x_strides, g_strides, Ways.of(whole, x_strides, g_strides, problem.kernel_dtype, 1)
 
 
 @lru_cache(maxsize=256)

@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, planar_tiles
+from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, halves, planar_tiles
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
@@ -64,7 +64,7 @@ class Depthwise:
             return Reason("nothing-to-do")
         if problem.batch_of == "channels":
             return Reason("gradient")
-        if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype != problem.compute_dtype:
+        if not halves.readable(problem.input_dtype, problem.compute_dtype):
             return Reason("no-compiled-kernel", dtype=problem.input_dtype)
         if problem.groups < LEAST_GROUPS:
             return Reason("few-groups", groups=problem.groups, limit=LEAST_GROUPS)
@@ -104,6 +104,10 @@ class Depthwise:
         epilogue = problem.epilogue
         return epilogue is not None and not epilogue.add and problem.out_channels == 1
 
+    def stores(self, problem: Problem) -> str:
+        """The result's type, if it is one of real numbers."""
+        return halves.stored(problem)
+
     def run(
         self, problem: Problem, prepared: Kernel, x: Array, out: Array, operands: Operands = NOTHING
     ) -> None:  # fmt: skip
@@ -115,7 +119,9 @@ class Depthwise:
     ) -> list[Call]:  # fmt: skip
         """All of it."""
         at, source = address(out), address(x)
-        planar, programs = _programs(problem, x.strides, out.strides, prepared.plain.strides, at % LINE)
+        planar, programs = _programs(
+            problem, x.strides, out.strides, prepared.plain.strides, type_name(out.dtype), at % LINE
+        )
         kernel = prepared.plain if planar else prepared.packed
         weights = address(kernel)
         bias = None if operands.bias is None else _whole(operands.bias.ravel())
@@ -149,11 +155,11 @@ def _whole(bias: Array) -> Array:
 
 @lru_cache(maxsize=256)
 def _programs(
-    problem: Problem, x_strides: Strides, out_strides: Strides, w_strides: Strides, out_at: int
+    problem: Problem, x_strides: Strides, out_strides: Strides, w_strides: Strides, stored: str, out_at: int
 ) -> tuple[bool, list[tuple[Program, int, float]]]:  # fmt: skip
     """Whether planes are done where they lie; the programs of a call, from which sample on, and how long each takes."""
-    ways = channelwise_ways.Ways.of(problem, x_strides, out_strides, out_at)
-    planar = planar_tiles.fits(problem, x_strides, out_strides)
+    ways = channelwise_ways.Ways.of(problem, x_strides, out_strides, stored, out_at)
+    planar = planar_tiles.fits(problem, x_strides, out_strides, stored)
     samples = problem.batch if planar else channelwise_ways.samples_at_once(problem, ways)
     seconds = _seconds(problem, DEFAULT) / problem.batch
     found: list[tuple[Program, int, float]] = []
@@ -161,9 +167,9 @@ def _programs(
         count = min(samples, problem.batch - first)
         part = problem.derive(batch=count)
         if planar:
-            program = planar_tiles.program(part, x_strides, out_strides, w_strides)
+            program = planar_tiles.program(part, x_strides, out_strides, w_strides, stored)
         else:
-            program = channelwise_tiles.program(part, x_strides, out_strides, ways)
+            program = channelwise_tiles.program(part, x_strides, out_strides, stored, ways)
         found.append((program, first, seconds * count))
     return planar, found
 

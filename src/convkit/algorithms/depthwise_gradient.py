@@ -8,9 +8,10 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import depthwise_tiles
-from convkit.algorithms.support.gradients import readable, upstream
+from convkit.algorithms.support.gradients import readable, typed, upstream
 from convkit.codegen import pool
 from convkit.codegen.memory import address
+from convkit.codegen.numbers import HALVES
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
@@ -28,6 +29,7 @@ class DepthwiseGradient:
     """
 
     name = "depthwise-gradient"
+    kernel_types = HALVES
 
     def applies(self, problem: Problem) -> Reason | None:
         why_not = readable(problem)
@@ -60,6 +62,7 @@ class DepthwiseGradient:
         return upstream(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        problem = typed(problem, prepared)
         plain = out[0, 0, 0].flags.c_contiguous
         target = out if plain else np.empty(out.shape, out.dtype)
         program = depthwise_tiles.program(problem, x.strides, prepared.strides, target.strides)

@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights
+from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights, halves
 from convkit.algorithms.support.dense_samples import layout_of
 from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
 from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.finishing import NOTHING, Operands, finish_in_place
+from convkit.planner.finishing import NOTHING, Operands, finish_apart
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
@@ -93,12 +93,17 @@ class ImplicitGemm:
         """Always: the register tile or the step that stores ends the sums, or they are ended where they stand."""
         return True
 
+    def stores(self, problem: Problem) -> str:
+        """The result's type, if it is one of real numbers."""
+        return halves.stored(problem)
+
     def run(self, problem: Problem, prepared: Weights, x: Array, out: Array, operands: Operands = NOTHING) -> None:
         calls = self.calls(problem, prepared, x, out, operands)
         if calls is None:
-            self.run(problem.plain, prepared, x, out)
-            if problem.epilogue is not None:
-                finish_in_place(problem.epilogue, out, operands)
+            finish_apart(
+                problem.epilogue, problem.compute_dtype, out, operands,
+                lambda sums: self.run(problem.sums, prepared, x, sums),
+            )  # fmt: skip
             return
         for call in calls:
             pool.run(call.program, call.bases, threads.num_threads(), call.seconds)

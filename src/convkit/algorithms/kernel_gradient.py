@@ -8,9 +8,11 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import gradient_tiles
-from convkit.algorithms.support.gradients import readable, upstream
+from convkit.algorithms.support.gradients import readable, typed, upstream
+from convkit.algorithms.support.halves import readable as readable_as
 from convkit.codegen import pool
 from convkit.codegen.memory import address
+from convkit.codegen.numbers import HALVES
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine, width
@@ -24,6 +26,7 @@ class KernelGradient:
     """
 
     name = "kernel-gradient"
+    kernel_types = HALVES
 
     def applies(self, problem: Problem) -> Reason | None:
         why_not = readable(problem)
@@ -54,10 +57,11 @@ class KernelGradient:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        side_by_side = kernel.dtype == problem.compute_dtype and kernel.strides[1] == kernel.itemsize
+        side_by_side = readable_as(kernel.dtype.name, problem.compute_dtype) and kernel.strides[1] == kernel.itemsize
         return kernel if side_by_side else upstream(problem, kernel)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
+        problem = typed(problem, prepared)
         parts = gradient_tiles.blocking(problem).parts
         target = out
         if parts > 1 or not gradient_tiles.stores(problem, out.strides):

@@ -62,6 +62,13 @@ class Polyphase:
         """Always: each phase is a problem with the same epilogue."""
         return True
 
+    def stores(self, problem: Problem) -> str:
+        """What every phase stores; outputs that meet nothing are ended, and so rounded, apart from the others."""
+        plans = [plan for _, _, plan in self._parts(problem)]
+        found = {plan.stored for plan in plans if plan is not None}
+        ended = None in plans and problem.epilogue is not None
+        return found.pop() if len(found) == 1 and not ended else problem.compute_dtype
+
     def run(self, problem: Problem, prepared: Any, x: Array, out: Array, operands: Operands = NOTHING) -> None:
         if any(plan is None for _, plan, _ in prepared):
             out[...] = 0  # outputs that meet only zeros lie between the others: all at once are filled sooner

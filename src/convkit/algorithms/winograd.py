@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import winograd_blocks, winograd_tiles, winograd_weights
+from convkit.algorithms.support import halves, winograd_blocks, winograd_tiles, winograd_weights
 from convkit.algorithms.support.register_tiles import cycles
 from convkit.algorithms.support.winograd_packing import neighbours
 from convkit.codegen import pool
-from convkit.codegen.memory import address
+from convkit.codegen.memory import address, type_name
 from convkit.codegen.winograd_points import FILTERS, kernels_of, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, unit_roundoff
-from convkit.planner.finishing import NOTHING, Operands, finish_in_place
+from convkit.planner.finishing import NOTHING, Operands, finish_apart
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
 
@@ -65,7 +65,7 @@ class Winograd:
             return Reason("not-these-kernels", kernels=kernels_of(self.outputs))
         if problem.batch_of == "channels":
             return Reason("gradient")
-        if problem.compute_dtype not in ("float32", "float64") or problem.input_dtype != problem.compute_dtype:
+        if not halves.readable(problem.input_dtype, problem.compute_dtype):
             return Reason("no-compiled-kernel", dtype=problem.input_dtype)
         if problem.in_channels == problem.out_channels == 1:
             return Reason("one-channel")
@@ -121,15 +121,26 @@ class Winograd:
         """Whether it does the epilogue as it stores: always."""
         return problem.epilogue is not None
 
+    def pools(self, problem: Problem) -> bool:
+        """Where a tile holds whole windows."""
+        epilogue = problem.epilogue
+        if epilogue is None or epilogue.add or len(set(epilogue.pool)) != 1:
+            return False
+        return epilogue.pool[0] > 1 and self.outputs % epilogue.pool[0] == 0
+
+    def stores(self, problem: Problem) -> str:
+        """The result's type."""
+        return halves.stored(problem)
+
     def run(
         self, problem: Problem, prepared: Array, x: Array, out: Array, operands: Operands = NOTHING
     ) -> Literal["finite"] | None:
         calls = self.calls(problem, prepared, x, out, operands)
         if calls is None:
-            seen = self.run(problem.plain, prepared, x, out)
-            if seen == "finite" and problem.epilogue is not None:
-                finish_in_place(problem.epilogue, out, operands)
-            return seen
+            return finish_apart(
+                problem.epilogue, problem.compute_dtype, out, operands,
+                lambda sums: self.run(problem.sums, prepared, x, sums),
+            )  # fmt: skip
         found = ctypes.c_int64(0)
         for call in calls:
             bases = (*call.bases[:STATUS_AT], ctypes.addressof(found), *call.bases[STATUS_AT + 1 :])
@@ -141,7 +152,7 @@ class Winograd:
     ) -> list[Call] | None:
         """All of it, but where the result's strides leave the epilogue to be done afterwards."""
         add = operands.add
-        beside = {neighbours(array.strides, out.itemsize) for array in (out, add) if array is not None}
+        beside = {neighbours(array.strides, array.itemsize) for array in (out, add) if array is not None}
         if problem.epilogue is not None and (len(beside) > 1 or "none" in beside):
             return None
         samples = winograd_tiles.samples_at_once(problem, self.outputs)
@@ -152,7 +163,9 @@ class Winograd:
         for first in range(0, problem.batch, samples):
             count = min(samples, problem.batch - first)
             part = problem if count == problem.batch else problem.derive(batch=count)
-            program = winograd_tiles.program(part, self.outputs, x.strides, out.strides, other.strides)
+            program = winograd_tiles.program(
+                part, self.outputs, x.strides, out.strides, other.strides, type_name(out.dtype)
+            )
             bases = (
                 address(out) + first * out.strides[0], address(x) + first * x.strides[0], address(prepared),
                 0, address(bias), address(other) + first * other.strides[0],

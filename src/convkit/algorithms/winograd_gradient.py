@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 
 from convkit import codegen, threads
-from convkit.algorithms.support import winograd_gradient_blocks, winograd_gradient_tiles
-from convkit.algorithms.support.gradients import readable
+from convkit.algorithms.support import halves, winograd_gradient_blocks, winograd_gradient_tiles
+from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.register_tiles import cycles
 from convkit.codegen import pool
 from convkit.codegen.memory import address
+from convkit.codegen.numbers import HALVES
 from convkit.codegen.winograd_points import FILTERS, kernels_of, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
@@ -36,6 +37,8 @@ class WinogradGradient:
     Tiles are those of the layer's outputs; they are summed in the order in which they stand, sample by sample.
     """
 
+    kernel_types = HALVES
+
     def __init__(self, outputs: int) -> None:
         self.outputs = outputs
         self.name = f"winograd-gradient-{outputs}"
@@ -49,7 +52,7 @@ class WinogradGradient:
         )
         if not fits or problem.windows[0].count not in FILTERS[self.outputs]:
             return Reason("not-these-kernels", kernels=kernels_of(self.outputs))
-        if problem.input_dtype != problem.compute_dtype:
+        if not halves.readable(problem.input_dtype, problem.compute_dtype):
             return Reason("no-compiled-kernel", dtype=problem.input_dtype)
         missing = codegen.why_not()
         return None if missing is None else Reason(missing)
@@ -97,9 +100,11 @@ class WinogradGradient:
         return ErrorBound("norm", factor)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        return np.asarray(kernel, problem.compute_dtype)
+        plain = halves.readable(kernel.dtype.name, problem.compute_dtype)
+        return kernel if plain else np.asarray(kernel, problem.compute_dtype)
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> Literal["finite"] | None:
+        problem = typed(problem, prepared)
         parts = winograd_gradient_blocks.blocking(problem, self.outputs).parts
         target, aside = out[np.newaxis], parts > 1 or not winograd_gradient_tiles.stores(problem, out.strides)
         if aside:

@@ -61,6 +61,8 @@ class Layer(Protocol):
         Type of the result.
     stored : str
         Type in which it is written; the caller rounds it if it is another.
+    sums : str
+        Type that sums are formed in.
     written : bool
         Whether results are written where the caller says; otherwise they are new arrays, ``out`` being None.
     """
@@ -68,10 +70,11 @@ class Layer(Protocol):
     output_shape: tuple[int, ...]
     dtype: str
     stored: str
+    sums: str
     written: bool
 
-    def prepare(self, w: Any, bias: bool, add: bool, activation: str) -> Any:
-        """The weights made ready for any number of inputs and an epilogue with these parts."""
+    def prepare(self, w: Any, bias: bool, add: str, activation: str) -> Any:
+        """The weights made ready for any number of inputs and an epilogue with these parts; ``add``: of which type."""
         ...
 
     def forward(self, ready: Any, x: Any, w: Any, bias: Any, add: Any, activation: str, out: Any) -> Any:
@@ -153,6 +156,14 @@ class Layers(Protocol):
 
     def selected_gradient(self, x: Any, g: Any, options: PoolOptions) -> Any:
         """The adjoint: ``g`` added up where the largest of ``x`` stand."""
+        ...
+
+    def largest_kept(self, x: Any, options: PoolOptions) -> tuple[Any, Any] | None:
+        """The largest value of each window and its place there, kept for `kept_gradient`; None where nobody can."""
+        ...
+
+    def kept_gradient(self, g: Any, places: Any, shape: tuple[int, ...], options: PoolOptions) -> Any:
+        """``g`` added up at the places kept, for an input of this shape."""
         ...
 
     def mean(self, x: Any, options: PoolOptions) -> Any:

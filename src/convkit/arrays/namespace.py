@@ -130,7 +130,7 @@ class Namespace:
         raise NotImplementedError
 
     def network_gradient(
-        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, out: Any, options: dict[str, Any]
     ) -> Any:  # fmt: skip
         """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""
         raise NotImplementedError

@@ -14,6 +14,8 @@ from convkit.arrays.torch_changes import Unwritten
 from convkit.arrays.torch_memory import shared
 from convkit.arrays.torch_operators import Maps, Maybe, Tensor, differentiated, layer_of
 from convkit.arrays.torch_threads import team
+from convkit.arrays.torch_transforms import MAPS as TRANSFORMED
+from convkit.arrays.torch_transforms import transformed
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _C: Any = torch._C  # what torch does not offer by public names: whether anyone watches the dispatcher
@@ -129,7 +131,7 @@ def run(
         or (add is not None and add.requires_grad)
     )
     if not differentiable:
-        ready = KEPT.ready(layer, w, (bias is not None, add is not None, activation))
+        ready = KEPT.ready(layer, w, (bias is not None, "" if add is None else operators.word(add.dtype), activation))
         return operators.forward(layer, x, w, bias, add, activation, ready)
     sums: Tensor = _Layer.apply(x, w, bias, layer, direction, options)  # type: ignore[assignment]
     return ended(sums, bias, add, activation) if add is not None or activation else sums
@@ -140,7 +142,7 @@ def ended(sums: Tensor, bias: Maybe, add: Maybe, activation: str) -> Tensor:
     operators.check_addends(bias, add, activation, sums.shape, operators.word(sums.dtype))
     if add is not None:
         sums = sums.add_(add)
-    return getattr(torch.nn.functional, activation)(sums) if activation else sums
+    return operators.activated(activation, sums)
 
 
 class _Entry:
@@ -148,7 +150,7 @@ class _Entry:
 
     __slots__ = ("end", "layer", "ready", "tensor", "unwritten")
 
-    def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, bool, str]) -> None:
+    def __init__(self, tensor: Any, w: Tensor, layer: Layer, end: tuple[bool, str, str]) -> None:
         self.tensor, self.layer, self.end, self.unwritten = tensor, layer, end, Unwritten((w,))
         self.ready = layer.prepare(shared(w.detach()), *end)
 
@@ -159,7 +161,7 @@ class _Kept:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
 
-    def ready(self, layer: Layer, w: Tensor, end: tuple[bool, bool, str]) -> Any:
+    def ready(self, layer: Layer, w: Tensor, end: tuple[bool, str, str]) -> Any:
         """What the layer makes of ``w``, made now or found again; None for weights that say nothing of changes."""
         number = id(w)
         entry = self._entries.get(number)
@@ -180,6 +182,35 @@ class _Kept:
 KEPT = _Kept()
 
 
+class _Cast:
+    """Weights as `torch.autocast` has them, for as long as they live and are not written to.
+
+    Where gradients are wanted they are made anew, so that each graph has its own.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[int, torch.dtype], tuple[Any, Unwritten, Tensor]] = {}
+
+    def lowered(self, x: Tensor, w: Tensor, bias: Maybe, add: Maybe) -> Sequence[Any]:
+        """A layer's tensors in the type of the region."""
+        dtype = torch.get_autocast_dtype("cpu")
+        wanted = torch.is_grad_enabled() and w.requires_grad
+        if wanted or torch.compiler.is_compiling() or w.dtype is not torch.float32 or not unwatched(w):
+            return operators.lowered(x, w, bias, add)
+        number = id(w), dtype
+        entry = self._entries.get(number)
+        if entry is None or entry[0]() is not w or not entry[1].holds((w,)):
+            if w.is_inference() or w.numel() == 0:
+                return operators.lowered(x, w, bias, add)
+            gone = ref(w, lambda _: self._entries.pop(number, None))
+            entry = self._entries[number] = gone, Unwritten((w,)), w.detach().to(dtype)
+        samples, *addends = operators.lowered(x, bias, add)
+        return samples, entry[2], *addends
+
+
+CAST = _Cast()
+
+
 class Called:
     """The two network verbs on tensors, shapes and options seen before found at once."""
 
@@ -190,6 +221,8 @@ class Called:
         self, direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, method: str,
         given: dict[str, Any],
     ) -> Tensor:  # fmt: skip
+        if torch.is_autocast_enabled("cpu"):
+            x, w, bias, add = CAST.lowered(x, w, bias, add)
         if torch.compiler.is_compiling() or not unwatched(x, w, bias, add):
             return watched(direction, x, w, bias, add, activation, method, tuple(given), tuple(given.values()))
         key: Any = (direction, x.shape, w.shape, x.dtype, w.dtype, method, *given.values())
@@ -219,6 +252,8 @@ def watched(
 ) -> Tensor:  # fmt: skip
     """The same by operators, as whoever watches sees it."""
     options = provided().options(direction, w.ndim - 2, method, dict(zip(names, values, strict=True)))
+    if transformed():
+        return TRANSFORMED.fused(direction, x, w, bias, add, activation, options)
     if add is None and not activation:
         return LONG.forward(direction, x, w, bias, options)
     tensors = [tensor for tensor in (x, w, bias, add) if tensor is not None]
@@ -251,7 +286,7 @@ def gradient(
 ) -> Tensor:  # fmt: skip
     """The gradient of the ``"input"`` or the ``"weights"`` of a forward layer; ``other`` is the other of the two."""
     options = _options_of(g.ndim - 2, method, names, values)
-    maps = SHORT if unwatched(g, other) else LONG
+    maps = SHORT if unwatched(g, other) else TRANSFORMED if transformed() else LONG
     if of == "input":
         return maps.input_gradient("forward", g, other, tuple(shape), options)
     return maps.weight_gradient("forward", g, other, tuple(shape), torch.contiguous_format, options)

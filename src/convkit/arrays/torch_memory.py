@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from convkit import memory
+from convkit.arrays.namespace import stored_name
 from convkit.errors import DTypeError
 
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -22,23 +23,34 @@ def plain(tensor: torch.Tensor) -> Any:
 
 
 def shared(tensor: torch.Tensor) -> Any:
-    """`plain` for what layers read: bfloat16, which NumPy does not have, is widened."""
+    """`plain` for what layers read and write: bfloat16 by its bits, or widened where NumPy has no name for it."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.dtype is torch.bfloat16:
-        return tensor.float().numpy()
+        name = stored_name("bfloat16")
+        return tensor.float().numpy() if name == "float32" else tensor.view(torch.int16).numpy().view(name)
     if tensor.is_conj() or tensor.is_neg():
         return plain(tensor)
     return tensor.numpy()
 
 
 def format_of(*tensors: torch.Tensor) -> torch.memory_format:
-    """The layout of a result: channels last if one of the tensors has them so and not in order as well."""
+    """The layout of a result: channels last if one of the tensors has them so and not in order as well.
+
+    A single channel is both; its stride, which no address needs, then says which was meant, as it does to torch.
+    """
     for tensor in tensors:
         last = _LAST.get(tensor.ndim)
-        if last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last):
+        if last is None or (tensor.is_contiguous() and not _meant_last(tensor)):
+            continue
+        if tensor.is_contiguous(memory_format=last):
             return last
     return torch.contiguous_format
+
+
+def _meant_last(tensor: torch.Tensor) -> bool:
+    batch, channels, *_ = tensor.shape
+    return channels == 1 and tensor.stride(1) == 1 and tensor.numel() > batch
 
 
 def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.memory_format) -> torch.Tensor:
@@ -59,7 +71,8 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
     if layout is torch.contiguous_format:
         return tensor_of(memory.empty(shape, dtype))
     batch, channels, *space = shape
-    return tensor_of(memory.empty((batch, *space, channels), dtype)).movedim(-1, 1)
+    # Moved as an array: a view of a tensor may not be changed in place where an autograd function gives it back.
+    return tensor_of(np.moveaxis(memory.empty((batch, *space, channels), dtype), -1, 1))
 
 
 def tensor_of(array: Any) -> torch.Tensor:

@@ -39,6 +39,7 @@ _OPTIONS = (
     "str operation, str dtype, str overflow, str accuracy, str method"
 )
 LIBRARY = torch.library.Library("convkit", "DEF")
+_AUTOCAST: Any = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
 
 
 def layer_of(
@@ -77,7 +78,7 @@ def forward(
     out = real(layer.output_shape, layer.stored, layout) if layer.written else None
     result = layer.forward(
         ready, shared(x), shared(w) if ready is None else None, None if bias is None else shared(bias),
-        None if add is None else shared(add), activation, None if out is None else out.numpy(),
+        None if add is None else shared(add), activation, None if out is None else shared(out),
     )  # fmt: skip
     return _finished(layer, result, out, layout)
 
@@ -88,7 +89,7 @@ def input_gradient(layer: Layer, g: Tensor, w: Tensor, shape: Sequence[int]) -> 
         provided().check_gradient(g.shape, layer.output_shape, shape, w.shape)
     layout = format_of(g, w)
     out = real(shape, layer.stored, layout) if layer.written else None
-    result = layer.input_gradient(shared(g), shared(w), None if out is None else out.numpy())
+    result = layer.input_gradient(shared(g), shared(w), None if out is None else shared(out))
     return _finished(layer, result, out, layout)
 
 
@@ -98,14 +99,23 @@ def weight_gradient(
     """``K(g, x)``, on the memory of CPU tensors."""
     if g.shape != layer.output_shape:
         provided().check_gradient(g.shape, layer.output_shape, x.shape, shape)
-    out = real(shape, layer.stored, layout) if layer.written else None
-    result = layer.weight_gradient(shared(g), shared(x), None if out is None else out.numpy())
-    return _finished(layer, result, out, layout)
+    # Few numbers, which torch rounds sooner than NumPy.
+    out = real(shape, layer.sums, layout) if layer.written else None
+    result = layer.weight_gradient(shared(g), shared(x), None if out is None else shared(out))
+    done = _finished(layer, result, out, layout)
+    return done if layer.sums == layer.dtype else done.to(getattr(torch, layer.dtype))
 
 
 def _finished(layer: Layer, result: Any, out: Maybe, layout: torch.memory_format) -> Tensor:
     done = laid_out(result, layout) if out is None else out
     return done if layer.stored == layer.dtype else done.to(getattr(torch, layer.dtype))
+
+
+def activated(activation: str, x: Tensor) -> Tensor:
+    """The activation by torch's own function; the sums as they are for ``""``."""
+    if activation == "gelu_tanh":
+        return torch.nn.functional.gelu(x, approximate="tanh")
+    return getattr(torch.nn.functional, activation)(x) if activation else x
 
 
 def check_addends(bias: Maybe, add: Maybe, activation: str, shape: Sequence[Any], compute: str) -> None:
@@ -131,6 +141,16 @@ def _weight_gradient(
 ) -> Tensor:
     layer = layer_of(direction, x.shape, tuple(shape), x.dtype, g.dtype, options)
     return weight_gradient(layer, g, x, shape, layout)
+
+
+def lowered(*tensors: Maybe) -> list[Maybe]:
+    """What `torch.autocast` makes of a layer's tensors: all but float64 in its type."""
+    dtype = torch.get_autocast_dtype("cpu")
+    return [one.to(dtype) if one is not None and _lowers(one) else one for one in tensors]
+
+
+def _lowers(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype is not torch.float64 and tensor.is_cpu
 
 
 # ------------------------------------------------------------------------------------------------- shapes alone
@@ -238,6 +258,8 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
     LIBRARY.impl(name, _called(direction, real, role, own), "CPU")
     torch.library.register_fake(f"convkit::{name}", _called(direction, described, role, own), lib=LIBRARY)
     OPERATORS[direction, role] = getattr(torch.ops.convkit, name).default
+    if role in ("forward", "fused"):
+        LIBRARY.impl(name, _autocast(OPERATORS[direction, role], role), "AutocastCPU")
     if role == "fused":
         return
 
@@ -253,6 +275,16 @@ def _register(direction: Direction, role: str, name: str, extra: str, real: Any,
         return (*grads, *[None] * (ctx.count - 3))
 
     torch.library.register_autograd(f"convkit::{name}", backward, setup_context=setup, lib=LIBRARY)
+
+
+def _autocast(operator: Any, role: str) -> Callable[..., Tensor]:
+    tensors = 3 if role == "forward" else 4
+
+    def call(*arguments: Any) -> Tensor:
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            return operator(*lowered(*arguments[:tensors]), *arguments[tensors:])
+
+    return call
 
 
 def _called(direction: Direction, map_: Callable[..., Tensor], role: str, own: int) -> Callable[..., Tensor]:

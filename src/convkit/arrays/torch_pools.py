@@ -9,7 +9,7 @@ import torch
 
 from convkit.arrays.layers import PoolOptions, provided
 from convkit.arrays.torch_layers import unwatched
-from convkit.arrays.torch_memory import format_of, laid_out, shared
+from convkit.arrays.torch_memory import format_of, laid_out, shared, tensor_of
 from convkit.arrays.torch_operators import LIBRARY, options_of
 
 Tensor = torch.Tensor
@@ -150,10 +150,37 @@ for name, backward in (
     torch.library.register_autograd(f"convkit::{name}", backward, setup_context=setup, lib=LIBRARY)
 
 
+class _Kept(torch.autograd.Function):
+    """The largest value of each window; its places were kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Any, places: Any, options: PoolOptions) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.places, ctx.options = places, options
+        return tensor_of(values)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Any, ...]:
+        (x,), (g,) = ctx.saved_tensors, upstream
+        if torch.is_grad_enabled() or not unwatched(g):
+            gradient = torch.ops.convkit.max_pool_gradient(x.detach(), g, *ctx.options)
+        else:
+            gradient = tensor_of(provided().kept_gradient(shared(g), ctx.places, tuple(x.shape), ctx.options))
+        return gradient, None, None, None
+
+
 @torch.compiler.allow_in_graph
 def called(kind: str, x: Tensor, options: Any) -> Tensor:
     """The largest value or the mean of each window."""
     options = PoolOptions(*options)
-    if unwatched(x) and not (torch.is_grad_enabled() and x.requires_grad):
-        return largest(x, options) if kind == "max" else mean(x, options)
+    if unwatched(x):
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return largest(x, options) if kind == "max" else mean(x, options)
+        kept = provided().largest_kept(shared(x), options) if kind == "max" and x.dtype in _WHOLE else None
+        if kept is not None:
+            return _Kept.apply(x, *kept, options)  # type: ignore[return-value]
     return torch.ops.convkit.max_pool(x, *options) if kind == "max" else torch.ops.convkit.mean_pool(x, *options)
+
+
+_WHOLE = (torch.float32, torch.float64)
+"""Types that kernels read as they are."""

@@ -131,9 +131,12 @@ class TorchNamespace(Namespace):
         return torch_layers.CALLED(direction, x, w, bias, add, activation or "", method, options)
 
     def network_gradient(
-        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, options: dict[str, Any]
+        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, out: Any,
+        options: dict[str, Any],
     ) -> Any:  # fmt: skip
         """``ck.conv_input_gradient`` and ``ck.conv_weight_gradient`` on tensors."""
+        if out is not None:
+            raise OptionError("out-with-tensors")
         return torch_layers.gradient(of, g, other, shape, method, tuple(options), tuple(options.values()))
 
     def pool(self, kind: str, x: Any, options: PoolOptions) -> Any:

@@ -8,6 +8,7 @@ from typing import Literal
 from convkit.codegen.builder import Loop
 from convkit.codegen.channelwise_nest import PixelKernel, PixelNest
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
+from convkit.codegen.numbers import named
 from convkit.codegen.step import Arguments
 from convkit.codegen.target import Target
 
@@ -57,9 +58,9 @@ class Channelwise(PixelKernel):
 
     @property
     def name(self) -> str:
-        """``channelwise_<arithmetic>_<lanes>l_<tile>_<spacing>_<edge>_<reads>_<results>_<ending>``."""
+        """``channelwise_<arithmetic>_<lanes>l_<tile>_<spacing>_<edge>_<reads>_<results>_<ending>_<types>``."""
         ways = f"{self.spacing}_{self.edge}_{self.reads}_{self.results}_{self.ending.name}"
-        return f"channelwise_{self.arithmetic}_{self.lanes}l_{self.tile.name}_{ways}"
+        return named(f"channelwise_{self.arithmetic}_{self.lanes}l_{self.tile.name}_{ways}", self.types)
 
     def nest(self, target: Target) -> PixelNest:
         """What writes its loops."""
@@ -97,12 +98,12 @@ class _Nest(PixelNest):
         if self.ending.bias:
             bias = w.load(self.kind, w.element(self.a["bias"], channel, self.kind.scalar))
         for name, out in zip(self.sums, outs, strict=True):
-            place = w.element(out, channel, self.kind.scalar)
+            place = w.element(out, channel, self.outputs.scalar)
             value = ended(w, self.kind, self.ending, loop[name], bias)
             if self.results == "streamed" and mask is None:
                 w.stream(self.kind, value, place)
             else:
-                w.store(self.kind, value, place, mask)
+                self.outputs.store(w, self.k.lanes, value, place, mask)
 
     def kernel_row(self, loop: Loop, inner: str, channel: str, mask: str | None) -> list[str]:
         """One kernel row: every vector of samples meets all its weights."""

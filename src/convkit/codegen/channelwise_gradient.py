@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convkit.codegen.channelwise_nest import PixelKernel, PixelNest
+from convkit.codegen.numbers import named
 from convkit.codegen.step import Arguments
 from convkit.codegen.target import Target
 
@@ -30,8 +31,9 @@ class ChannelwiseGradient(PixelKernel):
 
     @property
     def name(self) -> str:
-        """``channelwise_gradient_<arithmetic>_<lanes>l_<tile>_<edge>_<reads>``."""
-        return f"channelwise_gradient_{self.arithmetic}_{self.lanes}l_{self.tile.name}_{self.edge}_{self.reads}"
+        """``channelwise_gradient_<arithmetic>_<lanes>l_<tile>_<edge>_<reads>_<types>``."""
+        shape = f"{self.lanes}l_{self.tile.name}_{self.edge}_{self.reads}"
+        return named(f"channelwise_gradient_{self.arithmetic}_{shape}", self.types)
 
     def nest(self, target: Target) -> PixelNest:
         """What writes its loops."""
@@ -43,8 +45,8 @@ class _Nest(PixelNest):
 
     def channels(self, outs: list[str], channel: str, count: str, inner: str, first: str, mask: str | None) -> None:
         """One vector of channels: the gradient of the tile is held, the sums of one kernel row after another."""
-        w, scalar = self.w, self.kind.scalar
-        gradient = [w.load(self.kind, w.element(out, channel, scalar), mask) for out in outs]
+        w, lanes, scalar = self.w, self.k.lanes, self.outputs.scalar
+        gradient = [self.outputs.load(w, lanes, w.element(out, channel, scalar), mask) for out in outs]
         loop = w.loop("sum", count, {"places": ("ptr", self.a["places"]), "entry": ("ptr", first)})
         at = self.row_of(inner, loop["entry"])
         sums = [w.load(self.kind, place) for place in at]

@@ -9,6 +9,7 @@ from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import Vector, Writer
+from convkit.codegen.numbers import Stored
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
@@ -50,6 +51,8 @@ class PixelKernel(ABC):
         Whether the last channels may be fewer than a vector holds.
     reads : {"plain", "ahead"}
         Whether samples are asked for a tile before they are needed, where they come from beyond the caches.
+    samples, outputs : str
+        The types of samples and of what lies at each output, if they are others than those of the sums.
     """
 
     arithmetic: str
@@ -57,6 +60,13 @@ class PixelKernel(ABC):
     tile: WindowTile
     edge: Literal["whole", "masked"] = "whole"
     reads: Literal["plain", "ahead"] = "plain"
+    samples: str = ""
+    outputs: str = ""
+
+    @property
+    def types(self) -> str:
+        """A part of its name: types that are others than those of the sums."""
+        return f"{self.samples}_to_{self.outputs}" if self.samples or self.outputs else ""
 
     @property
     @abstractmethod
@@ -96,6 +106,7 @@ class PixelNest(ABC):
         self.k, self.w, self.target = kernel, Writer(), target
         self.arithmetic = ARITHMETIC[kernel.arithmetic]
         self.kind = Vector(kernel.lanes, self.arithmetic.sum)
+        self.samples, self.outputs = (Stored(kernel.arithmetic, one) for one in (kernel.samples, kernel.outputs))
         self.positions = kernel.tile.positions
         self.words = held(len(self.positions))
 
@@ -179,7 +190,7 @@ class PixelNest(ABC):
         for row in range(rows):
             for n in range(len(self.positions)):
                 place = w.load_scalar("ptr", w.element(places, row * self.words + n, "i64"))
-                self.ask(w.offset(w.element(place, channel, self.kind.scalar), self.a["ahead"]))
+                self.ask(w.offset(w.element(place, channel, self.samples.scalar), self.a["ahead"]))
 
     def ask(self, place: str) -> None:
         """Have the cache line at a place fetched; it need not exist."""
@@ -190,7 +201,7 @@ class PixelNest(ABC):
         w = self.w
         for n, position in enumerate(self.positions):
             place = w.load_scalar("ptr", w.element(places, n, "i64"))
-            samples = w.load(self.kind, w.element(place, channel, self.kind.scalar), mask)
+            samples = self.samples.load(w, self.k.lanes, w.element(place, channel, self.samples.scalar), mask)
             for pixel, j in self.k.tile.meetings(position):
                 yield samples, pixel, j
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import Loop, Vector, Writer
+from convkit.codegen.numbers import Stored, named
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -45,17 +46,20 @@ class Correlate:
         How many displacements; each has a vector of sums.
     start : {"zero", "sums"}
         Where sums begin: at zero, or at what memory holds.
+    source : str
+        The type of ``g``, if it is another.
     """
 
     arithmetic: str
     lanes: int
     taps: int
     start: Literal["zero", "sums"] = "zero"
+    source: str = ""
 
     @property
     def name(self) -> str:
-        """``correlate_<arithmetic>_<lanes>l_<taps>_<start>``."""
-        return f"correlate_{self.arithmetic}_{self.lanes}l_{self.taps}_{self.start}"
+        """``correlate_<arithmetic>_<lanes>l_<taps>_<start>_<source>``."""
+        return named(f"correlate_{self.arithmetic}_{self.lanes}l_{self.taps}_{self.start}", self.source)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -111,7 +115,8 @@ class _Nest:
     def vector(self, along: Loop, taps: list[str], row: Loop, sums: list[str], mask: str | None) -> list[str]:
         """One vector of columns meets all displacements."""
         w, scalar = self.w, self.arithmetic.sum
-        g = w.load(self.kind, w.element(row["g"], along.index, scalar), mask)
+        upstream = Stored(self.c.arithmetic, self.c.source)
+        g = upstream.load(w, self.c.lanes, w.element(row["g"], along.index, upstream.scalar), mask)
         found: list[str] = []
         for tap, total in zip(taps, sums, strict=True):
             x = w.load(self.kind, w.element(w.offset(tap, row["x"]), along.index, scalar), mask)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
+from convkit.codegen.normal_tail import DOUBLE, MIDDLE, SINGLE, tail_over_exp
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,19 @@ class Ending:
         Whether numbers of another array are added.
     activation : str
         A name of `ACTIVATIONS`, or ``""``.
+    added : str
+        The type of the other array, if it is another than that of the sums.
     """
 
     bias: str = ""
     add: bool = False
     activation: str = ""
+    added: str = ""
 
     @property
     def name(self) -> str:
-        """``<bias>_add_<activation>``, a part of the names of kernels; ``none`` where nothing is done."""
-        return "_".join(filter(None, (self.bias, "add" if self.add else "", self.activation))) or "none"
+        """``<bias>_add_<added>_<activation>``, a part of the names of kernels; ``none`` where nothing is done."""
+        return "_".join(filter(None, (self.bias, "add" if self.add else "", self.added, self.activation))) or "none"
 
     @property
     def empty(self) -> bool:
@@ -179,6 +183,32 @@ def _polynomial(w: Writer, kind: Vector, r: str, terms: int) -> str:
     return total
 
 
+def _gelu(w: Writer, kind: Vector, x: str) -> str:
+    """``x * Phi(x)``, to a few units in the last place wherever the result has all its digits."""
+    single = kind.scalar == "float"
+    y = w.call(str(kind), f"llvm.fabs.{kind.suffix}", (str(kind), x))
+    y = _smaller(w, kind, y, _number(kind, 40))  # beyond, the tail is nothing
+    numbers = tuple(_number(kind, number) for number in (SINGLE if single else DOUBLE))
+    tail = tail_over_exp(w, kind, y, numbers, _number(kind, MIDDLE), _number(kind, 1))
+    # exp(-y**2 / 2): what rounding takes off the square would count as often as the exponent is large.
+    square = w.value(f"fmul {kind} {y}, {y}")
+    rest = w.fma(kind, y, y, w.value(f"fneg {kind} {square}"))
+    power = _exp(w, kind, w.value(f"fmul {kind} {square}, {_number(kind, -0.5)}"))
+    power = w.fma(kind, w.value(f"fmul {kind} {rest}, {_number(kind, -0.5)}"), power, power)
+    tail = w.value(f"fmul {kind} {tail}, {power}")
+    other = w.value(f"fsub {kind} {_number(kind, 1)}, {tail}")
+    below = w.value(f"fcmp olt {kind} {x}, zeroinitializer")
+    return w.value(f"fmul {kind} {x}, {w.value(f'select {kind.mask} {below}, {kind} {tail}, {kind} {other}')}")
+
+
+def _gelu_tanh(w: Writer, kind: Vector, x: str) -> str:
+    """``x/2 * (1 + tanh(u)) = x / (1 + exp(-2u))`` with ``u = sqrt(2/pi) * (x + 0.044715 x**3)``."""
+    scale = 2 * math.sqrt(2 / math.pi)
+    square = w.value(f"fmul {kind} {x}, {x}")
+    grown = w.fma(kind, square, _number(kind, 0.044715 * scale), _number(kind, scale))
+    return _over_one_and_exp(w, kind, x, w.value(f"fmul {kind} {x}, {grown}"))
+
+
 ACTIVATIONS: dict[str, Callable[[Writer, Vector, str], str]] = {
     "relu": _relu,
     "relu6": _relu6,
@@ -187,5 +217,7 @@ ACTIVATIONS: dict[str, Callable[[Writer, Vector, str], str]] = {
     "tanh": _tanh,
     "hardswish": _hardswish,
     "hardsigmoid": _hardsigmoid,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
 }
 """By the names that callers give."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.epilogue import Ending, ended
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Stored, named
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -32,34 +32,39 @@ class Finish:
         The type of all numbers.
     ending : Ending
         What is done; its bias is of a ``"plane"`` or of a ``"column"``.
+    stored : str
+        The type of the result, if it is another.
     """
 
     number: str
     ending: Ending
+    stored: str = ""
 
     @property
     def name(self) -> str:
-        """``finish_<number>_<ending>``."""
-        return f"finish_{self.number}_{self.ending.name}"
+        """``finish_<number>_<ending>_<stored>``."""
+        return named(f"finish_{self.number}_{self.ending.name}", self.stored)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
-        w, element = Writer(), Element(self.number)
-        lanes = target.vector_bytes // element.bytes
-        kind = Vector(lanes, element.stored)
+        w, numbers = Writer(), Stored(self.number)
+        result, other = Stored(self.number, self.stored), Stored(self.number, self.ending.added)
+        lanes = target.vector_bytes // numbers.bytes
+        kind = Vector(lanes, numbers.scalar)
         a = ARGUMENTS.read(w)
         planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in ("out", "sums", "add", "bias")})
         bias = w.splat(kind, planes["bias"]) if self.ending.bias == "plane" else None
         rows = w.loop("row", a["rows"], {name: ("ptr", planes[name]) for name in ("out", "sums", "add")})
 
         def some(at: str, mask: str | None) -> None:
-            place = w.element(rows["out"], at, element.stored)
-            sums = w.load(kind, w.element(rows["sums"], at, element.stored), mask)
-            add = w.load(kind, w.element(rows["add"], at, element.stored), mask) if self.ending.add else None
+            sums, add = numbers.load(w, lanes, w.element(rows["sums"], at, numbers.scalar), mask), None
+            if self.ending.add:
+                add = other.load(w, lanes, w.element(rows["add"], at, other.scalar), mask)
             each = bias
             if self.ending.bias == "column":
-                each = w.load(kind, w.element(planes["bias"], at, element.stored), mask)
-            w.store(kind, ended(w, kind, self.ending, sums, each, add), place, mask)
+                each = w.load(kind, w.element(planes["bias"], at, numbers.scalar), mask)
+            place = w.element(rows["out"], at, result.scalar)
+            result.store(w, lanes, ended(w, kind, self.ending, sums, each, add), place, mask)
 
         loop = w.loop("whole", w.subtract(a["columns"], lanes - 1), step=lanes)
         some(loop.index, None)

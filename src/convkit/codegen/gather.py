@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element
+from convkit.codegen.builder import Writer
+from convkit.codegen.numbers import Stored, named
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -31,19 +31,21 @@ class Gather:
     ----------
     number : {"float32", "float64"}
         The type of the numbers.
+    source : str
+        The type of what is read, if it is another.
     """
 
     number: str
+    source: str = ""
 
     @property
     def name(self) -> str:
-        """``gather_<number>``."""
-        return f"gather_{self.number}"
+        """``gather_<number>_<source>``."""
+        return named(f"gather_{self.number}", self.source)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
-        w, element = Writer(), Element(self.number)
-        one = Vector(1, element.stored)
+        w, numbers, samples = Writer(), Stored(self.number), Stored(self.number, self.source)
         a = ARGUMENTS.read(w)
         planes = w.loop("plane", a["planes"], {"to": ("ptr", a["to"]), "x": ("ptr", a["x"])})
         some = w.loop("some", a["terms"], {"to": ("ptr", planes["to"])}, step=TERMS)
@@ -53,9 +55,9 @@ class Gather:
         x = w.offset(planes["x"], w.load_scalar("i64", w.element(a["rows_at"], rows.index, "i64")))
         terms = w.loop("term", count, {"to": ("ptr", rows["to"])})
         at = w.load_scalar("i64", w.element(places, terms.index, "i64"))
-        w.store(one, w.load(one, w.offset(x, at)), terms["to"])
+        numbers.store(w, 1, samples.load(w, 1, w.offset(x, at)), terms["to"])
         terms.close({"to": w.offset(terms["to"], a["to_row"])})
-        rows.close({"to": w.offset(rows["to"], element.bytes)})
+        rows.close({"to": w.offset(rows["to"], numbers.bytes)})
         some.close({"to": w.offset(some["to"], w.multiply(a["to_row"], TERMS))})
         planes.close({"to": w.offset(planes["to"], a["to_plane"]), "x": w.offset(planes["x"], a["x_plane"])})
         w.line("ret void")

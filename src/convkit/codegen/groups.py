@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Stored, named
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -31,21 +31,24 @@ class Groups:
         Channels of a group.
     way : {"apart", "together"}
         From pixels to vectors over the groups, or back.
+    stored : str
+        The type of the numbers of pixels, if it is another.
     """
 
     number: str
     channels: int
     way: Literal["apart", "together"]
+    stored: str = ""
 
     @property
     def name(self) -> str:
-        """``groups_<number>_<channels>_<way>``."""
-        return f"groups_{self.number}_{self.channels}_{self.way}"
+        """``groups_<number>_<channels>_<way>_<stored>``."""
+        return named(f"groups_{self.number}_{self.channels}_{self.way}", self.stored)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
-        w, element = Writer(), Element(self.number)
-        kind = Vector(target.vector_bytes // element.bytes, element.stored)
+        w, numbers, pixel_of = Writer(), Stored(self.number), Stored(self.number, self.stored)
+        kind = Vector(target.vector_bytes // numbers.bytes, numbers.scalar)
         a = ARGUMENTS.read(w)
         rows = w.loop("row", a["rows"], {"to": ("ptr", a["to"]), "x": ("ptr", a["x"])})
         pixels = w.loop("pixel", a["pixels"], {"to": ("ptr", rows["to"]), "x": ("ptr", rows["x"])})
@@ -54,21 +57,21 @@ class Groups:
         masks = [w.lanes_below(kind, w.subtract(left, n * kind.lanes)) for n in range(self.channels)]
         together = self.way == "together"
         pixel, vectors = (loop["to"], loop["x"]) if together else (loop["x"], loop["to"])
-        neighbours = [w.offset(pixel, n * kind.bytes) for n in range(self.channels)]
+        neighbours = [w.offset(pixel, n * kind.lanes * pixel_of.bytes) for n in range(self.channels)]
         apart = [vectors]
         for _ in range(self.channels - 1):
             apart.append(w.offset(apart[-1], a["channel"]))
         if together:
             found = [w.load(kind, place) for place in apart]
         else:
-            found = [w.load(kind, place, mask) for place, mask in zip(neighbours, masks, strict=True)]
+            found = [pixel_of.load(w, kind.lanes, place, mask) for place, mask in zip(neighbours, masks, strict=True)]
         for n in range(self.channels):
             value = self.picked(w, kind, found, n)
             if together:
-                w.store(kind, value, neighbours[n], masks[n])
+                pixel_of.store(w, kind.lanes, value, neighbours[n], masks[n])
             else:
                 w.store(kind, value, apart[n])
-        side = w.add(0, self.channels * kind.bytes)
+        side = w.add(0, self.channels * kind.lanes * pixel_of.bytes)
         moves = {"to": side, "x": a["vector"]} if together else {"to": a["vector"], "x": side}
         loop.close({name: w.offset(loop[name], by) for name, by in moves.items()})
         pixels.close({name: w.offset(pixels[name], a[f"{name}_pixel"]) for name in ("to", "x")})

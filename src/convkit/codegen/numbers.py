@@ -16,6 +16,9 @@ STORED = {
 REAL = ("float32", "float64")
 """Types that sums of real numbers are formed in."""
 
+HALVES = ("float16", "bfloat16")
+"""Types that numbers are stored in and nothing is summed in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Element:
@@ -42,6 +45,54 @@ class Element:
     def whole(self) -> bool:
         """Whether it is an integer."""
         return self.stored[0] == "i" and self.name != "bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Numbers of type ``number`` that lie in memory as ``stored``: widened when they are read, rounded when written.
+
+    Attributes
+    ----------
+    number, stored : str
+        Element types, by NumPy's names; ``stored`` is ``number`` where none is named.
+    """
+
+    number: str
+    stored: str = ""
+
+    @property
+    def element(self) -> Element:
+        """What lies in memory."""
+        return Element(self.stored or self.number)
+
+    @property
+    def scalar(self) -> str:
+        """The LLVM type in memory."""
+        return self.element.stored
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one number in memory."""
+        return self.element.bytes
+
+    def load(self, w: Writer, lanes: int, place: str, mask: str | None = None) -> str:
+        """A vector; the lanes that ``mask`` leaves out are zero and their memory is not touched."""
+        found = w.load(Vector(lanes, self.scalar), place, mask)
+        return widen(w, found, lanes, self.element, Element(self.number))
+
+    def store(self, w: Writer, lanes: int, value: str, place: str, mask: str | None = None) -> None:
+        """Store the lanes that ``mask`` names, or all."""
+        w.store(Vector(lanes, self.scalar), narrow(w, value, lanes, Element(self.number), self.element), place, mask)
+
+
+def named(name: str, stored: str) -> str:
+    """A kernel's name, with the type of what it reads or writes if that is another than its numbers'."""
+    return f"{name}_{stored}" if stored else name
+
+
+def stored_as(stored: str, number: str) -> str:
+    """How kernels of numbers of one type are told of the type in memory: not at all where it is the same."""
+    return "" if stored == number else stored
 
 
 def widen(w: Writer, value: str, lanes: int, source: Element, target: Element) -> str:
@@ -94,6 +145,8 @@ def narrow(w: Writer, value: str, lanes: int, source: Element, target: Element) 
         return _bfloat(w, value, lanes)
     if source.whole:
         return _whole(w, value, lanes, source, target)
+    if source.name in HALVES and target.name in REAL:
+        return widen(w, value, lanes, source, target)
     if not target.whole:
         if (source.name, target.name) == ("float64", "float16"):
             value, have = _odd(w, value, lanes), Vector(lanes, "float")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Stored, named
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
@@ -30,14 +30,17 @@ class PackChannels:
     ----------
     number : {"float32", "float64"}
         The type of the numbers.
+    source : str
+        The type of the input, if it is another.
     """
 
     number: str
+    source: str = ""
 
     @property
     def name(self) -> str:
-        """``pack_channels_<number>``."""
-        return f"pack_channels_{self.number}"
+        """``pack_channels_<number>_<source>``."""
+        return named(f"pack_channels_{self.number}", self.source)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -47,9 +50,9 @@ class PackChannels:
 class _Nest:
     def __init__(self, pack: PackChannels, target: Target) -> None:
         self.name, self.w = pack.name, Writer()
-        element = Element(pack.number)
-        self.item, self.lanes = element.bytes, target.vector_bytes // element.bytes
-        self.kind = Vector(self.lanes, element.stored)
+        numbers, self.samples = Stored(pack.number), Stored(pack.number, pack.source)
+        self.item, self.lanes = numbers.bytes, target.vector_bytes // numbers.bytes
+        self.kind = Vector(self.lanes, numbers.scalar)
 
     def module(self) -> str:
         w = self.w
@@ -85,11 +88,12 @@ class _Nest:
         w, a = self.w, self.a
         loop = w.loop("channel", a["channels"], step=self.lanes)
         left = w.subtract(a["channels"], loop.index)
-        x = w.offset(a["x"], w.multiply(loop.index, self.item))
+        x = w.offset(a["x"], w.multiply(loop.index, self.samples.bytes))
         found: list[str] = []
         for offset, absent, blank in places:
             there = w.value(f"select i1 {absent}, i64 0, i64 {left}")
-            samples = w.load(self.kind, w.offset(x, offset), w.lanes_below(Vector(self.lanes, "i32"), there))
+            mask = w.lanes_below(Vector(self.lanes, "i32"), there)
+            samples = self.samples.load(w, self.lanes, w.offset(x, offset), mask)
             found.append(w.value(f"select i1 {absent}, {self.kind} {blank}, {self.kind} {samples}"))
         to = w.offset(to, w.multiply(loop.index, a["to_channel"]))
         none = f"{self.kind.mask} zeroinitializer"

@@ -8,6 +8,7 @@ from typing import Literal
 from convkit.codegen.arithmetic import ARITHMETIC
 from convkit.codegen.builder import ITEM_BYTES, Loop, Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
+from convkit.codegen.numbers import Stored, named
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
@@ -67,6 +68,8 @@ class Planar:
         Positions at a tile's beginning and at its end that never hold samples, as in planes of one tile: left out.
     ending : Ending
         What becomes of sums before they are stored; a bias belongs to the ``plane``.
+    source, stored : str
+        The types of samples and of the result, if they are others than those of the sums.
     """
 
     arithmetic: str
@@ -77,12 +80,15 @@ class Planar:
     step: Literal[1, 2] = 1
     outside: tuple[int, int] = (0, 0)
     ending: Ending = NO_ENDING
+    source: str = ""
+    stored: str = ""
 
     @property
     def name(self) -> str:
-        """``planar_<arithmetic>_<lanes>l_<tile>_<start>_<apart>_<step>_<outside>_<ending>``."""
+        """``planar_<arithmetic>_<lanes>l_<tile>_<start>_<apart>_<step>_<outside>_<ending>_<source>_to_<stored>``."""
         shape = "_".join(map(str, (self.tile.name, self.start, self.apart, self.step, *self.outside)))
-        return f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m")
+        types = f"{self.source}_to_{self.stored}" if self.source or self.stored else ""
+        return named(f"planar_{self.arithmetic}_{self.lanes}l_{shape}_{self.ending.name}".replace("-", "m"), types)
 
     @property
     def pairs(self) -> bool:
@@ -120,7 +126,7 @@ class _Nest:
         self.p, self.w = planar, Writer()
         self.arithmetic = ARITHMETIC[planar.arithmetic]
         self.kind = Vector(planar.lanes, self.arithmetic.sum)
-        self.item = ITEM_BYTES[self.kind.scalar]
+        self.from_, self.to = (Stored(planar.arithmetic, one) for one in (planar.source, planar.stored))
         self.positions = planar.positions
 
     def module(self) -> str:
@@ -135,14 +141,14 @@ class _Nest:
         self.tile(vectors["out"], planes["w"], planes["bias"], vectors["masks"], vectors["at"])
         masks = w.multiply(a["columns"], self.p.step)
         vectors.close({
-            "out": w.offset(vectors["out"], self.kind.bytes),
+            "out": w.offset(vectors["out"], self.p.lanes * self.to.bytes),
             "masks": w.element(w.element(vectors["masks"], masks, "i64"), 1, "i64"),
-            "at": w.add(vectors["at"], self.p.step * self.kind.bytes),
+            "at": w.add(vectors["at"], self.p.step * self.p.lanes * self.from_.bytes),
         })  # fmt: skip
         tiles.close({"tile": w.offset(tiles["tile"], a["tile_step"])})
         planes.close({
             **{name: w.offset(planes[name], a[f"{name}_plane"]) for name in ("out", "x", "w")},
-            "bias": w.offset(planes["bias"], self.item),
+            "bias": w.offset(planes["bias"], ITEM_BYTES[self.kind.scalar]),
         })  # fmt: skip
         w.line("ret void")
         return w.function(self.p.name, SIGNATURE)
@@ -150,7 +156,7 @@ class _Nest:
     def note(self, tile: str, x: str) -> None:
         """Work out where the rows of samples lie, from the first column's first kernel element on."""
         w = self.w
-        before = self.p.start * self.item
+        before = self.p.start * self.from_.bytes
         for n in range(len(self.positions)):
             at = w.load_scalar("i64", w.element(tile, 1 + n, "i64"))
             marked = w.value(f"icmp sle i64 {at}, {FILL}")
@@ -175,13 +181,13 @@ class _Nest:
             loop.close({
                 "w": w.offset(loop["w"], w.multiply(self.a["w_column"], several)),
                 "masks": w.element(loop["masks"], several * p.step, "i64"),
-                "at": w.add(loop["at"], several * p.apart * self.item), **dict(zip(names, found, strict=True)),
+                "at": w.add(loop["at"], several * p.apart * self.from_.bytes), **dict(zip(names, found, strict=True)),
             })  # fmt: skip
             state, left = {name: loop[name] for name in kinds}, w.subtract(left, loop.index)
         mask = self.mask(state["masks"])
         added = w.splat(self.kind, bias) if p.ending.bias else None
         for name in names:
-            w.store(self.kind, ended(w, self.kind, p.ending, state[name], added), out, mask)
+            self.to.store(w, p.lanes, ended(w, self.kind, p.ending, state[name], added), out, mask)
             out = w.offset(out, self.a["out_row"])
 
     def columns(self, loop: Loop, several: int, sums: list[str]) -> list[str]:
@@ -206,7 +212,8 @@ class _Nest:
     def samples(self, place: str, masks: list[str], several: int) -> list[str]:
         """Vectors of samples for one column, or for two: neighbours, or every second one of as many as there are."""
         w, kind = self.w, self.kind
-        parts = [w.load(kind, w.offset(place, n * kind.bytes), mask) for n, mask in enumerate(masks)]
+        step = kind.lanes * self.from_.bytes
+        parts = [self.from_.load(w, kind.lanes, w.offset(place, n * step), mask) for n, mask in enumerate(masks)]
         if len(parts) == 1:
             return parts
         first, second = parts

@@ -7,7 +7,7 @@ from typing import Literal
 
 from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Element, Stored, named, widen
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 
@@ -16,8 +16,8 @@ ARGUMENTS = Arguments.of("to x", "planes to_plane x_plane rows columns width to_
 ``rows`` become zero. Strides are in bytes."""
 
 ENDING_ARGUMENTS = Arguments.of("to x bias add", "planes to_plane x_plane rows columns width to_row x_row")
-"""The same with an ending: ``add`` lies as the result does; ``bias`` has a number for each ``row`` of it, or for each
-``column``."""
+"""The same with an ending: ``add`` lies as the result does, number by number; ``bias`` has a number for each ``row`` of
+it, or for each ``column``."""
 
 PLACED_ARGUMENTS = Arguments.of("to x to_at", "planes to_plane x_plane rows columns width x_row")
 """The same with a table of how far, in bytes, each row of the result lies from ``to``; it has as many entries more as a
@@ -43,16 +43,21 @@ class Transpose:
         What becomes of them before they are stored; nothing if their places are in a table.
     places : {"even", "table"}
         Where the rows of the result are.
+    source, stored : str
+        The types of what is read and of the result, if they are others.
     """
 
     number: str
     ending: Ending = NO_ENDING
     places: Literal["even", "table"] = "even"
+    source: str = ""
+    stored: str = ""
 
     @property
     def name(self) -> str:
-        """``transpose_<number>_<places>_<ending>``."""
-        return f"transpose_{self.number}_{self.places}_{self.ending.name}"
+        """``transpose_<number>_<places>_<ending>_<source>_to_<stored>``."""
+        types = f"{self.source}_to_{self.stored}" if self.source or self.stored else ""
+        return named(f"transpose_{self.number}_{self.places}_{self.ending.name}", types)
 
     @property
     def arguments(self) -> Arguments:
@@ -70,17 +75,23 @@ class _Nest:
     def __init__(self, transpose: Transpose, target: Target) -> None:
         self.name, self.w, self.ending, self.arguments = transpose.name, Writer(), transpose.ending, transpose.arguments
         self.placed = transpose.places == "table"
-        element = Element(transpose.number)
-        self.item, self.lanes = element.bytes, target.vector_bytes // element.bytes
-        self.kind = Vector(self.lanes, element.stored)
+        self.element = Element(transpose.number)
+        number = transpose.number
+        self.samples, self.result = Stored(number, transpose.source), Stored(number, transpose.stored)
+        self.other = Stored(number, transpose.ending.added)
+        self.item, self.lanes = self.element.bytes, target.vector_bytes // self.element.bytes
+        self.kind = Vector(self.lanes, self.element.stored)
 
     def module(self) -> str:
         w = self.w
         self.a = a = self.arguments.read(w)
         self.walks = ("to", "add") if self.ending.add else ("to",)
+        plane = {name: self.walked(name, a["to_plane"]) for name in self.walks}
+        self.row = {name: self.walked(name, a["to_row"]) for name in self.walks if not self.placed}
         planes = w.loop("plane", a["planes"], {name: ("ptr", a[name]) for name in (*self.walks, "x")})
         rows = w.loop("row", a["width"], step=self.lanes)
-        at = {name: w.offset(planes[name], w.multiply(rows.index, self.item)) for name in self.walks}
+        items = {"to": self.result.bytes, "add": self.other.bytes}
+        at = {name: w.offset(planes[name], w.multiply(rows.index, items[name])) for name in self.walks}
         if self.ending.bias:
             column = self.ending.bias == "column"
             at["bias"] = w.offset(a["bias"], w.multiply(rows.index, self.item)) if column else a["bias"]
@@ -89,11 +100,17 @@ class _Nest:
         self.columns(at, x, have, want)
         rows.close()
         planes.close({
-            **{name: w.offset(planes[name], a["to_plane"]) for name in self.walks},
+            **{name: w.offset(planes[name], plane[name]) for name in self.walks},
             "x": w.offset(planes["x"], a["x_plane"]),
         })  # fmt: skip
         w.line("ret void")
         return w.function(self.name, SIGNATURE)
+
+    def walked(self, name: str, by: str) -> str:
+        """How far an array of numbers of other bytes moves where the result moves so far."""
+        if name == "to" or self.other.bytes == self.result.bytes:
+            return by
+        return self.w.value(f"sdiv exact i64 {self.w.multiply(by, self.other.bytes)}, {self.result.bytes}")
 
     def columns(self, at: dict[str, str], x: str, have: str, want: str) -> None:
         """All squares of as many rows as a vector has lanes: ``have`` of them are there, ``want`` are stored."""
@@ -103,10 +120,10 @@ class _Nest:
         if self.placed:
             at = {**at, "places": w.element(a["to_at"], loop.index, "i64")}
         else:
-            at = {**at, **{name: w.offset(at[name], w.multiply(loop.index, a["to_row"])) for name in self.walks}}
+            at = {**at, **{name: w.offset(at[name], w.multiply(loop.index, self.row[name])) for name in self.walks}}
         if self.ending.bias == "row":
             at["bias"] = w.offset(at["bias"], w.multiply(loop.index, self.item))
-        x = w.offset(x, w.multiply(loop.index, self.item))
+        x = w.offset(x, w.multiply(loop.index, self.samples.bytes))
         rows_whole = w.value(f"icmp sge i64 {have}, {self.lanes}")
         columns_whole = w.value(f"icmp sge i64 {left}, {self.lanes}")
         w.when(
@@ -123,26 +140,27 @@ class _Nest:
             rows.append(w.offset(rows[-1], self.a["x_row"]))
         found: list[str] = []
         for block in range(self.lanes // width):
-            held = [self.blocks([w.offset(row, block * BLOCK) for row in rows[n::width]]) for n in range(width)]
+            places = [w.offset(row, block * width * self.samples.bytes) for row in rows]
+            held = [self.blocks(places[n::width]) for n in range(width)]
             found += blocks_exchanged(w, self.kind, held)
         self.store(at, found, [None] * self.lanes)
 
     def blocks(self, places: list[str]) -> str:
         """One block from each place, side by side."""
         w, width = self.w, BLOCK // self.item
-        parts = [w.load(Vector(width, self.kind.scalar), place) for place in places]
+        parts = [w.load(Vector(width, self.samples.scalar), place) for place in places]
         while len(parts) > 1:
-            kind = Vector(width, self.kind.scalar)
+            kind = Vector(width, self.samples.scalar)
             parts = [w.shuffle(kind, *pair, range(2 * width)) for pair in zip(parts[::2], parts[1::2], strict=True)]
             width *= 2
-        return parts[0]
+        return widen(w, parts[0], self.lanes, self.samples.element, self.element)
 
     def narrow(self, at: dict[str, str], x: str, left: str) -> None:
         """A square without some of its columns, for instance the elements of a small kernel."""
         w, found = self.w, []
         mask = w.lanes_below(Vector(self.lanes, "i32"), left)
         for _ in range(self.lanes):
-            found.append(w.load(self.kind, x, mask))
+            found.append(self.samples.load(w, self.lanes, x, mask))
             x = w.offset(x, self.a["x_row"])
         every, none = f"<{', '.join(['i1 true'] * self.lanes)}>", "zeroinitializer"
         there = [w.value(f"icmp sgt i64 {left}, {n}") for n in range(self.lanes)]
@@ -153,7 +171,7 @@ class _Nest:
         """A square of which some rows or columns are missing: those are neither read nor written."""
         w, found = self.w, []
         for n in range(self.lanes):
-            found.append(w.load(self.kind, x, self.some(n, have, left)))
+            found.append(self.samples.load(w, self.lanes, x, self.some(n, have, left)))
             x = w.offset_below(x, self.a["x_row"], n + 1, have)
         masks = [self.some(n, left, want) for n in range(self.lanes)]
         self.store(at, exchanged(w, self.kind, found), list(masks), left)
@@ -164,12 +182,13 @@ class _Nest:
         for n, (row, mask) in enumerate(zip(found, masks, strict=True)):
             if self.placed:
                 place = w.load_scalar("i64", w.element(at["places"], n, "i64"))
-                w.store(self.kind, row, w.offset(at["to"], place), mask)
+                self.result.store(w, self.lanes, row, w.offset(at["to"], place), mask)
                 continue
-            add = w.load(self.kind, at["add"], mask) if self.ending.add else None
-            w.store(self.kind, ended(w, self.kind, self.ending, row, self.bias(held, n, mask), add), at["to"], mask)
+            add = self.other.load(w, self.lanes, at["add"], mask) if self.ending.add else None
+            value = ended(w, self.kind, self.ending, row, self.bias(held, n, mask), add)
+            self.result.store(w, self.lanes, value, at["to"], mask)
             for name in self.walks:
-                step = self.a["to_row"]
+                step = self.row[name]
                 place = w.offset(at[name], step) if left is None else w.offset_below(at[name], step, n + 1, left)
                 at = {**at, name: place}
 

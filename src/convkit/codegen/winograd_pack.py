@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Element, Stored, named, widen
 from convkit.codegen.pack import FILL
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
@@ -50,15 +50,18 @@ class WinogradPack:
     neighbours : {"columns", "channels", "none"}
         What lies side by side in the input. Columns of the middle are turned around, a square of registers at a time;
         channels are vectors already, and others are gathered: these have no middle.
+    source : str
+        The type of the input, if it is another.
     """
 
     number: str
     neighbours: Neighbours
+    source: str = ""
 
     @property
     def name(self) -> str:
-        """``winograd_pack_<number>_<neighbours>``."""
-        return f"winograd_pack_{self.number}_{self.neighbours}"
+        """``winograd_pack_<number>_<neighbours>_<source>``."""
+        return named(f"winograd_pack_{self.number}_{self.neighbours}", self.source)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -70,9 +73,9 @@ class _Nest:
 
     def __init__(self, pack: WinogradPack, target: Target) -> None:
         self.pack, self.w = pack, Writer()
-        self.element = Element(pack.number)
-        self.lanes = target.vector_bytes // self.element.bytes
-        self.kind = Vector(self.lanes, self.element.stored)
+        numbers, self.samples = Stored(pack.number), Stored(pack.number, pack.source)
+        self.lanes = target.vector_bytes // numbers.bytes
+        self.kind = Vector(self.lanes, numbers.scalar)
 
     def module(self) -> str:
         w = self.w
@@ -137,23 +140,25 @@ class _Nest:
         """One column's channels."""
         w = self.w
         if self.pack.neighbours == "channels":
-            return w.load(self.kind, x, self.there)
+            return self.samples.load(w, self.lanes, x, self.there)
         numbers = ", ".join(f"i64 {n}" for n in range(self.lanes))
         steps = Vector(self.lanes, "i64")
         offsets = w.value(f"mul {steps} {w.fill(steps, self.a['x_channel'])}, <{numbers}>")
         places = w.value(f"getelementptr i8, ptr {x}, {steps} {offsets}")
-        return w.call(
-            str(self.kind), f"llvm.masked.gather.{self.kind.suffix}.v{self.lanes}p0",
-            (f"<{self.lanes} x ptr>", places), ("i32", "1"), (self.kind.mask, self.there),
-            (str(self.kind), "zeroinitializer"),
+        kind = Vector(self.lanes, self.samples.scalar)
+        found = w.call(
+            str(kind), f"llvm.masked.gather.{kind.suffix}.v{self.lanes}p0",
+            (f"<{self.lanes} x ptr>", places), ("i32", "1"), (kind.mask, self.there),
+            (str(kind), "zeroinitializer"),
         )  # fmt: skip
+        return widen(w, found, self.lanes, self.samples.element, Element(self.pack.number))
 
     def middle(self, to: str, x: str) -> None:
         """Neighbouring columns, as many at a time as a vector has lanes."""
         w = self.w
         loop = w.loop("square", self.a["middle"], {"to": ("ptr", to)}, self.lanes)
         left = w.subtract(self.a["middle"], loop.index)
-        at = w.offset(x, w.multiply(loop.index, self.element.bytes))
+        at = w.offset(x, w.multiply(loop.index, self.samples.bytes))
         whole = w.value(f"icmp sge i64 {w.smallest(self.count, left)}, {self.lanes}")
         w.when(whole, lambda: self.square(loop["to"], at, None), lambda: self.square(loop["to"], at, left))
         loop.close({"to": w.offset(loop["to"], self.lanes * self.kind.bytes)})
@@ -163,7 +168,7 @@ class _Nest:
         w, found = self.w, []
         columns = None if left is None else w.lanes_below(Vector(self.lanes, "i32"), left)
         for n in range(self.lanes):
-            found.append(w.load(self.kind, x, present(w, self.kind, self.count, n, columns)))
+            found.append(self.samples.load(w, self.lanes, x, present(w, self.kind, self.count, n, columns)))
             x = w.offset_below(x, self.a["x_channel"], n + 1, self.count)
         for n, column in enumerate(exchanged(w, self.kind, found)):
             w.store(self.kind, column, w.offset(to, n * self.kind.bytes))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 from convkit.codegen.builder import Vector, Writer
 from convkit.codegen.epilogue import NO_ENDING, Ending, ended
-from convkit.codegen.numbers import Element
+from convkit.codegen.numbers import Element, Stored, named, narrow
+from convkit.codegen.pooling import larger
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.transpose import exchanged
@@ -38,16 +40,24 @@ class WinogradUnpack:
     ending : Ending
         What is done to outputs before they are stored; ``add`` lies as the result does. Its bias is of a ``"channel"``.
         Scattered outputs have no ending.
+    stored : str
+        The type of the result, if it is another.
+    pool : int
+        Outputs along each axis of a window whose largest is stored alone; rows and columns are counted in windows then.
+        Pooled outputs have nothing added but a bias.
     """
 
     number: str
     neighbours: Neighbours
     ending: Ending = NO_ENDING
+    stored: str = ""
+    pool: int = 1
 
     @property
     def name(self) -> str:
-        """``winograd_unpack_<number>_<neighbours>_<ending>``."""
-        return f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}"
+        """``winograd_unpack_<number>_<neighbours>_<ending>_pool<pool>_<stored>``."""
+        pool = f"_pool{self.pool}" if self.pool > 1 else ""
+        return named(f"winograd_unpack_{self.number}_{self.neighbours}_{self.ending.name}{pool}", self.stored)
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -59,9 +69,10 @@ class _Nest:
 
     def __init__(self, unpack: WinogradUnpack, target: Target) -> None:
         self.unpack, self.w = unpack, Writer()
-        self.element = Element(unpack.number)
-        self.lanes = target.vector_bytes // self.element.bytes
-        self.kind = Vector(self.lanes, self.element.stored)
+        numbers, self.result = Stored(unpack.number), Stored(unpack.number, unpack.stored)
+        self.other = Stored(unpack.number, unpack.ending.added)
+        self.lanes = target.vector_bytes // numbers.bytes
+        self.kind = Vector(self.lanes, numbers.scalar)
 
     def module(self) -> str:
         w = self.w
@@ -74,7 +85,9 @@ class _Nest:
         self.there = w.lanes_below(Vector(self.lanes, "i32"), self.count)
         rows = w.loop("row", a["rows"], {name: ("ptr", blocks[name]) for name in places})
         (self.squares if self.unpack.neighbours == "columns" else self.pixels)(rows["out"], rows["x"], rows["add"])
-        rows.close({name: w.offset(rows[name], a[f"{name}_row"]) for name in places})
+        step = {name: a[f"{name}_row"] for name in places}
+        step["x"] = w.multiply(step["x"], self.unpack.pool) if self.unpack.pool > 1 else step["x"]
+        rows.close({name: w.offset(rows[name], by) for name, by in step.items()})
         following = {name: w.multiply(a[f"{name}_channel"], self.lanes) for name in ("out", "add")}
         following.update(x=a["x_block"], bias=str(self.kind.bytes))
         blocks.close({name: w.offset(blocks[name], step) for name, step in following.items()})
@@ -84,20 +97,32 @@ class _Nest:
     def squares(self, out: str, x: str, add: str) -> None:
         """A row, as many columns at a time as a vector has lanes."""
         w = self.w
+        if self.unpack.pool > 1:
+            self.pooled(x)
         loop = w.loop("square", self.a["columns"], {"x": ("ptr", x)}, self.lanes)
         left = w.subtract(self.a["columns"], loop.index)
-        at = w.multiply(loop.index, self.element.bytes)
-        places = w.offset(out, at), loop["x"], w.offset(add, at)
+        at, add_at = (w.multiply(loop.index, one.bytes) for one in (self.result, self.other))
+        places = w.offset(out, at), loop["x"], w.offset(add, add_at)
         whole = w.value(f"icmp sge i64 {w.smallest(self.count, left)}, {self.lanes}")
         w.when(whole, lambda: self.square(*places, None), lambda: self.square(*places, left))
         loop.close({"x": w.offset(loop["x"], self.lanes * self.kind.bytes)})
+
+    def pooled(self, x: str) -> None:
+        """A row of windows, each of which leaves its largest at the beginning of the row."""
+        w = self.w
+        bias = w.load(self.kind, self.bias, self.there) if self.unpack.ending.bias else None
+        loop = w.loop("window", self.a["columns"], {"x": ("ptr", x), "to": ("ptr", x)})
+        w.store(self.kind, self.largest(loop["x"], bias), loop["to"])
+        loop.close({
+            "x": w.offset(loop["x"], self.unpack.pool * self.kind.bytes), "to": w.offset(loop["to"], self.kind.bytes),
+        })  # fmt: skip
 
     def square(self, out: str, x: str, add: str, left: str | None) -> None:
         """A square of columns and channels: all of them, or ``left`` columns of the block's channels.
 
         Columns that are not there are read all the same: scratch memory goes on behind them.
         """
-        w, ending = self.w, self.unpack.ending
+        w, ending = self.w, NO_ENDING if self.unpack.pool > 1 else self.unpack.ending
         found = [w.load(self.kind, w.offset(x, n * self.kind.bytes)) for n in range(self.lanes)]
         columns = None if left is None else w.lanes_below(Vector(self.lanes, "i32"), left)
         for n, row in enumerate(exchanged(w, self.kind, found)):
@@ -106,8 +131,8 @@ class _Nest:
             if ending.bias:
                 channel = n if mask is None else w.smallest(w.subtract(self.count, 1), n)
                 bias = w.splat(self.kind, w.element(self.bias, channel, self.kind.scalar))
-            other = w.load(self.kind, add, mask) if ending.add else None
-            w.store(self.kind, ended(w, self.kind, ending, row, bias, other), out, mask)
+            other = self.other.load(w, self.lanes, add, mask) if ending.add else None
+            self.result.store(w, self.lanes, ended(w, self.kind, ending, row, bias, other), out, mask)
             out = w.offset_below(out, self.a["out_channel"], n + 1, self.count)
             add = w.offset_below(add, self.a["add_channel"], n + 1, self.count) if ending.add else add
 
@@ -116,16 +141,33 @@ class _Nest:
         w, ending = self.w, self.unpack.ending
         bias = w.load(self.kind, self.bias, self.there) if ending.bias else None
         loop = w.loop("column", self.a["columns"], {"out": ("ptr", out), "x": ("ptr", x), "add": ("ptr", add)})
-        other = w.load(self.kind, loop["add"], self.there) if ending.add else None
-        value = ended(w, self.kind, ending, w.load(self.kind, loop["x"]), bias, other)
+        other = self.other.load(w, self.lanes, loop["add"], self.there) if ending.add else None
+        if self.unpack.pool > 1:
+            value = self.largest(loop["x"], bias)
+        else:
+            value = ended(w, self.kind, ending, w.load(self.kind, loop["x"]), bias, other)
         if self.unpack.neighbours == "channels":
-            w.store(self.kind, value, loop["out"], self.there)
+            self.result.store(w, self.lanes, value, loop["out"], self.there)
         else:
             self.scatter(loop["out"], value)
         loop.close({
-            "out": w.offset(loop["out"], self.a["out_column"]), "x": w.offset(loop["x"], self.kind.bytes),
+            "out": w.offset(loop["out"], self.a["out_column"]),
+            "x": w.offset(loop["x"], self.unpack.pool * self.kind.bytes),
             "add": w.offset(loop["add"], self.a["add_column"]),
         })  # fmt: skip
+
+    def largest(self, x: str, bias: str | None) -> str:
+        """The largest of a window's pixels, each ended: the rows of a column first, as `pooling` does it."""
+        w, pool = self.w, range(self.unpack.pool)
+        rows = [x]
+        for _ in pool[1:]:
+            rows.append(w.offset(rows[-1], self.a["x_row"]))
+        columns: list[str] = []
+        for j in pool:
+            pixels = [w.load(self.kind, w.offset(row, j * self.kind.bytes)) for row in rows]
+            values = [ended(w, self.kind, self.unpack.ending, pixel, bias) for pixel in pixels]
+            columns.append(reduce(lambda best, other: larger(w, self.kind, best, other), values))
+        return reduce(lambda best, other: larger(w, self.kind, best, other), columns)
 
     def scatter(self, out: str, value: str) -> None:
         """One column's channels, which lie anywhere."""
@@ -134,7 +176,9 @@ class _Nest:
         steps = Vector(self.lanes, "i64")
         offsets = w.value(f"mul {steps} {w.fill(steps, self.a['out_channel'])}, <{numbers}>")
         places = w.value(f"getelementptr i8, ptr {out}, {steps} {offsets}")
+        kind = Vector(self.lanes, self.result.scalar)
+        value = narrow(w, value, self.lanes, Element(self.unpack.number), self.result.element)
         w.call(
-            "void", f"llvm.masked.scatter.{self.kind.suffix}.v{self.lanes}p0",
-            (str(self.kind), value), (f"<{self.lanes} x ptr>", places), ("i32", "1"), (self.kind.mask, self.there),
+            "void", f"llvm.masked.scatter.{kind.suffix}.v{self.lanes}p0",
+            (str(kind), value), (f"<{self.lanes} x ptr>", places), ("i32", "1"), (self.kind.mask, self.there),
         )  # fmt: skip

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         ConvTranspose3d,
     )
     from convkit.nn.networks import digit_network
+    from convkit.nn.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
+    from convkit.nn.pools import MaxPool1d, MaxPool2d, MaxPool3d
     from convkit.nn.reading import Reading, read_digits
     from convkit.nn.segments import SHAPES, Segmentation, learn_segments
     from convkit.nn.starts import Start, compare_starts
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Acceleration": "acceleration",
+    "BatchNorm1d": "normalisation",
+    "BatchNorm2d": "normalisation",
+    "BatchNorm3d": "normalisation",
     "Conv1d": "layers",
     "Conv2d": "layers",
     "Conv3d": "layers",
@@ -39,6 +44,9 @@ _HOMES = {
     "ConvTranspose2d": "layers",
     "ConvTranspose3d": "layers",
     "Evaluation": "evaluation",
+    "MaxPool1d": "pools",
+    "MaxPool2d": "pools",
+    "MaxPool3d": "pools",
     "Reading": "reading",
     "accelerate": "acceleration",
     "SHAPES": "segments",
@@ -55,6 +63,9 @@ _HOMES = {
 __all__ = [
     "SHAPES",
     "Acceleration",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -63,6 +74,9 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "Evaluation",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "Reading",
     "Segmentation",
     "Start",

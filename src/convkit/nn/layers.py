@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.fx import Proxy
@@ -325,12 +325,15 @@ class ConvTranspose3d(_Transposed, nn.ConvTranspose3d):
 def same_layer(layer: nn.Module) -> Layer | None:
     """Torch's convolution as this room's, on the same weights with the same hooks; None for any other module."""
     kind = TORCH_KINDS.get(type(layer))
-    if kind is None:
-        return None
+    return None if kind is None else cast("Layer", same_module(layer, kind, _OWN))
+
+
+def same_module(module: nn.Module, kind: type[nn.Module], own: dict[str, Any]) -> nn.Module:
+    """A module as one of another kind, on the same parameters and buffers, with the same hooks."""
     ours = kind.__new__(kind)
-    ours.__dict__.update({**_OWN, **layer.__dict__})
+    ours.__dict__.update({**own, **module.__dict__})
     for held in ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-        ours.__dict__[held] = layer.__dict__[held].copy()
+        ours.__dict__[held] = module.__dict__[held].copy()
     return ours
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ PIECE = 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """The arrays of an epilogue, in the type of the sums.
+    """The arrays of an epilogue: the bias in the type of the sums, the other as the epilogue says.
 
     Attributes
     ----------
@@ -52,6 +53,20 @@ def finish_in_place(epilogue: Epilogue, sums: Array, operands: Operands) -> None
         finish_by_numpy(epilogue, sums, operands)
 
 
+def finish_apart(
+    epilogue: Epilogue | None, compute: str, out: Array, operands: Operands, run: Callable[[Array], Any]
+) -> Any:  # fmt: skip
+    """Have ``run`` form sums and do their epilogue: where the result stands, or apart if it is of another type."""
+    sums = out if out.dtype == compute else np.empty(out.shape, compute)
+    seen = run(sums)
+    if epilogue is not None:
+        finish_in_place(epilogue, sums, operands)
+    if sums is not out:
+        with np.errstate(over="ignore"):
+            out[...] = sums
+    return seen
+
+
 def finish_by_numpy(epilogue: Epilogue, sums: Array, operands: Operands) -> None:
     """The same, by NumPy."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -60,7 +75,7 @@ def finish_by_numpy(epilogue: Epilogue, sums: Array, operands: Operands) -> None
             if operands.bias is not None:
                 part += operands.bias[at[1:]].reshape(part.shape[:1] + (1,) * (part.ndim - 1))
             if operands.add is not None:
-                part += operands.add[at]
+                part += operands.add[at].astype(part.dtype, copy=False)
             if epilogue.activation is not None:
                 part[...] = activate(epilogue.activation, part)
 
@@ -90,6 +105,19 @@ def _sigmoid(x: Array) -> Array:
     return x.dtype.type(1) / (x.dtype.type(1) + np.exp(-x))
 
 
+_tail = np.frompyfunc(lambda x: math.erfc(-x * math.sqrt(0.5)) / 2, 1, 1)
+"""The normal distribution up to a number, number by number: NumPy has no such function."""
+
+
+def _gelu(x: Array) -> Array:
+    return np.asarray(x * np.asarray(_tail(x.astype(np.float64)), np.float64), x.dtype)
+
+
+def _gelu_tanh(x: Array) -> Array:
+    scale = 2 * math.sqrt(2 / math.pi)
+    return x / (x.dtype.type(1) + np.exp(-x * (x.dtype.type(0.044715 * scale) * x * x + x.dtype.type(scale))))
+
+
 _BY_NUMPY: dict[str, Callable[[Array], Array]] = {
     "relu": _relu,
     "relu6": _relu6,
@@ -97,6 +125,8 @@ _BY_NUMPY: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "silu": lambda x: x / (x.dtype.type(1) + np.exp(-x)),
     "hardsigmoid": _hardsigmoid,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
     "hardswish": lambda x: x * _relu6(x + x.dtype.type(3)) / x.dtype.type(6),
 }
 

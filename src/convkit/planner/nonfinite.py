@@ -39,12 +39,27 @@ def all_finite(values: Array) -> bool:
         return True
     if values.size <= FEW and values.dtype.char in "efdFD" and isfinite(sum(values.ravel().tolist())):
         return True
+    if values.dtype.name in _INFINITE:
+        return _halves_finite(_in_memory_order(values), _INFINITE[values.dtype.name])
     with np.errstate(all="ignore"):
         values = _in_memory_order(values)
         if values.flags.c_contiguous and values.dtype.char in "fd" and _squares_finite(values.reshape(-1)):
             return True
         # A sum is finite only if every element is, save for overflow, which the second look settles.
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
+_INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}
+"""The bits of infinity, from which on magnitudes are not finite."""
+
+
+def _halves_finite(values: Array, infinite: int) -> bool:
+    """By their bits, some at a time: arithmetic on such types is slow."""
+    if not values.flags.c_contiguous:
+        return all(_halves_finite(part, infinite) for part in values)
+    bits = values.reshape(-1).view(np.int16)
+    parts = (bits[first : first + AT_ONCE] for first in range(0, bits.size, AT_ONCE))
+    return all(int((part & 0x7FFF).max()) < infinite for part in parts)
 
 
 AT_ONCE = 1 << 13
@@ -97,15 +112,14 @@ def seen_later(problem: Problem) -> bool:
     return problem.batch_of == "channels" and not problem.result_dtype.removeprefix("u").startswith("int")
 
 
-def settle(problem: Problem, algorithm: str, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:
-    """See that what ``algorithm`` wrote is infinite or NaN only where the definition is.
+def astray(problem: Problem, algorithm: str, kernel: Array, out: Array) -> bool:
+    """Whether what ``algorithm`` wrote may be infinite or NaN where the definition is not.
 
     No algorithm makes finite sums of infinite terms, so that finite sums say that there were none.
     """
     spreads = algorithm in SPREADING
     unseen = seen_later(problem) and not exact_terms(problem, algorithm)
-    if (spreads or unseen) and not all_finite(out) and (spreads or not tame(problem, kernel)):
-        repair(problem, kernel, x, out, plan_for)
+    return (spreads or unseen) and not all_finite(out) and (spreads or not tame(problem, kernel))
 
 
 def repair(problem: Problem, kernel: Array, x: Array, out: Array, plan_for: Planner) -> None:

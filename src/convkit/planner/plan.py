@@ -13,15 +13,18 @@ import numpy as np
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
 from convkit.planner.algorithm import Algorithm, Alone, Array, Call, Cost, ErrorBound, Finishing, Reason, unit_roundoff
-from convkit.planner.finishing import NOTHING, Operands, finish_in_place
+from convkit.planner.finishing import NOTHING, Operands, finish_apart, finish_in_place
+from convkit.planner.halves import HALVES, widened
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
+from convkit.spec.epilogue import Epilogue
 
 Quick = Callable[[Array, Array, Array | None], Array | None]
 """From samples, kernel and, if there is one, the array for the result, to the result."""
 
 MEASURED_CANDIDATES = 4
+
 _plans: dict[tuple[Problem, str], Plan] = {}
 _PLANS_KEPT = 4096
 
@@ -59,6 +62,17 @@ class Plan:
         self.method = method
         self.measured = measured
         self.why = why
+
+    def pooled(self, sizes: tuple[int, ...]) -> Plan | None:
+        """The same with the largest of windows of such sizes stored alone; None where the algorithm does not do that.
+
+        What was prepared for the one serves the other.
+        """
+        epilogue = replace(self.problem.epilogue or Epilogue(), pool=sizes)
+        problem = self.problem.derive(epilogue=epilogue)
+        pools: Callable[[Problem], bool] | None = getattr(self.algorithm, "pools", None)
+        able = pools is not None and pools(problem)
+        return Plan(problem, self.algorithm, self.why, self.method, {}) if able else None
 
     @property
     def choice(self) -> str:
@@ -111,6 +125,8 @@ class Plan:
         """Make a kernel (``problem.kernel_shape``) ready; the result may be used for many inputs."""
         plan = self
         problem = self.problem
+        if kernel.dtype.name in HALVES and kernel.dtype.name not in getattr(self.algorithm, "kernel_types", ()):
+            kernel = widened(kernel).astype(problem.compute_dtype, copy=False)
         if not nonfinite.seen_later(problem) and not nonfinite.tame(problem, kernel):
             # Transforms and matrix products would spread one infinite element over everything.
             plan = plan_for(self.problem.derive(structure="dense", rank=0, uniform=(), smooth=()), nonfinite.SAFE)
@@ -159,13 +175,21 @@ class Plan:
                 if plan.algorithm.name not in nonfinite.SPREADING or seen == "finite":
                     return
                 # What an activation has made of infinite sums does not tell where they were.
-                nonfinite.repair(problem.plain, prepared.kernel, x, out, plan_for)
+                plan._repair(prepared, x, out, operands)
             else:
                 seen = plan.algorithm.run(plan.given, prepared.inner, x, out)
-                if seen != "finite":
-                    nonfinite.settle(plan.given, plan.choice, prepared.kernel, x, out, plan_for)
-            if epilogue is not None:
-                finish_in_place(epilogue, out, operands)
+                if seen != "finite" and nonfinite.astray(plan.given, plan.choice, prepared.kernel, out):
+                    plan._repair(prepared, x, out, operands)
+                elif epilogue is not None:
+                    finish_in_place(epilogue, out, operands)
+
+    def _repair(self, prepared: Prepared, x: Array, out: Array, operands: Operands) -> None:
+        """Do it again for samples that are not finite."""
+        problem = self.problem
+        finish_apart(
+            problem.epilogue, problem.compute_dtype, out, operands,
+            lambda sums: nonfinite.repair(problem.sums, prepared.kernel, x, sums, plan_for),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Plan({self.choice}: {self.problem})"

@@ -67,3 +67,33 @@ def largest_gradient(x: Array, g: Array, windows: tuple[Window, ...]) -> Array |
         if found is not None:
             return found
     return None
+
+
+class KeptPooler(Protocol):
+    """A way of pooling by the largest that remembers which of each window it was, for the gradient."""
+
+    def largest(self, x: Array, windows: tuple[Window, ...]) -> tuple[Array, Array] | None:
+        """The largest numbers of ``x`` (batch, channels, ...), and their places; None for arrays that it cannot do."""
+        ...
+
+    def gradient(self, g: Array, places: Array, space: tuple[int, ...], windows: tuple[Window, ...]) -> Array:
+        """``g`` added up at those places of arrays whose last axes are ``space``."""
+        ...
+
+
+_kept: list[KeptPooler] = []
+
+
+def register_kept(pooler: KeptPooler) -> None:
+    """Have ``pooler`` asked where places are to be kept."""
+    _kept.append(pooler)
+
+
+def largest_kept(x: Array, windows: tuple[Window, ...]) -> tuple[Array, Array] | None:
+    """What the one that is there gives."""
+    return _kept[0].largest(x, windows) if _kept else None
+
+
+def kept_gradient(g: Array, places: Array, space: tuple[int, ...], windows: tuple[Window, ...]) -> Array:
+    """The gradient for places that `largest_kept` gave."""
+    return _kept[0].gradient(g, places, space, windows)

@@ -130,8 +130,11 @@ class Problem:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """(batch, groups, out_channels, *count)."""
-        return (self.batch, self.groups, self.out_channels, *(window.count for window in self.windows))
+        """(batch, groups, out_channels, *count); of windows that an epilogue pools, so many fewer."""
+        counts = [window.count for window in self.windows]
+        if self.epilogue is not None and self.epilogue.pool:
+            counts = [count // size for count, size in zip(counts, self.epilogue.pool, strict=True)]
+        return (self.batch, self.groups, self.out_channels, *counts)
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -157,6 +160,11 @@ class Problem:
     def plain(self) -> Problem:
         """The sums alone, in their own type, for an algorithm that leaves the epilogue to others."""
         return self if self.epilogue is None else self.derive(epilogue=None, result_dtype="")
+
+    @cached_property
+    def sums(self) -> Problem:
+        """The sums alone, in their own type."""
+        return self.derive(epilogue=None, result_dtype="") if self.epilogue or self.result_dtype else self
 
     @property
     def exact(self) -> bool:

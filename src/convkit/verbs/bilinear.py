@@ -20,6 +20,7 @@ from convkit import memory
 from convkit.planner.algorithm import Array
 from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
+from convkit.planner.halves import HALVES, widened
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
 from convkit.planner.structure import structure_of, uniform_axes
@@ -110,44 +111,43 @@ class Bilinear:
             return replace(self, problem=problem).forward(x, k, out, bias, add)
         plan = self.plan(k)
         operands = Operands(None if bias is None else np.ascontiguousarray(bias), add)
-        return run(plan, plan.prepare(k), x, out, operands)
+        return placed(run(plan, plan.prepare(k), x, out, operands), out)
 
     def input_gradient(self, g: Array, k: Array, out: Array | None = None) -> Array:
         """``X(g, k)[p] = sum of g[i] * k[j]`` over the pairs whose product the forward operator took with ``x[p]``.
 
-        ``out``, here and below, has the type of the sums.
+        ``out``, here and below, may be of the type of the sums or of the result.
         """
-        problem = self.problem
+        problem, k = self.problem, widened(k) if k.dtype.name in HALVES else k
         flipped = k[(...,) + (slice(None, None, -1),) * len(problem.windows)].swapaxes(1, 2)
-        plan = plan_for(self._adjoint("input_gradient", g.dtype, k.dtype), self._method_of_adjoint())
+        plan = plan_for(self._adjoint("input_gradient", g.dtype, k.dtype, out), self._method_of_adjoint())
         ready = plan.prepare(flipped)
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
-            return _spread(plan, ready, g, problem.windows, out)
-        folded = fold(run(plan, ready, g), problem.windows)
-        if out is None:
-            return folded
-        out[...] = folded
-        return out
+            stored = out is not None and out.dtype == ready.plan.stored
+            return placed(_spread(plan, ready, g, problem.windows, out if stored else None), out)
+        return placed(fold(run(plan, ready, g), problem.windows), out)
 
     def kernel_gradient(self, g: Array, x: Array, out: Array | None = None) -> Array:
         """``K(g, x)[j] = sum of g[i] * v[i*stride + start + j*dilation]``: the batch takes the part of the channels."""
         problem = self.problem
-        plan = plan_for(self._adjoint("kernel_gradient", x.dtype, g.dtype), self._method_of_adjoint())
+        plan = plan_for(self._adjoint("kernel_gradient", x.dtype, g.dtype, None), self._method_of_adjoint())
         space = range(3, g.ndim)
         kernel = g.transpose(1, 2, 0, *space)  # (batch, groups, out, ...) -> (groups, out, batch, ...)
         ready = plan.prepare(kernel)
-        if out is None:
-            out = memory.empty(problem.kernel_shape, ready.plan.stored)
+        stored = ready.plan.stored
+        gradient = out if out is not None and out.dtype == stored else memory.empty(problem.kernel_shape, stored)
         # (groups, out, in, ...) -> (in, groups, out, ...)
-        run(plan, ready, x.swapaxes(0, 2), out.transpose(2, 0, 1, *space))
-        return out
+        run(plan, ready, x.swapaxes(0, 2), gradient.transpose(2, 0, 1, *space))
+        return placed(gradient, out)
 
-    def _adjoint(self, role: Role, x: np.dtype[Any], k: np.dtype[Any]) -> Problem:
-        """The problem that an adjoint is, for arrays of these types in the places of samples and kernel."""
-        known = self._adjoints.get((role, x, k))
+    def _adjoint(self, role: Role, x: np.dtype[Any], k: np.dtype[Any], out: Array | None) -> Problem:
+        """The problem that an adjoint is, for arrays of these types in the places of samples, kernel and result."""
+        half = out is not None and out.dtype != self.problem.compute_dtype
+        known = self._adjoints.get((role, x, k, half))
         if known is not None:
             return known
-        problem, types = self.problem, {"input_dtype": x.name, "kernel_dtype": k.name, "result_dtype": ""}
+        result = self.problem.result_dtype if half else ""
+        problem, types = self.problem, {"input_dtype": x.name, "kernel_dtype": k.name, "result_dtype": result}
         if role == "input_gradient":
             found = problem.derive(
                 windows=tuple(window.input_adjoint() for window in problem.windows),
@@ -159,15 +159,24 @@ class Bilinear:
                 windows=tuple(window.kernel_adjoint() for window in problem.windows),
                 batch=problem.in_channels, batch_of="channels", in_channels=problem.batch, epilogue=None, **types,
             )  # fmt: skip
-        self._adjoints[role, x, k] = found
+        self._adjoints[role, x, k, half] = found
         return found
 
     @cached_property
-    def _adjoints(self) -> dict[tuple[Role, np.dtype[Any], np.dtype[Any]], Problem]:
+    def _adjoints(self) -> dict[tuple[Role, np.dtype[Any], np.dtype[Any], bool], Problem]:
         return {}
 
     def _method_of_adjoint(self) -> str:
         return "measure" if self.method == "measure" else "auto"
+
+
+def placed(found: Array, out: Array | None) -> Array:
+    """What was found, in ``out`` if there is one: rounded into it where it was not written there."""
+    if out is None or found is out:
+        return found
+    with np.errstate(over="ignore"):
+        out[...] = found
+    return out
 
 
 def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, operands: Operands = NOTHING) -> Array:

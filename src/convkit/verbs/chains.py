@@ -7,6 +7,7 @@ lies where nothing lies that is still to be read.
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -113,7 +114,41 @@ class PoolStep(NamedTuple):
         return None if call is None else [call]
 
 
-Step = LayerStep | LinearStep | PoolStep
+class PooledStep(NamedTuple):
+    """A layer with the pooling that follows it: what the one leaves to the other is nowhere."""
+
+    layer: LayerStep
+    pool: PoolStep
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The values that it needs."""
+        return self.layer.read
+
+    @property
+    def out(self) -> int:
+        """The value that it makes."""
+        return self.pool.out
+
+    def calls(self, arrays: Sequence[Array]) -> Sequence[Call] | None:
+        """As calls on these arrays."""
+        step = self.layer._replace(out=self.pool.out)
+        return step.calls(arrays)
+
+    @classmethod
+    def of(cls, layer: LayerStep, pool: PoolStep) -> PooledStep | None:
+        """The two as one, if windows follow one another and the layer's plan can do it."""
+        plan, prepared = layer.ready
+        size, stride, padding, rounding = pool.options
+        plain = (pool.kind, stride, rounding) == ("max", size, "floor") and not any(padding)
+        pooled = plan.pooled(size) if plain and prepared.plan.algorithm is plan.algorithm else None
+        if pooled is None:
+            return None
+        ready = pooled, Prepared(prepared.kernel, prepared.inner, pooled)
+        return cls(layer._replace(ready=ready), pool)
+
+
+Step = LayerStep | LinearStep | PoolStep | PooledStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +177,9 @@ class _Copy:
 
 class Chain:
     """Steps for values of known shapes, see `chained`."""
+
+    pooled: tuple[int, ...] = ()
+    """Results of layers that are pooled before they are stored."""
 
     def __init__(
         self, calls: Sequence[Call], moving: Sequence[_Moving], inside: _Moving, size: int, passed: int
@@ -186,6 +224,33 @@ def chained(
     values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
 ) -> Chain | int:  # fmt: skip
     """The chain that makes ``outputs`` of ``inputs``; or the first step that is more than calls of programs."""
+    together = _together(steps, outputs)
+    made = _chained(values, together, inputs, outputs) if len(together) < len(steps) else 0
+    if isinstance(made, int):
+        return _chained(values, steps, inputs, outputs)
+    made.pooled = tuple(step.layer.out for step in together if isinstance(step, PooledStep))
+    return made
+
+
+def _together(steps: Sequence[Step], outputs: Sequence[int]) -> list[Step]:
+    """Layers and the poolings after them as one, where nobody else reads what lies between."""
+    reads = Counter(number for step in steps for number in step.read)
+    found: list[Step] = []
+    for step in steps:
+        before = found[-1] if found else None
+        if isinstance(step, PoolStep) and isinstance(before, LayerStep) and before.out == step.x:
+            alone = reads[step.x] == 1 and step.x not in outputs
+            joined = PooledStep.of(before, step) if alone else None
+            if joined is not None:
+                found[-1] = joined
+                continue
+        found.append(step)
+    return found
+
+
+def _chained(
+    values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
+) -> Chain | int:  # fmt: skip
     layouts = [_layout(value) for value in values]
     for step in steps:  # pooling leaves the layout as it is
         if isinstance(step, PoolStep) and values[step.out].strides is None and layouts[step.x] != "channels":
@@ -194,10 +259,11 @@ def chained(
     memory = np.empty(size + LINE, np.uint8)
     begin = -memory.ctypes.data % LINE
     ends = {number: _alone(values[number]) for number in dict.fromkeys((*inputs, *outputs))}
-    arrays = [
-        ends[number][1] if number in ends else _array(value, memory, begin + at[number], layouts[number])
-        for number, value in enumerate(values)
-    ]
+    arrays: list[Any] = [None] * len(values)  # what is pooled before it is stored has no place
+    for number, (_, array) in ends.items():
+        arrays[number] = array
+    for number, place in at.items():
+        arrays[number] = _array(values[number], memory, begin + place, layouts[number])
     calls: list[Call] = []
     for n, step in enumerate(steps):
         some = step.calls(arrays)

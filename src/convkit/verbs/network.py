@@ -12,7 +12,7 @@ from convkit.spec.options import Direction
 from convkit.verbs import objects
 from convkit.verbs import tensor_layers as _tensor_layers  # noqa: F401  (hands layers down to the adapter of tensors)
 from convkit.verbs.addends import check_addends, check_gradient, check_types
-from convkit.verbs.calls import widened
+from convkit.verbs.calls import check_out
 from convkit.verbs.layout import shape_of
 from convkit.verbs.network_calls import NetworkCall, network_call
 
@@ -48,7 +48,7 @@ def _layer(
     )
     check_addends(bias, add, call.output_shape())
     check_types(xp, bias, add, end, call.types.compute)
-    return call.forward(xp, widened(xp, samples), widened(xp, weights), bias, add, end, out)
+    return call.forward(xp, samples, weights, bias, add, end, out)
 
 
 def _of_objects(
@@ -102,7 +102,7 @@ def conv(
         What the padding holds, as in ``ck.convolve``.
     operation : {"correlation", "convolution"}
         ``"convolution"`` flips the kernel along every spatial axis.
-    activation : {"relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid"}, optional
+    activation : {"relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "gelu", "gelu_tanh"}, optional
         Taken of every output, in the type of the sums, before it is stored; of integers only ``relu`` and ``relu6``.
     add : array_like, (batch, out, *space), optional
         Added to the output before the activation: a residual connection.
@@ -221,6 +221,7 @@ def conv_input_gradient(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    out: Any = None,
 ) -> Any:
     """Gradient of the input of `conv`: the exact adjoint with respect to ``x``, boundaries included.
 
@@ -232,7 +233,7 @@ def conv_input_gradient(
         The weights.
     input_shape : sequence of int
         Shape of ``x``, which a strided output does not determine.
-    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method
+    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method, out
         As in `conv`; a constant ``fill`` has no part in the gradient.
 
     Returns
@@ -258,13 +259,15 @@ def conv_input_gradient(
     xp, (upstream, weights) = _arrays(("g", g), ("w", w))
     shape = shape_of("input_shape", input_shape)
     if xp is not NUMPY:
-        return xp.network_gradient("input", upstream, weights, shape, method, options)
+        return xp.network_gradient("input", upstream, weights, shape, method, out, options)
     if objects.wanted(dtype, upstream, weights):
         _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
-        return objects.gradient("input", upstream, weights, shape, options)
+        return objects.gradient("input", upstream, weights, shape, out, options)
     call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
     _check_gradient(call, upstream)
-    return call.input_gradient(xp, widened(xp, upstream), widened(xp, weights))
+    if out is not None:
+        check_out(out, call.x_shape, call.types.result)
+    return call.input_gradient(xp, upstream, weights, out)
 
 
 def conv_weight_gradient(
@@ -283,6 +286,7 @@ def conv_weight_gradient(
     overflow: str = "raise",
     accuracy: Any = "norm",
     method: str = "auto",
+    out: Any = None,
 ) -> Any:
     """Gradient of the weights of `conv`: the exact adjoint with respect to ``w``.
 
@@ -296,7 +300,7 @@ def conv_weight_gradient(
         The input.
     weight_shape : sequence of int
         Shape of ``w``.
-    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method
+    stride, padding, dilation, groups, boundary, fill, operation, dtype, overflow, accuracy, method, out
         As in `conv`.
 
     Returns
@@ -322,13 +326,15 @@ def conv_weight_gradient(
     xp, (upstream, samples) = _arrays(("g", g), ("x", x))
     shape = shape_of("weight_shape", weight_shape)
     if xp is not NUMPY:
-        return xp.network_gradient("weights", upstream, samples, shape, method, options)
+        return xp.network_gradient("weights", upstream, samples, shape, method, out, options)
     if objects.wanted(dtype, upstream, samples):
         _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
-        return objects.gradient("weights", upstream, samples, shape, options)
+        return objects.gradient("weights", upstream, samples, shape, out, options)
     call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
     _check_gradient(call, upstream)
-    return call.weight_gradient(xp, widened(xp, upstream), widened(xp, samples))
+    if out is not None:
+        check_out(out, call.w_shape, call.types.result)
+    return call.weight_gradient(xp, upstream, samples, out)
 
 
 def _check_gradient(call: NetworkCall, gradient: Any) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
 from convkit.arrays import NUMPY, Namespace
+from convkit.arrays.namespace import stored_name
 from convkit.errors import OptionError, ShapeError, by
 from convkit.planner.algorithm import Array
 from convkit.planner.finishing import activate
+from convkit.planner.halves import HALVES
 from convkit.planner.problem import Problem
 from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import Activation, Epilogue
@@ -44,7 +46,7 @@ class NetworkCall:
             windows=spec.windows(x_shape[2:], w_shape[2:]), batch=x_shape[0], groups=spec.groups,
             in_channels=channels[0], out_channels=channels[1], input_dtype=stored[0], kernel_dtype=stored[1],
             compute_dtype=types.compute, fill=check_fill(spec.fill, types.compute), accuracy=spec.accuracy,
-            overflow=spec.overflow,
+            overflow=spec.overflow, result_dtype=types.result if stored_name(types.result) in HALVES else "",
         )  # fmt: skip
         self.operator = Bilinear(problem, method)
         self._ends: dict[Epilogue, Bilinear] = {}
@@ -78,7 +80,7 @@ class NetworkCall:
         """The layer's output."""
         problem = self.operator.problem
         x, w = self.canonical(x, problem.in_channels, self.x_shape[2:]), self.canonical_kernel(xp, w)
-        epilogue = Epilogue(bias is not None, add is not None, activation)
+        epilogue = Epilogue(bias is not None, add is not None, activation, added_as(add, self.types.compute))
         if problem.exact:
             sums = xp.apply(self.operator, "forward", x, w).reshape(self.output_shape())
             addends = [np.asarray(addend) for addend in (_column(bias, self.spec.rank), add) if addend is not None]
@@ -93,7 +95,7 @@ class NetworkCall:
         sums = xp.layer(
             self.with_epilogue(epilogue), x, w,
             None if bias is None else xp.cast(bias, kind).reshape((self.groups, channels)),
-            None if add is None else self.canonical(xp.cast(add, kind), channels, self.counts),
+            None if add is None else self.canonical(xp.cast(add, epilogue.added or kind), channels, self.counts),
             activation, self.canonical(out, channels, self.counts) if direct else None,
         )  # fmt: skip
         if direct:
@@ -129,8 +131,10 @@ class NetworkCall:
         return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, out)
 
     def weight_gradient(self, xp: Namespace, g: Any, x: Any, out: Any = None) -> Any:
-        """Gradient of the weights, in their own layout."""
-        problem, direct = self.operator.problem, self._direct(xp, self.w_shape, out, g, x)
+        """Gradient of the weights, in their own layout; ``out`` may be of the type of the sums."""
+        problem, types = self.operator.problem, self.types
+        dtype = types.compute if out is not None and out.dtype == types.compute else types.result
+        direct = self._direct(xp, self.w_shape, out, g, x, dtype=dtype)
         gradient = xp.apply(
             self.operator, "kernel_gradient", self.canonical(g, problem.out_channels, self.counts),
             self.canonical(x, problem.in_channels, self.x_shape[2:]),
@@ -144,13 +148,18 @@ class NetworkCall:
             gradient = xp.move(gradient, (1,), (2,))
         return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, out)
 
-    def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any) -> bool:
-        """Whether sums can be stored in ``out`` at once: in their type, where nothing lies that is still to be read."""
+    def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any, dtype: str = "") -> bool:
+        """Whether ``out`` can be written at once: of a type of the sums, holding nothing that is still read."""
         if out is None or xp is not NUMPY:
             return False
-        check_out(out, shape, self.types.result)
+        check_out(out, shape, dtype or self.types.result)
         shared = any(array is not None and np.may_share_memory(out, array) for array in used)
-        return not shared and self.types.compute == self.types.result
+        return not shared and self.types.result in (self.types.compute, self.operator.problem.result_dtype)
+
+
+def added_as(add: Any, compute: str) -> str:
+    """The type in which an array is added as it lies, if it is not that of the sums."""
+    return add.dtype.name if add is not None and compute in ("float32", "float64") and add.dtype.name in HALVES else ""
 
 
 def _column(bias: Any, rank: int) -> Any:
@@ -218,7 +227,7 @@ def network_call(
     asked = result_name(options["dtype"])
     chosen = {**options, "dtype": asked}
     spec = ConvSpec.of_network(len(x_shape) - 2, direction=direction, **chosen)  # type: ignore[arg-type]
-    stored = widened_name(x_dtype), widened_name(w_dtype)
+    stored = stored_name(x_dtype), widened_name(w_dtype)
     call = NetworkCall(spec, x_shape, w_shape, element_types(x_dtype, w_dtype, asked), stored, method)
     call.operator.plan()
     if len(_calls) >= _KEPT:

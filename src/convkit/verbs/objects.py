@@ -87,7 +87,7 @@ def _ended(sums: Array, add: Any, activation: Activation | None, dtype: Any, ove
     return _stored(total if activation is None else activate(activation, total), dtype, overflow, out)
 
 
-def gradient(role: str, g: Any, other: Any, shape: tuple[int, ...], options: dict[str, Any]) -> Array:
+def gradient(role: str, g: Any, other: Any, shape: tuple[int, ...], out: Any, options: dict[str, Any]) -> Array:
     """``ck.conv_input_gradient`` or ``ck.conv_weight_gradient`` by the terms of the forward sum."""
     from convkit.oracle import adapters
 
@@ -95,7 +95,7 @@ def gradient(role: str, g: Any, other: Any, shape: tuple[int, ...], options: dic
     chosen = _network(options)
     arithmetic = _arithmetic(g, other)
     exact = computed(lambda **_: verb(_own(g), _own(other), shape, arithmetic=arithmetic, **chosen), None, "raise")
-    return _stored(exact, options["dtype"], options["overflow"])
+    return _stored(exact, options["dtype"], options["overflow"], out)
 
 
 def _stored(exact: Array, dtype: Any, overflow: str, out: Any = None) -> Array:

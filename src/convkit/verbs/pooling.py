@@ -197,6 +197,14 @@ class Pools:
         """The adjoint: ``g`` added up where the largest of ``x`` stand."""
         return _Selection(geometry_of(x.shape, options).windows).up(x, g)
 
+    def largest_kept(self, x: Array, options: PoolOptions) -> tuple[Array, Array] | None:
+        """The largest value of each window and its place there, kept for `kept_gradient`; None where nobody can."""
+        return pooling.largest_kept(x, geometry_of(x.shape, options).windows)
+
+    def kept_gradient(self, g: Array, places: Array, shape: tuple[int, ...], options: PoolOptions) -> Array:
+        """``g`` added up at the places kept, for an input of this shape."""
+        return pooling.kept_gradient(g, places, shape[2:], geometry_of(shape, options).windows)
+
     def mean(self, x: Array, options: PoolOptions) -> Array:
         """The mean of each window."""
         compute, result = _mean_types(x.dtype)

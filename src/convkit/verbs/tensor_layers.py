@@ -9,17 +9,19 @@ import numpy as np
 
 from convkit.arrays import NUMPY, Namespace
 from convkit.arrays.layers import Options, provide
+from convkit.arrays.namespace import stored_name
 from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array, Call
 from convkit.planner.finishing import Operands
+from convkit.planner.halves import HALVES
 from convkit.planner.plan import Plan, Prepared
 from convkit.spec import sizes
 from convkit.spec.conv import ConvSpec
 from convkit.spec.epilogue import ACTIVATIONS, Activation, Epilogue
 from convkit.spec.options import Direction
 from convkit.verbs.addends import check_addends, check_gradient, check_types
-from convkit.verbs.bilinear import run
+from convkit.verbs.bilinear import placed, run
 from convkit.verbs.calls import plain
 from convkit.verbs.dtypes import element_types, result_name
 from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
@@ -29,15 +31,16 @@ from convkit.verbs.pooling import Pools
 class TensorLayer:
     """One layer for one set of shapes, types and options; see `convkit.arrays.layers.Layer`."""
 
-    __slots__ = ("call", "dtype", "output_shape", "stored", "written")
+    __slots__ = ("call", "dtype", "output_shape", "stored", "sums", "written")
 
     def __init__(self, call: NetworkCall, dtype: str) -> None:
         self.call = call
         self.output_shape = call.output_shape()
-        self.dtype, self.stored = dtype, call.types.result
-        self.written = not call.operator.problem.exact and self.stored == call.types.compute
+        self.dtype, self.stored, self.sums = dtype, call.types.result, call.types.compute
+        self.written = self.stored in (call.types.compute, call.operator.problem.result_dtype)
+        self.written = self.written and not call.operator.problem.exact
 
-    def prepare(self, w: Array, bias: bool, add: bool, activation: str) -> tuple[Plan, Prepared]:
+    def prepare(self, w: Array, bias: bool, add: str, activation: str) -> tuple[Plan, Prepared]:
         """The weights made ready for an epilogue, with the plan of a layer that ends so.
 
         Whatever the weights are: a network's change, and its layers are not to change their ways with them.
@@ -45,9 +48,10 @@ class TensorLayer:
         plan = self.plan(bias, add, activation)
         return plan, plan.prepare(self.call.canonical_kernel(NUMPY, w))
 
-    def plan(self, bias: bool, add: bool, activation: str) -> Plan:
+    def plan(self, bias: bool, add: str, activation: str) -> Plan:
         """The plan of the layer with an epilogue."""
-        return self.call.with_epilogue(Epilogue(bias, add, _activation(activation))).plan()
+        added = add if add in HALVES else ""
+        return self.call.with_epilogue(Epilogue(bias, bool(add), _activation(activation), added)).plan()
 
     def forward(
         self, ready: tuple[Plan, Prepared] | None, x: Array, w: Array, bias: Array | None, add: Array | None,
@@ -57,21 +61,26 @@ class TensorLayer:
         call = self.call
         if out is None:
             return call.forward(NUMPY, x, w, bias, add, _activation(activation), None)
-        plan, prepared = ready or self.prepare(w, bias is not None, add is not None, activation)
+        plan, prepared = ready or self.prepare(w, bias is not None, "" if add is None else add.dtype.name, activation)
         problem = call.operator.problem
         kind, channels = call.types.compute, problem.out_channels
         if bias is not None:
             bias = np.ascontiguousarray(bias, kind).reshape((call.groups, channels))
         if add is not None:
-            add = call.canonical(add.astype(kind, copy=False), channels, call.counts)
+            added = plan.problem.epilogue.added if plan.problem.epilogue else ""
+            add = call.canonical(add.astype(added or kind, copy=False), channels, call.counts)
         x = call.canonical(x, problem.in_channels, call.x_shape[2:])
-        run(plan, prepared, x, call.canonical(out, channels, call.counts), Operands(bias, add))
+        target = call.canonical(out, channels, call.counts)
+        placed(run(plan, prepared, x, target, Operands(bias, add)), target)
         return out
 
     def calls(
         self, ready: tuple[Plan, Prepared], x: Array, bias: Array | None, add: Array | None, out: Array
     ) -> Sequence[Call] | None:  # fmt: skip
-        """`forward` as calls of programs on these arrays; None where it would do more, or make a copy of one."""
+        """`forward` as calls of programs on these arrays; None where it would do more, or make a copy of one.
+
+        The plan may be one that pools what it stores.
+        """
         call, (plan, prepared) = self.call, ready
         problem = call.operator.problem
         kind, channels = call.types.compute, problem.out_channels
@@ -82,7 +91,7 @@ class TensorLayer:
             bias = np.ascontiguousarray(bias).reshape((call.groups, channels))
         if add is not None:
             add = call.canonical(add, channels, call.counts)
-        x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, call.counts)
+        x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, out.shape[2:])
         return plan.calls(prepared, x, out, Operands(bias, add))
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
@@ -119,7 +128,7 @@ class TensorLayers(Pools):
         """The layer, made now or found again."""
         types = element_types(x_dtype, w_dtype, options.dtype or None)
         given = _given(direction, options)
-        if types.result in ("float16", "bfloat16"):  # torch rounds them, and sooner than NumPy
+        if stored_name(types.result) != types.result:  # torch rounds what NumPy has no name for
             given["dtype"] = types.compute
         call = network_call(direction, x_shape, w_shape, x_dtype, w_dtype, options.method, given)
         return TensorLayer(call, types.result)

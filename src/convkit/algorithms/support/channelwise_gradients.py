@@ -73,7 +73,7 @@ def scratch(problem: Problem) -> int:
     one, ways = forward(problem), Ways(False, False)
     vectors = _vectors(problem, ways)
     strides = (0,) * (3 + len(one.windows))
-    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, vectors, "read")
+    tile = Tile(one, ways, Tables(), boxes(one, vectors)[0], strides, strides, problem.compute_dtype, vectors, "read")
     return tile.bytes + _sums(problem, vectors)
 
 
@@ -96,7 +96,7 @@ def program(
     cut = parts(problem, ways)
     chunks = {
         rows: [
-            _Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, vectors, "read"))
+            _Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, problem.kernel_dtype, vectors, "read"))
             for box in _boxes(one, ways, rows, vectors)
         ]
         for part in cut
@@ -197,7 +197,9 @@ class _Chunk:
             starts = list(range(begin, begin + pixels * count, pixels))
             begin += pixels * count
             first, move, tables = tile.geometry(phase, phase.tile(pixels), starts, 1)
-            schedule = ChannelwiseGradient(tile.dtype, tile.lanes, phase.tile(pixels), edge, tile.ways.reads)
+            schedule = ChannelwiseGradient(
+                tile.dtype, tile.lanes, phase.tile(pixels), edge, tile.ways.reads, **tile.types
+            )
             found.append(
                 channelwise_gradient.ARGUMENTS.steps(
                     address_of(schedule), 1, sums=(SCRATCH, sums), g=(g[0], g[1] + first), x=x, g_pixel=move,

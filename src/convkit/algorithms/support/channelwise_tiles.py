@@ -26,6 +26,7 @@ from convkit.codegen import channelwise
 from convkit.codegen.channelwise import Channelwise
 from convkit.codegen.channelwise_nest import held, most_pixels
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
@@ -39,14 +40,14 @@ BIAS = 5
 
 
 @lru_cache(maxsize=256)
-def program(problem: Problem, x_strides: Strides, out_strides: Strides, ways: Ways) -> Program:
-    """Everything about a call but its arrays."""
+def program(problem: Problem, x_strides: Strides, out_strides: Strides, stored: str, ways: Ways) -> Program:
+    """Everything about a call but its arrays; results are of type ``stored``."""
     tables = Tables()
     lanes = lanes_of(this_machine(), problem.compute_dtype)
     tasks: list[list[Steps]] = []
     scratch = 0
     for box in boxes(problem, ways.vectors):
-        tile = Tile(problem, ways, tables, box, x_strides, out_strides)
+        tile = Tile(problem, ways, tables, box, x_strides, out_strides, stored)
         for lo, hi in halved(-(-problem.groups // lanes), ways.vectors):
             tasks.append(tile.steps(lo * lanes, min(hi * lanes, problem.groups)))
         scratch = max(scratch, tile.bytes)
@@ -58,7 +59,7 @@ def scratch(problem: Problem) -> int:
     """Bytes of scratch memory that one thread needs at most."""
     item, box = item_bytes(problem.compute_dtype), boxes(problem, TURNED)[0]
     strides = 0, problem.out_channels * item, item, *(0 for _ in problem.windows)
-    return Tile(problem, Ways(False, False), Tables(), box, strides, strides).bytes
+    return Tile(problem, Ways(False, False), Tables(), box, strides, strides, problem.compute_dtype).bytes
 
 
 class Phase:
@@ -84,18 +85,20 @@ class Tile:
     """The steps of one box of outputs, for every sample of the batch and some groups.
 
     ``vectors`` of groups are done together, by default as many as the way allows. What is stored are the sums; or, for
-    the gradient of the weights, the gradient of the outputs is read instead.
+    the gradient of the weights, the gradient of the outputs is read instead. Either is of type ``stored``.
     """
 
     def __init__(
         self, problem: Problem, ways: Ways, tables: Tables, box: Box, x_strides: Strides, out_strides: Strides,
-        vectors: int = 0, outputs: Literal["stored", "read"] = "stored",
+        stored: str, vectors: int = 0, outputs: Literal["stored", "read"] = "stored",
     ) -> None:  # fmt: skip
         self.problem, self.ways, self.tables, self.box = problem, ways, tables, box
         self.x_strides, self.out_strides = x_strides, out_strides
         self.dtype, self.item = problem.compute_dtype, item_bytes(problem.compute_dtype)
         self.lanes, self.vector = lanes_of(this_machine(), self.dtype), this_machine().vector_bytes
-        self.turn_x, self.turn_out = (Turning(self.dtype, s, tables) for s in (x_strides, out_strides))
+        self.stored = stored
+        arrays = (problem.input_dtype, x_strides), (stored, out_strides)
+        self.turn_x, self.turn_out = (Turning(self.dtype, *array, tables) for array in arrays)
         self.counts = [hi - lo for lo, hi in box]
         self.phases = [
             Phase(piece, outputs)
@@ -166,8 +169,8 @@ class Tile:
         first, move, tables = self.geometry(phase, tile, starts, problem.in_channels)
         edge, channels = self.edge(hi - lo)
         schedule = Channelwise(
-            self.dtype, self.lanes, tile, edge, ways.reads, phase.piece.elements[-1].step or 1, ways.results,
-            ending_of(problem.epilogue, "channel"),
+            self.dtype, self.lanes, tile, edge, ways.reads, spacing=phase.piece.elements[-1].step or 1,
+            results=ways.results, ending=ending_of(problem.epilogue, "channel"), **self.types,
         )  # fmt: skip
         return channelwise.ARGUMENTS.steps(
             address_of(schedule), len(x), bias=(BIAS, lo * self.item), w_vector=cut.each, out_pixel=move,
@@ -175,6 +178,14 @@ class Tile:
             out=(OUT, out + first) if ways.write else (SCRATCH, self.sums.at + o * self.sums.channel + first),
             x=(X, x) if ways.read else self.samples.place(0), **tables, **self.lanes_of(channels),
         )  # fmt: skip
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Types of samples and outputs where they lie; what is laid down is of that of the sums."""
+        return {
+            "samples": stored_as(self.problem.input_dtype, self.dtype) if self.ways.read else "",
+            "outputs": stored_as(self.stored, self.dtype) if self.ways.write else "",
+        }
 
     def geometry(
         self, phase: Phase, tile: WindowTile, starts: list[int], channels: int

@@ -15,6 +15,7 @@ from convkit.codegen import gather, transpose, unpack
 from convkit.codegen import groups as groups_of
 from convkit.codegen.groups import Groups
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Tables
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import OUT, SCRATCH, TABLES, Place, Steps
@@ -50,16 +51,28 @@ class Laid:
 
 @dataclass(frozen=True, slots=True)
 class Turning:
-    """Steps between an array, whose strides are (batch, groups, channels, *space), and what is laid down of it."""
+    """Steps between an array, whose strides are (batch, groups, channels, *space), and what is laid down of it.
+
+    Attributes
+    ----------
+    dtype, stored : str
+        The types of what is laid down, and of the array.
+    """
 
     dtype: str
+    stored: str
     strides: Strides
     tables: Tables
 
     @property
     def item(self) -> int:
-        """Bytes of a number."""
-        return item_bytes(self.dtype)
+        """Bytes of a number of the array."""
+        return item_bytes(self.stored)
+
+    @property
+    def other(self) -> str:
+        """The array's type, if it is another than that of what is laid down."""
+        return stored_as(self.stored, self.dtype)
 
     @property
     def lanes(self) -> int:
@@ -103,7 +116,7 @@ class Turning:
         """All channels of a group at once."""
         *_, x_row, x_column = space(self.strides)
         yield groups_of.ARGUMENTS.steps(
-            address_of(Groups(self.dtype, channels, "apart")), len(x[1]), to=(SCRATCH, to), x=x, rows=rows,
+            address_of(Groups(self.dtype, channels, "apart", self.other)), len(x[1]), to=(SCRATCH, to), x=x, rows=rows,
             to_row=laid.strides[-2], x_row=x_row, pixels=columns, to_pixel=laid.strides[-1], x_pixel=x_column,
             groups=groups, channel=laid.channel, vector=this_machine().vector_bytes,
         )  # fmt: skip
@@ -124,13 +137,14 @@ class Turning:
                 rows_at = self.tables.add(np.arange(lanes, dtype=np.int64) * self.strides[1])
                 terms_at = self.tables.add(np.arange(columns, dtype=np.int64) * x_column)
                 yield gather.ARGUMENTS.steps(
-                    address_of(gather.Gather(self.dtype)), len(begin), to=(SCRATCH, place), x=moved, planes=rows,
-                    to_plane=to_row, x_plane=x_row, rows=lanes, to_row=pixel, rows_at=(TABLES, rows_at),
+                    address_of(gather.Gather(self.dtype, self.other)), len(begin), to=(SCRATCH, place), x=moved,
+                    planes=rows, to_plane=to_row, x_plane=x_row, rows=lanes, to_row=pixel, rows_at=(TABLES, rows_at),
                     terms=columns, terms_at=(TABLES, terms_at),
                 )  # fmt: skip
                 continue
+            kernel = transpose.Transpose(self.dtype, source=self.other)
             yield transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype)), len(begin), to=(SCRATCH, place), x=moved, planes=rows,
+                address_of(kernel), len(begin), to=(SCRATCH, place), x=moved, planes=rows,
                 rows=lanes, to_plane=to_row, x_plane=x_row, columns=columns, width=self.lanes, to_row=pixel,
                 x_row=self.strides[1],
             )  # fmt: skip
@@ -157,7 +171,7 @@ class Turning:
     ) -> list[Steps]:  # fmt: skip
         """Store all channels of some groups, side by side in every pixel."""
         *_, out_row, out_column = space(self.strides)
-        kernel = Groups(self.dtype, channels, "together")
+        kernel = Groups(self.dtype, channels, "together", self.other)
         return [
             groups_of.ARGUMENTS.steps(
                 address_of(kernel), len(out), to=(OUT, out + at), x=(SCRATCH, sums), rows=counts[-2], to_row=out_row,
@@ -173,25 +187,26 @@ class Turning:
         sums_row, pixel = laid.strides[-2:]
         *_, out_row, out_column = space(self.strides)
         if out_column != self.item and columns > 1:
-            count = rows * columns
+            count, item = rows * columns, item_bytes(self.dtype)
             turned = transpose.ARGUMENTS.steps(
                 address_of(transpose.Transpose(self.dtype)), len(out), to=(SCRATCH, spare), x=(SCRATCH, sums),
-                planes=1, rows=count, to_plane=0, x_plane=0, columns=lanes, width=count, to_row=count * self.item,
+                planes=1, rows=count, to_plane=0, x_plane=0, columns=lanes, width=count, to_row=count * item,
                 x_row=pixel,
             )  # fmt: skip
-            kernel = unpack.Unpack(self.dtype, self.dtype, "strided")
+            kernel = unpack.Unpack(self.dtype, self.stored, "strided")
             stored = unpack.ARGUMENTS.steps(
                 address_of(kernel), len(out), out=(OUT, out), sums=(SCRATCH, spare), planes=lanes,
-                imaginary=(SCRATCH, spare), out_plane=self.strides[1], sums_plane=count * self.item,
-                rows=rows, out_row=out_row, sums_row=columns * self.item, columns=columns, out_step=out_column,
+                imaginary=(SCRATCH, spare), out_plane=self.strides[1], sums_plane=count * item,
+                rows=rows, out_row=out_row, sums_row=columns * item, columns=columns, out_step=out_column,
             )  # fmt: skip
             return [turned, stored]
         planes = rows
         if columns * self.item == out_row or rows == 1:  # one long row
             planes, columns = 1, rows * columns
+        kernel = transpose.Transpose(self.dtype, stored=self.other)
         return [
             transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype)), len(out), to=(OUT, out), x=(SCRATCH, sums), planes=planes,
+                address_of(kernel), len(out), to=(OUT, out), x=(SCRATCH, sums), planes=planes,
                 rows=columns, to_plane=out_row, x_plane=sums_row, columns=lanes, width=columns,
                 to_row=self.strides[1], x_row=pixel,
             )

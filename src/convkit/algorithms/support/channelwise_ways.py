@@ -75,17 +75,22 @@ class Ways:
     results: Literal["cached", "streamed"] = "cached"
 
     @classmethod
-    def of(cls, problem: Problem, x_strides: Strides, out_strides: Strides, out_at: int) -> Ways:
-        """Channels side by side are read and written where they lie; ``out_at`` is the address of the result."""
-        item, vector = item_bytes(problem.compute_dtype), this_machine().vector_bytes
-        lone = problem.groups == 1
-        read, write = x_strides[1] == item or lone, out_strides[1] == item or lone
+    def of(cls, problem: Problem, x_strides: Strides, out_strides: Strides, stored: str, out_at: int) -> Ways:
+        """Channels side by side are read and written where they lie; ``out_at`` is the address of the result.
+
+        ``stored`` is the type of the result; a fill stands beside samples that are read where they lie, as they do.
+        """
+        sample, item, vector = item_bytes(problem.input_dtype), item_bytes(stored), this_machine().vector_bytes
+        lone, same = problem.groups == 1, problem.input_dtype == problem.compute_dtype
+        read, write = x_strides[1] == sample or lone, out_strides[1] == item or lone
+        read = read and (same or problem.fill == 0)
         results = item * math.prod(problem.output_shape)
-        far = read and item * math.prod(problem.input_shape) + results >= AHEAD
+        far = read and sample * math.prod(problem.input_shape) + results >= AHEAD
         sizes = problem.output_shape
         strides = [stride for axis, stride in enumerate(out_strides) if axis != 1 and sizes[axis] > 1]
         aligned = all(number % vector == 0 for number in (out_at, *strides))
         past = write and aligned and results >= STREAMED and item * problem.groups % vector == 0
+        past = past and stored == problem.compute_dtype
         return cls(read, write, "ahead" if far else "plain", "streamed" if past else "cached")
 
     @property

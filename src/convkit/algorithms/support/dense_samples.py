@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.halves import stored
 from convkit.algorithms.support.packing import (
     LINE,
     Packed,
@@ -61,7 +62,7 @@ def layout_of(problem: Problem, x_strides: Strides, out_strides: Strides) -> Lay
 
     return Layout(
         side(x_strides, problem.in_channels, item_bytes(problem.input_dtype)),
-        side(out_strides, problem.out_channels, item_bytes(problem.compute_dtype)),
+        side(out_strides, problem.out_channels, item_bytes(stored(problem))),
     )
 
 

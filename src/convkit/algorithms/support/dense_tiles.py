@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from convkit.algorithms.support.dense_samples import (
     of_vectors,
 )
 from convkit.algorithms.support.finishing import ending_of
+from convkit.algorithms.support.halves import readable
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
 from convkit.algorithms.support.planes import Box, Planes, Strides, offsets, space
 from convkit.algorithms.support.register_tiles import cuts, largest, pieces, shared
@@ -39,6 +40,8 @@ from convkit.codegen.dense import Dense
 from convkit.codegen.dense_channels import DenseChannels
 from convkit.codegen.epilogue import NO_ENDING, Ending
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.memory import type_name
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
@@ -95,10 +98,12 @@ def program(
 
 def ends(problem: Problem, out: Array, add: Array | None) -> bool:
     """Whether a program can do the epilogue as it stores: where the result's pixels or channels lie side by side."""
-    item = item_bytes(problem.compute_dtype)
-    along = space(out.strides)
-    placed = out.itemsize == item and out.dtype.kind == "f" and item in (along[-1], out.strides[2])
-    return placed and (add is None or add.strides == out.strides)
+    along, item = space(out.strides), out.itemsize
+    placed = readable(type_name(out.dtype), problem.compute_dtype) and item in (along[-1], out.strides[2])
+    alike = add is None or all(
+        there * item == here * add.itemsize for there, here in zip(add.strides, out.strides, strict=True)
+    )
+    return placed and alike
 
 
 def results_of(problem: Problem, out_at: int) -> Results:
@@ -155,6 +160,8 @@ class _Tile(ABC):
     bytes: int
     sums_row: int
     sums_along: Strides = ()
+    stored: str
+    """The type of the result."""
 
     def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
@@ -171,7 +178,7 @@ class _Tile(ABC):
         self, x_strides: Strides, out_strides: Strides, out_dtype: str, blocks: Range, results: Results
     ) -> list[Steps]:  # fmt: skip
         """All of them, in order, for some of the blocks of output channels."""
-        problem = self.problem
+        problem, self.stored = self.problem, out_dtype
         x_at = self.samples * x_strides[0] + self.groups * x_strides[1]
         first, last = (min(problem.out_channels, self.cut.before(block)) for block in blocks)
         along = space(out_strides)
@@ -209,7 +216,14 @@ class _Tile(ABC):
 
     def operands(self, at: Offsets, channel: int) -> dict[str, tuple[int, Offsets]]:
         """Where the operands of an epilogue lie for a place in the result, from an output channel on."""
-        return {"bias": (BIAS, self.bias_at + channel * self.item), "add": (ADD, at)}
+        return {"bias": (BIAS, self.bias_at + channel * self.item), "add": (ADD, self.added(at))}
+
+    def added(self, at: Any) -> Any:
+        """How far something lies in an array that is added, if it lies so far in the result."""
+        epilogue = self.problem.epilogue
+        if epilogue is None or not epilogue.add:
+            return at
+        return at // item_bytes(self.stored) * item_bytes(epilogue.added or self.dtype)
 
     @abstractmethod
     def stored_at_once(self, along: Strides, out_channel: int) -> bool:
@@ -224,7 +238,8 @@ class _Tile(ABC):
     ) -> list[Steps]:  # fmt: skip
         """Sums turned around on their way, and ended if it is the way out."""
         ending = self.ending(bias) if to[0] == OUT else NO_ENDING
-        kernel = transpose.Transpose(self.dtype, ending)
+        stored = stored_as(self.stored, self.dtype) if to[0] == OUT else ""
+        kernel = transpose.Transpose(self.dtype, ending, stored=stored)
         at = 0 * self.groups + to[1]
         operands = {} if ending.empty else self.operands(at, channel)
         return [
@@ -235,11 +250,12 @@ class _Tile(ABC):
 
     def finished(self, bias: str, channel: int, at: Offsets, sums: int, **sizes: int) -> list[Steps]:
         """Sums ended on their way out."""
-        kernel = finish.Finish(self.dtype, self.ending(bias))
+        kernel = finish.Finish(self.dtype, self.ending(bias), stored_as(self.stored, self.dtype))
         return [
             finish.ARGUMENTS.steps(
                 address_of(kernel), len(at), out=(OUT, at), sums=(SCRATCH, sums), **self.operands(at, channel),
-                add_plane=sizes["out_plane"], add_row=sizes["out_row"], bias_plane=self.item if bias == "plane" else 0,
+                add_plane=self.added(sizes["out_plane"]), add_row=self.added(sizes["out_row"]),
+                bias_plane=self.item if bias == "plane" else 0,
                 **sizes,
             )
         ]  # fmt: skip
@@ -328,7 +344,7 @@ class _PixelTile(_Tile):
         for n, segment in enumerate(self.segments):
             moved = at + sum(i * stride for i, stride in zip(segment, along, strict=False))
             sums = self.sums_at + n * self.segment
-            if out_dtype == self.dtype and out_channel == self.item != along[-1]:
+            if readable(out_dtype, self.dtype) and out_channel == item_bytes(out_dtype) != along[-1]:
                 found += self.turned(
                     "column", channels[0], (OUT, moved), sums, planes=rows, to_plane=along[-2],
                     x_plane=self.planes.strides[-2], rows=count, columns=columns, width=count, to_row=along[-1],
@@ -438,6 +454,13 @@ class _ChannelTile(_Tile):
             moved = at + sum(i * stride for i, stride in zip(index, along, strict=False))
             first = n * rows * columns
             sums = self.sums_at + first * self.sums_row
+            if out_channel == item_bytes(out_dtype) and self.problem.epilogue is not None:
+                found += self.finished(
+                    "column", channels[0], moved, sums, planes=rows, out_plane=along[-2],
+                    sums_plane=columns * self.sums_row, rows=columns, out_row=along[-1], sums_row=self.sums_row,
+                    columns=count,
+                )  # fmt: skip
+                continue
             if out_channel == item_bytes(out_dtype):
                 found.append(
                     unpacking(
@@ -446,7 +469,7 @@ class _ChannelTile(_Tile):
                     )
                 )  # fmt: skip
                 continue
-            direct = out_dtype == self.dtype and along[-1] == self.item
+            direct = readable(out_dtype, self.dtype) and along[-1] == item_bytes(out_dtype)
             in_rows = direct and not merged
             row = self.pixels * self.item
             found += self.turned(

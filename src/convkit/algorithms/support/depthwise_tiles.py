@@ -20,6 +20,7 @@ from convkit.algorithms.support.register_tiles import cuts, largest
 from convkit.codegen import correlate as kernel
 from convkit.codegen.correlate import Correlate, Fold, most_taps
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps
@@ -131,8 +132,9 @@ class _Task:
         """Add the products of some rows of one pair of channels."""
         found: list[Steps] = []
         *_, rows, columns = planes.counts
+        source = stored_as(self.problem.kernel_dtype, self.dtype)
         for lo, hi in cuts(self.problem.outputs, most_taps(this_machine())):
-            schedule = Correlate(self.dtype, self.lanes, hi - lo, "zero" if first else "sums")
+            schedule = Correlate(self.dtype, self.lanes, hi - lo, "zero" if first else "sums", source)
             found.append(
                 kernel.ARGUMENTS.steps(
                     address_of(schedule), 1, x=(SCRATCH, x), g=(KERNEL, g), rows=rows, columns=columns,

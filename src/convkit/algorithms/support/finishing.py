@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit import codegen, threads
+from convkit.algorithms.support.packing import item_bytes
 from convkit.algorithms.support.planes import Strides
 from convkit.algorithms.support.register_tiles import cuts
 from convkit.codegen import finish, pool
@@ -35,7 +36,7 @@ def ending_of(epilogue: Epilogue | None, bias: str) -> Ending:
     """What a kernel does for an epilogue; ``bias`` says where it finds the bias."""
     if epilogue is None:
         return Ending()
-    return Ending(bias if epilogue.bias else "", epilogue.add, epilogue.activation or "")
+    return Ending(bias if epilogue.bias else "", epilogue.add, epilogue.activation or "", epilogue.added)
 
 
 def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool:
@@ -82,11 +83,12 @@ def _program(epilogue: Epilogue, shape: tuple[int, ...], sums: Strides, add: Str
     per_number = item if epilogue.bias else 0
     bias = (0, per_number * shape[2], per_number, *(0 for _ in shape[3:]))
     axes = _merged([_Axis(*axis) for axis in zip(shape, sums, add, bias, strict=True) if axis[0] > 1])
-    columns = next((axis for axis in reversed(axes) if axis.sums == axis.add == item), None)
+    other = item_bytes(epilogue.added) if epilogue.add and epilogue.added else item
+    columns = next((axis for axis in reversed(axes) if (axis.sums, axis.add) == (item, other)), None)
     if columns is None:
         if axes:
             return None
-        columns = _Axis(1, item, item, per_number)
+        columns = _Axis(1, item, other, per_number)
     rest = [axis for axis in axes if axis is not columns]
     # Rows share the bias of their plane.
     rows = _taken(rest, next((axis for axis in reversed(rest) if not axis.bias), None))

@@ -24,6 +24,7 @@ from convkit.codegen import dense_channels as kernel
 from convkit.codegen import transpose, unpack
 from convkit.codegen.dense_channels import MOST_ROWS, DenseChannels
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps
@@ -222,6 +223,7 @@ class _Task:
         self.channels, self.block = channels, block
         self.dtype = problem.compute_dtype
         self.item, self.lanes = item_bytes(self.dtype), lanes_of(this_machine(), self.dtype)
+        self.upstream_item, self.upstream_type = item_bytes(problem.kernel_dtype), problem.kernel_dtype
         self.groups = np.arange(problem.groups, dtype=np.int64)
         self.tiles = pieces(block[1] - block[0], cut.tile[1])
         self.outputs = block[0] * self.lanes, min(problem.out_channels, block[1] * self.lanes)
@@ -271,7 +273,7 @@ class _Task:
                 panel = self.layout.upstream_at + samples * pixels * before * vector + n * pixels * size * vector
                 for number, index in enumerate(product(*map(range, leading))):
                     moved = at + output * strides[1] + sum(i * s for i, s in zip(index, along, strict=False))
-                    lay = self.side_by_side if strides[1] == self.item != along[-1] else self.turned
+                    lay = self.side_by_side if strides[1] == self.upstream_item != along[-1] else self.turned
                     found += lay(
                         moved, panel + number * rows * columns * size * vector, size * vector,
                         (min(width, self.outputs[1] - output), width),
@@ -287,9 +289,10 @@ class _Task:
 
         ``channels``: how many there are, and are laid down; ``pixels``: rows, and pixels of each.
         """
+        kernel = transpose.Transpose(self.dtype, source=stored_as(self.upstream_type, self.dtype))
         return [
             transpose.ARGUMENTS.steps(
-                address_of(transpose.Transpose(self.dtype)), len(at), x=(KERNEL, at), to=(SCRATCH, to),
+                address_of(kernel), len(at), x=(KERNEL, at), to=(SCRATCH, to),
                 planes=pixels[0], to_plane=pixels[1] * row, x_plane=space(strides)[-2], rows=channels[0],
                 columns=pixels[1], width=channels[1], to_row=row, x_row=strides[1],
             )
@@ -301,8 +304,8 @@ class _Task:
         """The same from where channels do; what stands in the place of channels that there are not is never stored."""
         return [
             unpack.ARGUMENTS.steps(
-                address_of(unpack.Unpack(self.dtype, self.dtype)), len(at), out=(SCRATCH, to), sums=(KERNEL, at),
-                imaginary=(KERNEL, at), planes=pixels[0], out_plane=pixels[1] * row,
+                address_of(unpack.Unpack(self.upstream_type, self.dtype)), len(at), out=(SCRATCH, to),
+                sums=(KERNEL, at), imaginary=(KERNEL, at), planes=pixels[0], out_plane=pixels[1] * row,
                 sums_plane=space(strides)[-2], rows=pixels[1], out_row=row, sums_row=strides[-1], columns=channels[0],
                 out_step=self.item,
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from convkit.algorithms.support import halves
+from convkit.codegen.memory import type_name
 from convkit.planner.algorithm import Array, Reason
 from convkit.planner.problem import Problem
 
@@ -33,6 +35,12 @@ def readable(problem: Problem) -> Reason | None:
 
 
 def upstream(problem: Problem, kernel: Array) -> Array:
-    """The upstream gradient as it lies, if its pixels are neighbours and of the type that sums are formed in."""
-    plain = kernel.dtype == problem.compute_dtype and kernel.strides[-1] == kernel.itemsize
+    """The upstream gradient as it lies, if its pixels are neighbours and of a type that is read where it lies."""
+    plain = halves.readable(kernel.dtype.name, problem.compute_dtype) and kernel.strides[-1] == kernel.itemsize
     return kernel if plain else np.ascontiguousarray(kernel, problem.compute_dtype)
+
+
+def typed(problem: Problem, kernel: Array) -> Problem:
+    """The problem with the type that the upstream gradient is read in."""
+    dtype = type_name(kernel.dtype)
+    return problem if problem.kernel_dtype == dtype else problem.derive(kernel_dtype=dtype)

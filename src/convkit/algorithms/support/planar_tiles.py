@@ -16,6 +16,7 @@ from convkit.algorithms.support.planes import Strides, space, with_rows
 from convkit.algorithms.support.register_tiles import largest
 from convkit.codegen import planar
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.planar import Planar, most_rows
 from convkit.codegen.program import Program, Tables, join
@@ -38,9 +39,9 @@ MOST_ELEMENTS = 7
 """Kernel rows and columns at most, all of which are written out."""
 
 
-def fits(problem: Problem, x_strides: Strides, out_strides: Strides) -> bool:
+def fits(problem: Problem, x_strides: Strides, out_strides: Strides, stored: str) -> bool:
     """Whether planes can be read and written where they lie, under masks, without many of their lanes empty."""
-    item, machine = item_bytes(problem.compute_dtype), this_machine()
+    items, machine = (item_bytes(problem.input_dtype), item_bytes(stored)), this_machine()
     if machine.vector_bytes != 64 or len(problem.windows) > 2 or problem.in_channels * problem.out_channels > 1:
         return False
     rows, columns = with_rows(problem.windows)
@@ -48,7 +49,7 @@ def fits(problem: Problem, x_strides: Strides, out_strides: Strides) -> bool:
     share = columns.count / (-(-columns.count // lanes) * lanes)
     inside = columns.start >= 0 and columns.last < columns.size
     return (
-        (x_strides[-1], out_strides[-1]) == (item, item)
+        (x_strides[-1], out_strides[-1]) == items
         and columns.up == rows.up == 1
         and columns.stride in (1, 2)
         and (inside or columns.sides == ("zero", "zero"))
@@ -66,8 +67,10 @@ def _lanes(problem: Problem) -> int:
 
 
 @lru_cache(maxsize=256)
-def program(problem: Problem, x_strides: Strides, out_strides: Strides, w_strides: Strides) -> Program:
-    """Everything about a call but its arrays."""
+def program(
+    problem: Problem, x_strides: Strides, out_strides: Strides, w_strides: Strides, stored: str
+) -> Program:  # fmt: skip
+    """Everything about a call but its arrays; results are of type ``stored``."""
     tables, dtype = Tables(), problem.compute_dtype
     lanes, item = _lanes(problem), item_bytes(dtype)
     rows, columns = with_rows(problem.windows)
@@ -77,7 +80,7 @@ def program(problem: Problem, x_strides: Strides, out_strides: Strides, w_stride
     table, outside = _rows(rows, tile, x_row, out_row)
     kernel = Planar(
         dtype, lanes, tile, columns.start, columns.dilation, columns.stride,  # type: ignore[arg-type]
-        outside, ending_of(problem.epilogue, "plane"),
+        outside, ending_of(problem.epilogue, "plane"), stored_as(problem.input_dtype, dtype), stored_as(stored, dtype),
     )  # fmt: skip
     masks = _masks(columns, lanes)
     zeros = np.zeros(-(-columns.size * item // 8), np.int64)

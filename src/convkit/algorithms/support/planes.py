@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit.algorithms.support.blocks import Range
+from convkit.algorithms.support.halves import readable
 from convkit.algorithms.support.packing import (
     Packed,
     Source,
@@ -30,6 +31,7 @@ from convkit.algorithms.support.packing import (
 )
 from convkit.codegen import pack, pack_channels
 from convkit.codegen.library import address_of, this_machine
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Tables
 from convkit.codegen.step import SCRATCH, TABLES, Steps, X
 from convkit.spec.window import Window
@@ -118,8 +120,8 @@ class Planes:
         for number, phase in enumerate(self.phases):
             spans = [along[first::apart] for along, first, apart in zip(self.rows, phase, self.apart, strict=False)]
             packed = replace(self.packed, place=to + number * self.packed.bytes)
-            if dtype == self.dtype and x_channel == self.item != strides[-1]:
-                found += self._channels_apart(tables, strides, fill, at, channels, spans, packed.place)
+            if readable(dtype, self.dtype) and x_channel == source.item != strides[-1]:
+                found += self._channels_apart(tables, dtype, strides, fill, at, channels, spans, packed.place)
                 continue
             found += packing(
                 tables, self.windows, [*spans, self.columns], source, packed, self.dtype, fill, at, channels,
@@ -128,7 +130,7 @@ class Planes:
         return found
 
     def _channels_apart(
-        self, tables: Tables, strides: Strides, fill: complex, at: NDArray[np.int64], channels: int,
+        self, tables: Tables, dtype: str, strides: Strides, fill: complex, at: NDArray[np.int64], channels: int,
         rows: list[NDArray[np.int64]], to: int,
     ) -> list[Steps]:  # fmt: skip
         """The same where channels lie side by side in the input."""
@@ -136,13 +138,14 @@ class Planes:
         value = np.frombuffer(np.array([fill.real], self.dtype).tobytes().ljust(8, b"\0"), np.int64)
         found: list[Steps] = []
         columns = _whole(self.columns, 1)
+        kernel = pack_channels.PackChannels(self.dtype, stored_as(dtype, self.dtype))
         for phase in range(min(self.apart[-1], len(columns))):
             rows_at, columns_at = places(self.windows, [*rows, columns[phase :: self.apart[-1]]], strides)
             padded = np.full(-(-len(columns_at) // lanes) * lanes, pack.ZEROS)
             padded[: len(columns_at)] = columns_at
             found.append(
                 pack_channels.ARGUMENTS.steps(
-                    address_of(pack_channels.PackChannels(self.dtype)), len(at), x=(X, at),
+                    address_of(kernel), len(at), x=(X, at),
                     to=(SCRATCH, to + phase * self.packed.phase), rows_at=(TABLES, tables.add(rows_at)),
                     columns_at=(TABLES, tables.add(padded)), fill=(TABLES, tables.add(value)), rows=len(rows_at),
                     to_row=self.packed.row, columns=len(columns_at), channels=channels, to_channel=self.channel,

@@ -102,6 +102,7 @@ class _Source:
         self.windows, self.strides, self.chunks = windows, strides, cut.chunks(problem.in_channels)
         self.kernel = WinogradInput(problem.compute_dtype, cut.outputs, of, cut.taps)
         self.base, self.reach = (X, cut.taps - 1) if of == "samples" else (KERNEL, 0)
+        self.stored = problem.input_dtype if of == "samples" else problem.kernel_dtype
         self.to = self.places.samples if of == "samples" else self.places.upstream
         self.known: dict[tuple[int, Range], list[Steps]] = {}
 
@@ -127,7 +128,7 @@ class _Source:
         shape = len(begins), len(images), len(groups)
         vector, image, group = (n.ravel() for n in np.meshgrid(begins, images, groups, indexing="ij"))
         laid = laying(
-            self.tables, self.problem.compute_dtype, self.problem.fill, self.windows, positions,
+            self.tables, self.problem.compute_dtype, self.stored, self.problem.fill, self.windows, positions,
             [window.last for window in self.windows], strides,
             (self.base, group * strides[1] + vector * strides[2] + (samples[0] + image) * strides[0]),
             image * cut.packed * places.image, to_block=places.image, to_row=places.row,

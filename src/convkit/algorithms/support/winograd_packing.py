@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from convkit.algorithms.support.packing import item_bytes, places
 from convkit.codegen import pack, winograd_pack
 from convkit.codegen.library import address_of
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Tables
 from convkit.codegen.step import SCRATCH, TABLES, Place, Steps
 from convkit.codegen.winograd_pack import Neighbours, WinogradPack
@@ -27,15 +28,16 @@ def neighbours(strides: Sequence[int], item: int) -> Neighbours:
 
 
 def laying(
-    tables: Tables, dtype: str, fill: complex, windows: Sequence[Window], positions: Sequence[Offsets],
+    tables: Tables, dtype: str, source: str, fill: complex, windows: Sequence[Window], positions: Sequence[Offsets],
     lasts: Sequence[int], strides: Sequence[int], x: Place, to: int | Offsets, **sizes: Any,
 ) -> Steps:  # fmt: skip
     """Lay positions of an extended array down, at ``to`` in scratch memory; those after ``lasts`` become zero.
 
     ``strides`` are the array's (batch, groups, channels, rows, columns); ``x`` is where its first channel's first
-    sample is. ``sizes``: channels, and bytes from block to block and from row to row of what is laid down.
+    sample is, of type ``source``. ``sizes``: channels, and bytes from block to block and from row to row of what is
+    laid down.
     """
-    item = item_bytes(dtype)
+    item = item_bytes(source)
     rows, columns = places(windows, positions, strides[3:])
     for found, along, last in zip((rows, columns), positions, lasts, strict=True):
         found[along > last] = pack.ZEROS
@@ -45,8 +47,9 @@ def laying(
     found = {name: (TABLES, tables.add(table)) for name, table in (
         ("rows_at", rows), ("left_at", columns[:first]), ("right_at", columns[last:]), ("fill", value),
     )}  # fmt: skip
+    kernel = WinogradPack(dtype, beside, stored_as(source, dtype))
     return winograd_pack.ARGUMENTS.steps(
-        address_of(WinogradPack(dtype, beside)), len(x[1]), to=(SCRATCH, to), x=x, **found, x_channel=strides[2],
+        address_of(kernel), len(x[1]), to=(SCRATCH, to), x=x, **found, x_channel=strides[2],
         rows=len(rows), left=first, begin=columns[first] if last > first else 0, middle=last - first,
         right=len(columns) - last, **sizes,
     )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.finishing import ending_of
-from convkit.algorithms.support.packing import LINE
+from convkit.algorithms.support.packing import LINE, item_bytes
 from convkit.algorithms.support.planes import Box, Strides
 from convkit.algorithms.support.register_tiles import largest, shared
 from convkit.algorithms.support.winograd_blocks import Blocking, blocking
@@ -22,6 +22,7 @@ from convkit.algorithms.support.winograd_packing import Offsets, laying, neighbo
 from convkit.algorithms.support.winograd_weights import frequency_bytes, group_bytes, vector_bytes
 from convkit.codegen import winograd_input, winograd_output, winograd_products, winograd_unpack
 from convkit.codegen.library import address_of
+from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, Steps, X
 from convkit.codegen.winograd_input import WinogradInput
@@ -49,14 +50,14 @@ def samples_at_once(problem: Problem, outputs: int) -> int:
 def scratch(problem: Problem, outputs: int) -> int:
     """Bytes of scratch memory that one thread needs at most."""
     cut = blocking(problem.derive(batch=1), outputs)
-    return _Tile(problem, cut, Tables(), cut.boxes[0], min(cut.images, problem.batch)).bytes
+    return _Tile(problem, cut, Tables(), cut.boxes[0], min(cut.images, problem.batch), "").bytes
 
 
 @lru_cache(maxsize=256)
 def program(
-    problem: Problem, outputs: int, x_strides: Strides, out_strides: Strides, add_strides: Strides = (0,) * 5
+    problem: Problem, outputs: int, x_strides: Strides, out_strides: Strides, add_strides: Strides, stored: str
 ) -> Program:
-    """Everything about a call but its arrays; an epilogue is done as results are stored."""
+    """Everything about a call but its arrays; an epilogue is done as results are stored, in the type ``stored``."""
     tables, cut = Tables(), blocking(problem.derive(batch=1), outputs)
     whole = problem.batch // cut.images * cut.images
     tasks: list[list[Steps]] = []
@@ -66,7 +67,7 @@ def program(
             continue
         samples = np.arange(first, last, images, dtype=np.int64)
         for box in cut.boxes:
-            tile = _Tile(problem, cut, tables, box, images)
+            tile = _Tile(problem, cut, tables, box, images, stored)
             scratch = max(scratch, tile.bytes)
             tasks += [tile.steps(samples, x_strides, (out_strides, add_strides), n) for n in range(len(cut.blocks))]
     return join(tasks, tables.array(), scratch)
@@ -87,8 +88,11 @@ class _Tile:
 
     bytes: int
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, box: Box, images: int) -> None:
+    def __init__(
+        self, problem: Problem, cut: Blocking, tables: Tables, box: Box, images: int, stored: str
+    ) -> None:  # fmt: skip
         self.problem, self.cut, self.tables, self.box, self.images = problem, cut, tables, box, images
+        self.stored = stored
         rows, columns = (last - first for first, last in box)
         self.rows, self.columns, self.tiles = rows, columns, images * rows * columns
         pixel = cut.lanes * cut.item
@@ -135,7 +139,7 @@ class _Tile:
             for window, (first, last) in zip(problem.windows, self.box, strict=True)
         ]
         return laying(
-            self.tables, problem.compute_dtype, problem.fill, problem.windows, positions,
+            self.tables, problem.compute_dtype, problem.input_dtype, problem.fill, problem.windows, positions,
             [window.last for window in problem.windows], strides, (X, at),
             self.samples.place + image * self.samples.image, channels=channels, to_block=self.samples.block,
             to_row=self.samples.row,
@@ -189,9 +193,10 @@ class _Tile:
     ) -> Steps:
         """Finish and store the outputs that are there."""
         cut, problem = self.cut, self.problem
-        first = [lo * cut.outputs for lo, _ in self.box]
+        pool = problem.epilogue.pool[0] if problem.epilogue and problem.epilogue.pool else 1
+        first = [lo * cut.outputs // pool for lo, _ in self.box]
         counts = [
-            min(window.count, hi * cut.outputs) - lo
+            min(window.count, hi * cut.outputs) // pool - lo
             for lo, window, (_, hi) in zip(first, problem.windows, self.box, strict=True)
         ]
         channel = vectors[0] * cut.lanes
@@ -203,10 +208,9 @@ class _Tile:
             for name, s in zip(("out", "add"), along, strict=True)
         )
         kernel = WinogradUnpack(
-            problem.compute_dtype,
-            neighbours(along[0], cut.item),
-            ending_of(problem.epilogue, "channel"),
-        )
+            problem.compute_dtype, neighbours(along[0], item_bytes(self.stored)),
+            ending_of(problem.epilogue, "channel"), stored_as(self.stored, problem.compute_dtype), pool,
+        )  # fmt: skip
         return winograd_unpack.ARGUMENTS.steps(
             address_of(kernel), len(samples), out=(OUT, out_at), add=(ADD, add_at),
             x=(SCRATCH, self.results.place + image * self.results.image),

@@ -13,6 +13,7 @@ from convkit.errors import OptionError
 from convkit.nn.acceleration.findings import Acceleration, LayerFinding
 from convkit.nn.acceleration.functional import replace_functions
 from convkit.nn.acceleration.fusing import fuse, traced
+from convkit.nn.acceleration.learning import learn
 from convkit.nn.acceleration.swapping import fold_sequences, swap
 
 
@@ -21,8 +22,10 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
 
     For inference every convolution takes over what follows it, ``activation(conv(x) + bias + add)`` in one step with
     the batch norm folded into its weights. The copy is in evaluation mode for good, and its parameters want no
-    gradients. For training only the layers change: gradients flow, batch norms stay, and the ``state_dict`` has the
-    original's keys, shapes and values.
+    gradients. For training the model keeps its class, its code and its modules, of which convolutions, batch norms and
+    max poolings become convkit's: gradients flow, and the ``state_dict`` has the original's keys, shapes and values.
+    While it learns, batch norms take over the addition and the ReLU or ReLU6 that follow them, in the same two passes
+    over memory, and pictures go through it in ``torch.channels_last``.
 
     Parameters
     ----------
@@ -63,17 +66,24 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
     """
     if not isinstance(model, nn.Module):
         raise OptionError("not-a-module", type=type(model).__name__)
-    done = copy.deepcopy(model)
     acceleration = Acceleration()
     if training:
-        acceleration.layers = [LayerFinding(name) for name in swap(done)]
-        acceleration.layers += [LayerFinding(name or "forward") for name in replace_functions(done)]
+        done = copy.deepcopy(model)
+        learn(done, acceleration)
     else:
-        done = _for_inference(done.eval(), acceleration)
+        done = _for_inference(copy.deepcopy(model).eval(), acceleration)
     acceleration._model = done
     done.acceleration = acceleration  # type: ignore[assignment]
     if example is not None:
         acceleration.measure(model, *((example,) if isinstance(example, Tensor) else example))
+    return done
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """The model as `accelerate` makes it for training, on the very same parameters and buffers: both learn."""
+    held = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    done = copy.deepcopy(model, held)
+    learn(done, Acceleration())
     return done
 
 

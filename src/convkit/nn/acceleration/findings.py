@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -32,7 +32,8 @@ class LayerFinding:
     name : str
         Its name in the accelerated model.
     folded : tuple of str
-        What it took over: ``"batch norm"``, ``"add"``, the name of an activation.
+        What it took over: ``"batch norm"``, ``"add"``, the name of an activation; ``"max-pool"`` where inputs like the
+        example's are pooled before they are stored.
     shape : tuple of int
         Shape of its input; empty without an example.
     algorithm : str
@@ -163,6 +164,11 @@ class Acceleration:
                 self.before, self.after = _timed((lambda: original(*example), lambda: self._model(*example)))
             finally:
                 original.train(training)
+        known_pools: Callable[..., set[str]] | None = getattr(self._model, "pooled_layers", None)
+        pooled = set[str]() if known_pools is None else known_pools(*example)
+        for n, one in enumerate(self.layers):
+            if one.name in pooled and "max-pool" not in one.folded:
+                self.layers[n] = replace(one, folded=(*one.folded, "max-pool"))
 
     def __str__(self) -> str:
         heads = [say(f"nn.acceleration.{head}") for head in ("layer", "input", "folded", "algorithm", "time", "gain")]
@@ -236,7 +242,7 @@ def plan_of(layer: Layer, x: Tensor, add: Tensor | None = None, activation: str 
     """The plan of a layer for an input of this shape and type, with what becomes of the sums."""
     shape = x.shape if x.ndim == layer.weight.ndim else (1, *x.shape)
     call = layer_of(layer, shape, x.dtype)
-    return call.plan(layer.bias is not None, add is not None, activation or "")
+    return call.plan(layer.bias is not None, "" if add is None else call.stored, activation or "")
 
 
 def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str | None) -> float:
@@ -286,7 +292,7 @@ def _as_torch(
             out = nn.functional.batch_norm(out, zeros, ones, ones, zeros)
         if add is not None:
             out = out + add
-        return getattr(nn.functional, activation)(out) if activation else out
+        return torch_operators.activated(activation or "", out)
 
     return run
 

@@ -33,7 +33,10 @@ from convkit.nn.layers import (
     Layer,
     same_layer,
 )
+from convkit.nn.normalisation import NORMS
+from convkit.nn.pools import POOLS
 
+_WHOLE = NORMS | POOLS
 _FORWARD = {1: Conv1d, 2: Conv2d, 3: Conv3d}
 _TRANSPOSED = {1: ConvTranspose1d, 2: ConvTranspose2d, 3: ConvTranspose3d}
 
@@ -43,7 +46,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step of the graph."""
-        return isinstance(m, Layer) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Layer) or type(m) in _WHOLE or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Chain:
     @property
     def sole_user(self) -> Node | None:
         """The next step, if nobody else sees what comes out."""
-        return next(iter(self.last.users)) if len(self.last.users) == 1 else None
+        return sole_user(self.last)
 
     @property
     def last(self) -> Node:
@@ -90,6 +93,11 @@ class Chain:
         """Take over one more step."""
         self.steps.append(step)
         self.folded.append(word)
+
+
+def sole_user(node: Node) -> Node | None:
+    """The next step, if nobody else sees what comes out of this one."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
@@ -228,19 +236,19 @@ def _take_add(graph: fx.Graph, modules: dict[str, nn.Module], chain: Chain) -> N
     in_place = user.target is operator.iadd or user.target == "add_"
     if first is second or (in_place and first is not chain.last and len(other.users) > 1):  # type: ignore[union-attr]
         return
-    between = _between(graph, chain.node, user)
-    if any(_writes(modules, node) for node in between):
+    if any(writes(modules, node) for node in between(graph, chain.node, user)):
         return  # what is read would not be what it was
     chain.other, chain.addition = other, user  # type: ignore[assignment]
     chain.take(user, "add")
 
 
-def _between(graph: fx.Graph, first: Node, last: Node) -> list[Node]:
+def between(graph: fx.Graph, first: Node, last: Node) -> list[Node]:
+    """The steps after one and before another."""
     nodes = list(graph.nodes)
     return nodes[nodes.index(first) + 1 : nodes.index(last)]
 
 
-def _writes(modules: dict[str, nn.Module], node: Node) -> bool:
+def writes(modules: dict[str, nn.Module], node: Node) -> bool:
     """Whether a step may change an array in place."""
     if node.op == "call_module":
         return bool(getattr(modules[str(node.target)], "inplace", False))
@@ -258,17 +266,27 @@ def _take_activation(modules: dict[str, nn.Module], chain: Chain) -> None:
     user = chain.sole_user
     if user is None or chain.layer.activation is not None or chain.layer.weight.is_complex():
         return
+    word = taken_activation(modules, user)
+    if word is not None:
+        chain.layer.activation = word
+        chain.take(user, word)
+
+
+def taken_activation(modules: dict[str, nn.Module], user: Node) -> str | None:
+    """The activation that a step is, if it is nothing else."""
     word: str | None = None
+    approximate = user.kwargs.get("approximate", "none")
     if user.op == "call_module":
-        word = ACTIVATION_MODULES.get(type(modules[str(user.target)]))
+        module = modules[str(user.target)]
+        word = ACTIVATION_MODULES.get(type(module))
+        approximate = getattr(module, "approximate", "none")
     elif user.op == "call_function":
         word = ACTIVATION_FUNCTIONS.get(user.target)  # type: ignore[arg-type]
     elif user.op == "call_method":
         word = ACTIVATION_METHODS.get(str(user.target))
-    if word is None or any(isinstance(one, Node) for one in user.args[1:]):
-        return
-    chain.layer.activation = word
-    chain.take(user, word)
+    if any(isinstance(one, Node) for one in user.args[1:]):
+        return None
+    return "gelu_tanh" if word == "gelu" and approximate != "none" else word
 
 
 def _place(root: fx.GraphModule, chain: Chain) -> str:

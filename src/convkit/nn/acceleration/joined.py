@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from convkit.arrays.torch_operators import activated
 from convkit.nn.layers import Layer
 
 
@@ -33,4 +34,4 @@ class Joined(nn.Module):
         if not compiling:
             self._alike[x.shape, other.shape] = sums.shape == other.shape
         sums = sums + other
-        return getattr(nn.functional, self.activation)(sums) if self.activation else sums
+        return activated(self.activation or "", sums)

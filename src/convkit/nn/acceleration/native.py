@@ -100,7 +100,7 @@ def _layer(
     if tuple(out.shape) != call.output_shape or not call.written:
         return None
     weight, bias = shared(layer.weight), None if layer.bias is None else shared(layer.bias)
-    made = _made(call, layer.weight, weight, (bias is not None, joined, activation), ready)
+    made = _made(call, layer.weight, weight, (bias is not None, call.stored if joined else "", activation), ready)
     add: Any = node.args[1] if joined else None
     return Link(
         node.args[0], add, add,  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ def _layer(
     )  # fmt: skip
 
 
-def _made(call: TensorLayer, of: Tensor, weight: Any, end: tuple[bool, bool, str], ready: dict[Any, Any]) -> Any:
+def _made(call: TensorLayer, of: Tensor, weight: Any, end: tuple[bool, str, str], ready: dict[Any, Any]) -> Any:
     """The weights made ready: once for all batches."""
     plan = call.plan(*end)
     key = id(of), plan.problem.derive(batch=1)
@@ -141,7 +141,7 @@ def _linear(x: Node, module: nn.Linear, source: Told, ready: dict[Any, Any]) -> 
     weight, bias = shared(module.weight), None if module.bias is None else shared(module.bias)
     try:
         call = LAYERS.layer("forward", (1, channels, samples), (*module.weight.shape, 1), kind, kind, options)
-        made = _made(call, module.weight, weight[..., None], (bias is not None, False, ""), ready)
+        made = _made(call, module.weight, weight[..., None], (bias is not None, "", ""), ready)
     except AccuracyError:  # too small for it
         return None
     return Link(x, None, None, lambda read, add, to: LinearStep(call, made, bias, read, to))

@@ -11,6 +11,7 @@ from torch.fx import Node
 from torch.nn import functional
 
 from convkit.arrays.layers import PoolOptions
+from convkit.nn.pools import MaxPool1d, MaxPool2d, MaxPool3d
 from convkit.spec.options import pad_pairs, per_axis
 
 Spelled = Callable[[tuple[int, ...]], "PoolOptions | None"]
@@ -67,6 +68,7 @@ def _whole(size: Any) -> Spelled:
 
 _MODULES: dict[type, tuple[int, str]] = {
     nn.MaxPool1d: (1, "max"), nn.MaxPool2d: (2, "max"), nn.MaxPool3d: (3, "max"),
+    MaxPool1d: (1, "max"), MaxPool2d: (2, "max"), MaxPool3d: (3, "max"),
     nn.AvgPool1d: (1, "mean"), nn.AvgPool2d: (2, "mean"), nn.AvgPool3d: (3, "mean"),
     nn.AdaptiveAvgPool1d: (1, "whole"), nn.AdaptiveAvgPool2d: (2, "whole"), nn.AdaptiveAvgPool3d: (3, "whole"),
 }  # fmt: skip

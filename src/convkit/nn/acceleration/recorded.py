@@ -41,12 +41,19 @@ class Accelerated(fx.GraphModule):
             known = records.find(self, given)
         return super().__call__(*given) if known is None else known(given)
 
+    def pooled_layers(self, *given: Any) -> set[str]:
+        """Layers whose results are pooled before they are stored, as it is done with inputs of this kind."""
+        records = self.__dict__.get("_records")
+        known = None if records is None else records.known(given)
+        return set() if known is None else known.pooled
+
     def _unseen(self, given: tuple[Any, ...]) -> bool:
         """Whether nobody watches what is done with these."""
         return (
             all(Told.of(one) is not None for one in given)
             and unwatched(*given)
             and not _C._len_torch_function_stack()
+            and not torch.is_autocast_enabled("cpu")
             and not (torch.is_grad_enabled() and any(one.requires_grad for one in given))
             and not (self._forward_hooks or self._forward_pre_hooks)
         )
@@ -64,6 +71,10 @@ class Records:
 
     def __reduce__(self) -> Any:
         return Records, ()  # addresses are not to be copied
+
+    def known(self, given: tuple[Any, ...]) -> Record | None:
+        """How inputs of this kind are done, if that was written down."""
+        return self._known.get(tuple(Told.of(one) for one in given))
 
     def find(self, model: fx.GraphModule, given: tuple[Any, ...]) -> Record | None:
         """How to do it; None for inputs that are new, or where somebody looks."""
@@ -101,6 +112,7 @@ class Record:
         (output,) = (node for node in model.graph.nodes if node.op == "output")
         self._result = with_slots(output.args[0], self._numbers)
         self._writing = threading.Lock()
+        self.pooled: set[str] = set()
 
     def __call__(self, given: Sequence[Any]) -> Any:
         """The model's outputs."""
@@ -127,7 +139,9 @@ class Record:
         """Do it as it stands, and write it down."""
         seen = Seen(self._model)
         result = seen.run(*given)
-        self._steps = self._with_ends(Writer(self._model, self._numbers, seen.told, self._ready).steps())
+        writer = Writer(self._model, self._numbers, seen.told, self._ready)
+        self._steps = self._with_ends(writer.steps())
+        self.pooled = writer.pooled
         return result
 
     def _with_ends(self, steps: list[tuple[Other | Linked, list[Node]]]) -> list[Any]:

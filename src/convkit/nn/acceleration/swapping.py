@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
@@ -11,14 +11,30 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from convkit.nn.acceleration.words import ACTIVATION_MODULES, NORMS
 from convkit.nn.layers import Layer, same_layer
+from convkit.nn.normalisation import same_norm
+from convkit.nn.pools import same_pool
 
 
 def swap(model: nn.Module) -> list[str]:
     """Put convkit's layers in the place of torch's, on the same parameters; returns their names."""
-    swapped: dict[int, Layer] = {}
+    return _swapped(model, same_layer)
+
+
+def swap_norms(model: nn.Module) -> list[str]:
+    """The same with batch norms."""
+    return _swapped(model, same_norm)
+
+
+def swap_pools(model: nn.Module) -> list[str]:
+    """The same with max poolings."""
+    return _swapped(model, same_pool)
+
+
+def _swapped(model: nn.Module, same: Callable[[nn.Module], nn.Module | None]) -> list[str]:
+    swapped: dict[int, nn.Module] = {}
     names: list[str] = []
     for name, parent, key, child in list(_places(model)):
-        ours = swapped.get(id(child)) or same_layer(child)
+        ours = swapped.get(id(child)) or same(child)
         if ours is not None:
             swapped[id(child)] = ours  # a module that stands at two places goes on doing so
             parent._modules[key] = ours

@@ -36,6 +36,8 @@ class Writer:
         self.model, self.numbers, self.told = model, numbers, told
         self.modules: dict[str, nn.Module] = dict(model.named_modules())
         self.ready = ready
+        self.pooled: set[str] = set()
+        """Layers whose results are pooled before they are stored."""
         self.links = {node: link(node, self.modules, told, ready) for node in numbers}
 
     def steps(self) -> list[tuple[Other | Linked, list[Node]]]:
@@ -116,7 +118,10 @@ class Writer:
         ]  # fmt: skip
         place = {self.numbers[node]: n for node, n in numbers.items()}
         made = chained(values, steps, [place[end.number] for end in inputs], [place[end.number] for end in outputs])
-        return row.index(makers[made]) if isinstance(made, int) else (made, inputs, outputs)
+        if isinstance(made, int):
+            return row.index(makers[made])
+        self.pooled |= {str(node.target) for node, n in numbers.items() if n in made.pooled}
+        return made, inputs, outputs
 
     def end(self, node: Node, side_by_side: bool) -> End:
         """What comes in, or goes out, as it lies or with its channels side by side."""

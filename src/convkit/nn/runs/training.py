@@ -87,6 +87,8 @@ class Training:
         Where checkpoints, weights and logs go.
     ranks : Ranks
         Which process this is.
+    faster : Module, optional
+        Another way of computing the network on the same parameters and buffers, which steps go through.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Training:
         recipe: Recipe,
         folder: Folder,
         ranks: Ranks = Ranks(),  # noqa: B008  (frozen)
+        faster: nn.Module | None = None,
     ) -> None:
         assert parts.train is not None
         self.network, self.preprocess, self.recipe, self.folder, self.ranks = network, preprocess, recipe, folder, ranks
@@ -109,7 +112,8 @@ class Training:
         self.optimiser = optimiser_for(network, recipe)
         self.schedule = schedule_for(self.optimiser, recipe, recipe.epochs * self.steps)
         self.history = History()
-        self._wrapped = ranks.wrapped(network)
+        self._computed = network if faster is None else faster
+        self._wrapped = ranks.wrapped(self._computed)
         self._measure = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
         self._saved = time.monotonic()
 
@@ -270,13 +274,14 @@ class Training:
             return None, None
         self.ranks.same(self.network)
         self.network.eval()
+        self._computed.eval()
         loss = correct = 0.0
         own = np.arange(self.ranks.rank, len(self.checked), self.ranks.world)
         with torch.no_grad():
             for start in range(0, len(own), 256):
                 chosen = own[start : start + 256]
                 labels = torch.from_numpy(self.checked.labels[chosen])
-                scores = self.network(self.preprocess(pixels(self.checked.take(chosen))))
+                scores = self._computed(self.preprocess(pixels(self.checked.take(chosen))))
                 loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
                 correct += float((scores.argmax(dim=1) == labels).sum())
         loss, correct = self.ranks.total([loss, correct])
