@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support import channelwise_gradients, channelwise_ways, halves
+from convkit.algorithms.support import channelwise_gradients, channelwise_ways, halves, sums
 from convkit.algorithms.support.channelwise_ways import Ways
 from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.planes import Strides
@@ -70,17 +70,14 @@ class ChannelwiseGradient:
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         problem = typed(problem, prepared)
-        parts, moved = _parts(problem, x.strides, prepared.strides), out.transpose(1, 2, 0, *range(3, out.ndim))
+        parts = _parts(problem, x.strides, prepared.strides)
         target, aside = out[np.newaxis], parts > 1 or not out[0, 0, 0].flags.c_contiguous
         if aside:
-            target = np.moveaxis(np.empty((parts, *moved.shape), out.dtype), 3, 1)
+            target = sums.beside(out, parts)
         program, seconds = _program(problem, x.strides, prepared.strides, target.strides)
         pool.run(program, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
-        if aside and moved.flags.c_contiguous:
-            program = channelwise_gradients.addition(out.dtype.name, parts, out.size)
-            pool.run(program, (address(out), address(target), 0), 1, 0.0)
-        elif aside:
-            np.add.reduce(target, axis=0, out=out)
+        if aside:
+            sums.added(target, out)
 
 
 def _seconds(problem: Problem, machine: Machine) -> float:

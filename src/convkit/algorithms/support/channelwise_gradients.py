@@ -17,14 +17,12 @@ import numpy as np
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_tiles import Tile
 from convkit.algorithms.support.channelwise_ways import Ways, boxes, halved
-from convkit.algorithms.support.packing import LINE, item_bytes
+from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Box, Strides, with_rows
 from convkit.algorithms.support.register_tiles import cuts, pieces
-from convkit.codegen import channelwise_gradient, finish, transpose
+from convkit.codegen import channelwise_gradient, transpose
 from convkit.codegen.channelwise_gradient import ChannelwiseGradient
 from convkit.codegen.channelwise_nest import most_pixels
-from convkit.codegen.epilogue import Ending
-from convkit.codegen.finish import Finish
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
@@ -147,21 +145,6 @@ def _stored(problem: Problem, out: int, strides: Strides, lo: int, hi: int, sums
                 )
             )  # fmt: skip
     return found
-
-
-@lru_cache(maxsize=256)
-def addition(dtype: str, parts: int, numbers: int) -> Program:
-    """Adds several parts, each so many ``numbers``, one after another."""
-    size = numbers * item_bytes(dtype)
-    steps = [
-        finish.ARGUMENTS.steps(
-            address_of(Finish(dtype, Ending(add=True))), 1, out=(OUT, 0), sums=(OUT, 0) if n > 1 else (X, 0),
-            add=(X, n * size), bias=(X, 0), planes=1, out_plane=0, sums_plane=0, add_plane=0, bias_plane=0, rows=1,
-            out_row=0, sums_row=0, add_row=0, columns=numbers,
-        )
-        for n in range(1, parts)
-    ]  # fmt: skip
-    return join([steps], Tables().array(), 0)
 
 
 class _Chunk:
