@@ -33,6 +33,8 @@ def by_torch(sums: np.ndarray, bias: Any, add: Any, activation: str | None) -> n
     total = torch.from_numpy(sums.copy())
     total = total if bias is None else total + torch.from_numpy(bias).reshape(-1, *(1,) * (sums.ndim - 2))
     total = total if add is None else total + torch.from_numpy(add)
+    if activation == "gelu_tanh":
+        return torch.nn.functional.gelu(total, approximate="tanh").numpy()
     return (total if activation is None else getattr(torch.nn.functional, activation)(total)).numpy()
 
 

@@ -169,7 +169,7 @@ class Plan:
         # Infinite and overflowing sums are results like others; nothing is warned of that the result does not show.
         with np.errstate(over="ignore", invalid="ignore"):
             if prepared.kernel.size == 0:  # a sum over no channels
-                out[...] = 0
+                finish_apart(epilogue, problem.compute_dtype, out, operands, lambda sums: sums.fill(0))
             elif epilogue is not None and plan.given is problem:
                 finishing = cast("Finishing", plan.algorithm)
                 seen = finishing.run(problem, prepared.inner, x, out, operands)
