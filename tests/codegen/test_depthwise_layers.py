@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from collections.abc import Iterator
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,21 @@ def test_any_geometry(problem: Problem, x_layout: str, out_layout: str, turned: 
     assert np.array_equal(ours, expected)
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gradients of weights in parts, however few outputs there are."""
+    caches = channelwise_gradient._parts, channelwise_gradient._program, channelwise_gradients.program
+    monkeypatch.setattr(channelwise_gradients, "PART_OUTPUTS", 20)
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    for cached in caches:
+        cached.cache_clear()
+
+
 @settings(max_examples=150, deadline=None)
 @given(problems(upsampled=False), st.sampled_from(LAYOUTS[:3]), st.sampled_from(LAYOUTS[:3]))
+@pytest.mark.usefixtures("small_parts")
 def test_any_gradient_of_weights(problem: Problem, x_layout: str, g_layout: str) -> None:
     dtype = problem.compute_dtype
     adjoint = problem.derive(
@@ -263,6 +277,32 @@ def test_nan_touches_the_windows_that_hold_it(x_shape: Any, w_shape: Any, option
     assert np.array_equal(np.isinf(ours), np.isinf(expected))
 
 
+@pytest.mark.parametrize("method", ["channelwise-gradient", "depthwise-gradient", "direct"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_what_is_infinite_upstream_meets_no_zeros_beside_the_samples(method: str, bad: float) -> None:
+    """The first output's window leaves the input: its first elements have no term there."""
+    problem = Problem(
+        (Window(9, 3, 9, -1), Window(10, 3, 10, -1)), groups=5, input_dtype="float32", kernel_dtype="float32",
+        compute_dtype="float32",
+    )  # fmt: skip
+    adjoint = problem.derive(
+        windows=tuple(window.kernel_adjoint() for window in problem.windows), batch_of="channels"
+    )  # fmt: skip
+    x = whole_numbers(np.empty((1, 5, 1, 9, 10), np.float32), 1) + np.float32(20)
+    g = whole_numbers(np.empty((5, 1, 1, 9, 10), np.float32), 2)
+    plan, expected = plan_for(adjoint, method), np.empty(adjoint.output_shape)
+    for i, j in product(range(3), range(3)):
+        shifted = np.pad(x[0, :, 0], ((0, 0), (1, 1), (1, 1)))[:, i : i + 9, j : j + 10]
+        expected[0, :, 0, i, j] = (shifted * g[:, 0, 0]).sum((1, 2))
+    out = np.empty(adjoint.output_shape, np.float32)
+    plan.run(plan.prepare(g), x, out)
+    assert np.array_equal(out, expected)
+    g[3, 0, 0, 0, 0] = bad
+    expected[0, 3, 0, 1:, 1:] = bad  # samples are positive
+    plan.run(plan.prepare(g), x, out)
+    assert np.array_equal(out, expected, equal_nan=True)
+
+
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "silu"])
 @pytest.mark.parametrize("groups", [16, 37])
 @pytest.mark.parametrize("size", [9, 28])
@@ -355,6 +395,41 @@ def test_far_gradients_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> Non
     plan.run(plan.prepare(g), x, expected)
     assert np.allclose(out, expected, atol=1e-4)
     assert len(results) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 40), st.lists(st.integers(1, 60), min_size=1, max_size=3))
+def test_every_row_of_every_sample_is_in_one_part(samples: int, counts: list[int]) -> None:
+    windows = tuple(Window(count + 2, 3, count).kernel_adjoint() for count in counts)
+    problem = Problem(windows, groups=32, in_channels=samples, batch_of="channels")
+    for read, write in product((False, True), repeat=2):
+        parts = channelwise_gradients.parts(problem, channelwise_ways.Ways(read, write))
+        rows = [(sample, row) for part in parts for sample, (lo, hi) in part for row in range(lo, hi)]
+        assert rows == list(product(range(samples), range(counts[0] if len(counts) > 1 else 1)))
+        whole = samples * math.prod(counts) >= 2 * channelwise_gradients.PART_OUTPUTS
+        assert len(parts) <= channelwise_gradients.MOST_PARTS
+        assert len(parts) == 1 or (read and write and whole)
+
+
+def test_parts_are_the_same_bits_on_any_threads() -> None:
+    problem = Problem(
+        (Window(40, 3, 40, -1).kernel_adjoint(),) * 2, groups=20, batch_of="channels",
+        input_dtype="float32", kernel_dtype="float32", compute_dtype="float32",
+    )  # fmt: skip
+    source, results = np.random.default_rng(1), set()
+    x, g = (source.standard_normal((1, 40, 40, 20)).astype("float32") for _ in range(2))
+    moved = np.moveaxis(x, -1, 0)[None], np.moveaxis(g, -1, 0)[:, :, None]
+    assert channelwise_gradient._parts(problem, moved[0].strides, moved[1].strides) > 1
+    for threads in (1, 2, 3):
+        ck.set_num_threads(threads)
+        plan, out = plan_for(problem, "channelwise-gradient"), np.empty(problem.output_shape, "float32")
+        plan.run(plan.prepare(moved[1]), moved[0], out)
+        results.add(out.tobytes())
+    assert len(results) == 1
+    expected = np.empty(problem.output_shape, "float32")
+    plan = plan_for(problem, "direct")
+    plan.run(plan.prepare(moved[1]), moved[0], expected)
+    assert np.allclose(out, expected, atol=1e-3)
 
 
 def test_memory_beyond_the_arrays_is_bounded() -> None:

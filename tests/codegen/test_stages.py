@@ -46,6 +46,26 @@ def test_stages_wait_for_each_other(threads: int) -> None:
         assert np.array_equal(arrays[-1], expected)
 
 
+@pytest.mark.parametrize("participant", [0, 1, 2, 3])
+def test_every_second_participant_begins_with_the_last_task(participant: int) -> None:
+    """Rows move on in place: from the last one on, each is given what the one behind it has been given before."""
+    row = np.arange(6)
+    at = 4 * COLUMNS * row[:-1]
+    steps = unpack.ARGUMENTS.steps(
+        address_of(unpack.Unpack("float32", "float32")), 5, out=(OUT, at), sums=(X, at + 4 * COLUMNS),
+        imaginary=(X, 0), planes=1, out_plane=0, sums_plane=0, rows=1, out_row=0, sums_row=0, columns=COLUMNS,
+        out_step=4,
+    )  # fmt: skip
+    rows = np.repeat(row, COLUMNS).astype(np.float32)
+    place = rows.ctypes.data
+    stages = Stages([(join([[steps]], Tables().array(), 0), (place, place, 0), 1.0)])
+    scratch, job = np.zeros(64 * 4, np.uint8), np.zeros(parallel.STAGE, np.int64)
+    job[parallel.JOB : parallel.JOB + 4] = stages.at, 1, scratch.ctypes.data, 64
+    pool._get().native.take_part(job.ctypes.data, participant)
+    expected = [5] * 6 if participant % 2 else [1, 2, 3, 4, 5, 5]
+    assert np.array_equal(rows.reshape(6, COLUMNS)[:, 0], expected)
+
+
 def copy(columns: int, to: int, x: int) -> list[np.ndarray]:
     """A task that copies numbers from one place to another."""
     step = unpack.ARGUMENTS.steps(

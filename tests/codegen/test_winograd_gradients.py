@@ -22,15 +22,20 @@ from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
 METHODS = pytest.mark.parametrize("method", ["winograd-gradient-2", "winograd-gradient-4"])
+FILTERS = pytest.mark.parametrize(
+    ("method", "taps"), [("winograd-gradient-2", 3), ("winograd-gradient-2", 5), ("winograd-gradient-4", 3)]
+)
 WIDE = dict.fromkeys(("input_dtype", "kernel_dtype", "compute_dtype"), "float64")
 
 
 def problem_of(
     samples: int, channels: tuple[int, int], size: tuple[int, int], pads: tuple[tuple[int, int], ...] = ((1, 1),) * 2,
-    dtype: str = "float32", groups: int = 1,
+    dtype: str = "float32", groups: int = 1, taps: int = 3,
 ) -> Problem:  # fmt: skip
     """The gradient of a layer's weights, (in, out) channels of each group."""
-    windows = tuple(Window(n, 3, n - 2 + sum(pad), -pad[0]).kernel_adjoint() for n, pad in zip(size, pads, strict=True))
+    windows = tuple(
+        Window(n, taps, n - taps + 1 + sum(pad), -pad[0]).kernel_adjoint() for n, pad in zip(size, pads, strict=True)
+    )
     return Problem(
         windows, batch=channels[0], groups=groups, in_channels=samples, out_channels=channels[1], input_dtype=dtype,
         kernel_dtype=dtype, compute_dtype=dtype, batch_of="channels",
@@ -43,6 +48,8 @@ PROBLEMS = [
     problem_of(5, (8, 12), (7, 7), groups=3),
     problem_of(7, (33, 16), (6, 5), ((0, 0), (0, 0))),
 ]
+LARGER = [problem_of(2, (17, 23), (9, 31), ((2, 2), (1, 3)), taps=5), problem_of(5, (8, 12), (7, 7), groups=3, taps=5)]
+"""For tiles of two outputs alone."""
 
 
 def forget() -> None:
@@ -83,12 +90,12 @@ def computed(problem: Problem, x: np.ndarray, g: np.ndarray, method: str, out: n
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> Problem:
+def problems(draw: st.DrawFn, taps: int) -> Problem:
     """Windows that may leave the input anywhere, of sizes around the edges of tiles."""
     names = ("zero", "constant", "edge", "reflect", "symmetric", "wrap")
     windows = tuple(
         Window(
-            draw(st.integers(1, 20)), 3, draw(st.integers(1, 18)), draw(st.integers(-4, 3)),
+            draw(st.integers(1, 20)), taps, draw(st.integers(1, 18)), draw(st.integers(-4, 3)),
             sides=(draw(st.sampled_from(names)), draw(st.sampled_from(names))),
         ).kernel_adjoint()
         for _ in range(2)
@@ -110,11 +117,12 @@ def norms(problem: Problem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
     return np.sqrt(found * (g.astype(float) ** 2).sum((2, 3, 4))[None, :, :, None, None])
 
 
-@METHODS
-@settings(max_examples=60, deadline=None)
-@given(problems())
-def test_any_geometry(method: str, problem: Problem) -> None:
+@FILTERS
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_geometry(method: str, taps: int, data: st.DataObject) -> None:
     """Every element within the bound, taken with the norms of its own two channels."""
+    problem = data.draw(problems(taps))
     x, g = arrays(problem)
     expected = computed(problem.derive(**WIDE), x.astype(float), g.astype(float), "direct")
     bound = plan_for(problem, method).error_bound
@@ -124,37 +132,38 @@ def test_any_geometry(method: str, problem: Problem) -> None:
     assert (error <= (bound.factor + (problem.terms + 2) * 2.0**-53) * norms(problem, x, g)).all()
 
 
-@METHODS
-def test_against_torch(method: str) -> None:
+@FILTERS
+def test_against_torch(method: str, taps: int) -> None:
     """Float64 torch; groups, asymmetric padding."""
     for samples, channels, size, pads, groups in (
         (3, (20, 36), (13, 22), ((1, 1), (1, 1)), 2),
         (1, (65, 33), (8, 9), ((1, 0), (2, 1)), 1),
         (19, (3, 40), (7, 7), ((1, 1), (0, 2)), 1),
     ):
-        problem = problem_of(samples, channels, size, pads, groups=groups)
+        problem = problem_of(samples, channels, size, pads, groups=groups, taps=taps)
         x, g = arrays(problem)
-        theirs = torch.zeros(groups * channels[1], channels[0], 3, 3, dtype=torch.float64, requires_grad=True)
+        theirs = torch.zeros(groups * channels[1], channels[0], taps, taps, dtype=torch.float64, requires_grad=True)
         images = torch.from_numpy(x.astype(float)).permute(2, 1, 0, 3, 4).flatten(1, 2)
         upstream = torch.from_numpy(g.astype(float)).permute(2, 0, 1, 3, 4).flatten(1, 2)
         (top, bottom), (left, right) = pads
         padded = torch.nn.functional.pad(images, (left, right, top, bottom))
         torch.nn.functional.conv2d(padded, theirs, groups=groups).backward(upstream)
-        expected = theirs.grad.numpy().reshape(groups, channels[1], channels[0], 3, 3)
+        expected = theirs.grad.numpy().reshape(groups, channels[1], channels[0], taps, taps)
         ours = computed(problem, x, g, method).transpose(1, 2, 0, 3, 4)
         assert np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@METHODS
+@FILTERS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_bound_is_not_idle(method: str, dtype: str) -> None:
+def test_the_bound_is_not_idle(method: str, taps: int, dtype: str) -> None:
     """Far below it for numbers of random signs, yet not out of sight; what it is made of."""
-    problem = problem_of(4, (24, 32), (24, 20), dtype=dtype)
+    pad = taps // 2
+    problem = problem_of(4, (24, 32), (24, 20), ((pad, pad),) * 2, dtype=dtype, taps=taps)
     x, g = arrays(problem)
     wide = np.longdouble if dtype == "float64" else np.float64
-    padded = np.pad(x[:, 0].astype(wide), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    expected = np.zeros((24, 32, 3, 3), wide)
-    for i, j in product(range(3), range(3)):
+    padded = np.pad(x[:, 0].astype(wide), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    expected = np.zeros((24, 32, taps, taps), wide)
+    for i, j in product(range(taps), range(taps)):
         expected[..., i, j] = np.einsum("cbyx,obyx->co", padded[..., i : i + 24, j : j + 20], g[0].astype(wide))
     error = np.abs(computed(problem, x, g, method)[:, 0] - expected).max()
     factor = plan_for(problem, method).error_bound.factor
@@ -162,7 +171,7 @@ def test_the_bound_is_not_idle(method: str, dtype: str) -> None:
     assert factor * size**2 * 2e-5 < error < factor * size**2
     tiles = 4 * -(-24 // int(method[-1])) * -(-20 // int(method[-1]))
     u = np.finfo(dtype).eps / 2
-    spread = transforms(int(method[-1])).adjoint.gathered ** 2
+    spread = transforms(int(method[-1]), taps).adjoint.gathered ** 2
     assert factor == pytest.approx(spread * (tiles + 20 + 1) * u, rel=1e-3)
 
 
@@ -175,9 +184,16 @@ def test_what_the_bound_says() -> None:
     assert 4.3 < factors[1] < 4.5
 
 
-@METHODS
+EVERY = pytest.mark.parametrize(
+    ("method", "problem"),
+    [(f"winograd-gradient-{outputs}", problem) for outputs in (2, 4) for problem in PROBLEMS]
+    + [("winograd-gradient-2", problem) for problem in LARGER],
+    ids=str,
+)
+
+
+@EVERY
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, problem: Problem, dtype: str, method: str) -> None:
     monkeypatch.setattr(winograd_gradient_blocks, "WORK", 1)
     problem = problem.derive(input_dtype=dtype, kernel_dtype=dtype, compute_dtype=dtype)
@@ -189,8 +205,7 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, problem: Problem
     assert len(results) == 1
 
 
-@METHODS
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@EVERY
 def test_however_it_is_cut(monkeypatch: pytest.MonkeyPatch, problem: Problem, method: str) -> None:
     """Chunks and blocks of any size, one part and many: numbers so small that every sum is exact."""
     source = np.random.default_rng(3)
@@ -217,10 +232,10 @@ def test_however_it_is_cut(monkeypatch: pytest.MonkeyPatch, problem: Problem, me
         assert np.abs(computed(problem, x, g, method) - expected).max() < 1e-9
 
 
-@METHODS
-def test_layouts(method: str) -> None:
+@FILTERS
+def test_layouts(method: str, taps: int) -> None:
     """Views with any strides in and out: channels last, every second number, reversed."""
-    problem = problem_of(2, (18, 20), (9, 14))
+    problem = problem_of(2, (18, 20), (9, 14), taps=taps)
     x, g = arrays(problem)
     expected = computed(problem, x, g, method)
 
@@ -231,7 +246,7 @@ def test_layouts(method: str) -> None:
         backwards = array[..., ::-1, ::-1].copy()[..., ::-1, ::-1]
         return [array, last, wide[..., ::2, ::2], backwards]
 
-    results = [*views(np.zeros_like(expected), 0), np.moveaxis(np.zeros((1, 20, 18, 3, 3), "float32"), 2, 0)]
+    results = [*views(np.zeros_like(expected), 0), np.moveaxis(np.zeros((1, 20, 18, taps, taps), "float32"), 2, 0)]
     for ours, upstream, out in product(views(x, 0), views(g, 1), results):
         out[...] = 7
         assert np.array_equal(computed(problem, ours, upstream, method, out), expected)
@@ -279,10 +294,11 @@ def test_numbers_near_the_largest(method: str) -> None:
     ("changes", "words"),
     [
         ({"batch_of": "samples"}, "a sum over samples"),
-        ({"windows": (Window(9, 5, 5).kernel_adjoint(),) * 2}, "3 x 3 kernels"),
+        ({"windows": (Window(9, 7, 3).kernel_adjoint(),) * 2}, "3 x 3"),
+        ({"windows": (Window(9, 3, 7).kernel_adjoint(), Window(9, 5, 5).kernel_adjoint())}, "3 x 3"),
         ({"windows": (Window(9, 3, 4, 0, 2).kernel_adjoint(),) * 2}, "whose windows move by single steps"),
         ({"windows": (Window(9, 3, 5, 0, 1, 2).kernel_adjoint(),) * 2}, "without dilation"),
-        ({"windows": (Window(9, 3, 7).kernel_adjoint(),)}, "3 x 3 kernels"),
+        ({"windows": (Window(9, 3, 7).kernel_adjoint(),)}, "3 x 3"),
         ({"input_dtype": "uint8"}, "no compiled kernel for uint8"),
         ({"compute_dtype": "complex64"}, "no compiled kernel for complex64"),
         ({"accuracy": "elementwise"}, "elementwise"),

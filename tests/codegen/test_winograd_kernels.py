@@ -36,16 +36,16 @@ from tests.codegen.kernel_calls import call, runnable
 
 MACHINES = pytest.mark.parametrize("machine", runnable(), ids=lambda target: f"{target.vector_bytes}-byte-vectors")
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
-OUTPUTS = pytest.mark.parametrize("outputs", [2, 4])
+FILTERS = pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (2, 5), (4, 3)])
 
 
 def numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def matrices(outputs: int) -> tuple[np.ndarray, ...]:
+def matrices(outputs: int, taps: int) -> tuple[np.ndarray, ...]:
     """Those for sums, kernels and samples, in double precision."""
-    found = transforms(outputs)
+    found = transforms(outputs, taps)
     return tuple(np.array(matrix, float) for matrix in (found.outputs, found.kernel, found.inputs))
 
 
@@ -54,28 +54,29 @@ def near(ours: np.ndarray, expected: np.ndarray, dtype: str) -> bool:
     return bool(np.abs(ours - expected).max() <= 64 * np.finfo(dtype).eps * np.abs(expected).max())
 
 
-@OUTPUTS
-def test_the_matrices_filter_exactly(outputs: int) -> None:
+@FILTERS
+def test_the_matrices_filter_exactly(outputs: int, taps: int) -> None:
     """In fractions there is no error; other points do as well."""
     source = np.random.default_rng(1)
-    kernel = [Fraction(int(n), 7) for n in source.integers(-9, 9, 3)]
-    samples = [Fraction(int(n), 5) for n in source.integers(-9, 9, outputs + 2)]
-    points = tuple(Fraction(int(n), 3) for n in source.permutation(20)[: outputs + 1])
-    for found in (transforms(outputs), construct(points, outputs)):
+    kernel = [Fraction(int(n), 7) for n in source.integers(-9, 9, taps)]
+    samples = [Fraction(int(n), 5) for n in source.integers(-9, 9, outputs + taps - 1)]
+    points = tuple(Fraction(int(n), 3) for n in source.permutation(20)[: outputs + taps - 2])
+    for found in (transforms(outputs, taps), construct(points, outputs, taps)):
 
         def times(matrix: Any, vector: list[Fraction]) -> list[Fraction]:
             return [sum((a * b for a, b in zip(row, vector, strict=True)), Fraction(0)) for row in matrix]
 
         products = [a * b for a, b in zip(times(found.kernel, kernel), times(found.inputs, samples), strict=True)]
-        expected = [sum(samples[i + j] * kernel[j] for j in range(3)) for i in range(outputs)]
+        expected = [sum(samples[i + j] * kernel[j] for j in range(taps)) for i in range(outputs)]
         assert times(found.outputs, products) == expected
 
 
-def test_the_points_are_the_best_of_their_kind() -> None:
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 5), (4, 3)])
+def test_the_points_are_the_best_of_their_kind(outputs: int, taps: int) -> None:
     """No pair of eighths has a smaller spread; and no entry of the matrices is rounded to float32."""
-    ours = transforms(4)
+    ours = transforms(outputs, taps)
     others = {
-        (a, b): construct((Fraction(0), a, -a, b, -b), 4).spread
+        (a, b): construct((Fraction(0), a, -a, b, -b), outputs, taps).spread
         for a, b in product([Fraction(n, 8) for n in range(1, 25)], repeat=2)
         if a < b
     }
@@ -87,18 +88,18 @@ def test_the_points_are_the_best_of_their_kind() -> None:
 
 @MACHINES
 @DTYPES
-@OUTPUTS
-def test_tiles_of_samples(machine: Target, dtype: str, outputs: int) -> None:
-    lanes, size = machine.vector_bytes // np.dtype(dtype).itemsize, outputs + 2
+@FILTERS
+def test_tiles_of_samples(machine: Target, dtype: str, outputs: int, taps: int) -> None:
+    lanes, size = machine.vector_bytes // np.dtype(dtype).itemsize, outputs + taps - 1
     blocks, images, rows, columns = 2, 3, 2, 5
-    x = numbers((blocks, images, rows * outputs + 3, columns * outputs + 4, lanes), dtype, 1)
+    x = numbers((blocks, images, rows * outputs + taps, columns * outputs + taps + 1, lanes), dtype, 1)
     to = np.full((blocks, images * rows * columns + 1, size, size, lanes), 7, dtype)
     call(
-        WinogradInput(dtype, outputs), winograd_input.ARGUMENTS, machine, to=to, x=x, blocks=blocks,
+        WinogradInput(dtype, outputs, taps=taps), winograd_input.ARGUMENTS, machine, to=to, x=x, blocks=blocks,
         to_block=to.strides[0], x_block=x.strides[0], images=images, x_image=x.strides[1], tile_rows=rows,
         x_tile_row=outputs * x.strides[2], x_row=x.strides[2], tile_columns=columns,
     )  # fmt: skip
-    matrix = matrices(outputs)[2]
+    matrix = matrices(outputs, taps)[2]
     for n, (image, row, column) in enumerate(product(range(images), range(rows), range(columns))):
         tile = x[:, image, row * outputs :, column * outputs :][:, :size, :size].astype(float)
         assert near(to[:, n], np.einsum("fi,gj,bijl->bfgl", matrix, matrix, tile), dtype), n
@@ -107,10 +108,10 @@ def test_tiles_of_samples(machine: Target, dtype: str, outputs: int) -> None:
 
 @MACHINES
 @DTYPES
-@OUTPUTS
-def test_tiles_of_sums(machine: Target, dtype: str, outputs: int) -> None:
+@FILTERS
+def test_tiles_of_sums(machine: Target, dtype: str, outputs: int, taps: int) -> None:
     """Their values; whether one that is not finite is seen, wherever it stands."""
-    lanes, size = machine.vector_bytes // np.dtype(dtype).itemsize, outputs + 2
+    lanes, size = machine.vector_bytes // np.dtype(dtype).itemsize, outputs + taps - 1
     blocks, images, rows, columns = 2, 2, 3, 4
     x = numbers((blocks, images * rows * columns, size, size, lanes), dtype, 1)
     to = np.full((blocks, images, rows * outputs + 1, columns * outputs + 1, lanes), 7, dtype)
@@ -119,14 +120,14 @@ def test_tiles_of_sums(machine: Target, dtype: str, outputs: int) -> None:
     def run() -> int:
         found[0] = 0
         call(
-            WinogradOutput(dtype, outputs), winograd_output.ARGUMENTS, machine, to=to, x=x, found=found, blocks=blocks,
-            to_block=to.strides[0], x_block=x.strides[0], images=images, to_image=to.strides[1], tile_rows=rows,
-            to_tile_row=outputs * to.strides[2], to_row=to.strides[2], tile_columns=columns,
+            WinogradOutput(dtype, outputs, taps=taps), winograd_output.ARGUMENTS, machine, to=to, x=x, found=found,
+            blocks=blocks, to_block=to.strides[0], x_block=x.strides[0], images=images, to_image=to.strides[1],
+            tile_rows=rows, to_tile_row=outputs * to.strides[2], to_row=to.strides[2], tile_columns=columns,
         )  # fmt: skip
         return int(found[0])
 
     assert run() == 0
-    matrix = matrices(outputs)[0]
+    matrix = matrices(outputs, taps)[0]
     for n, (image, row, column) in enumerate(product(range(images), range(rows), range(columns))):
         tile = to[:, image, row * outputs :, column * outputs :][:, :outputs, :outputs]
         expected = np.einsum("if,jg,bfgl->bijl", matrix, matrix, x[:, n].astype(float))
@@ -171,20 +172,20 @@ def test_products(machine: Target, dtype: str, start: Any) -> None:
 
 @MACHINES
 @DTYPES
-@OUTPUTS
-def test_weights(machine: Target, dtype: str, outputs: int) -> None:
+@FILTERS
+def test_weights(machine: Target, dtype: str, outputs: int, taps: int) -> None:
     """Any strides, reversed ones too; channels that are not there."""
-    lanes, size = machine.vector_bytes // 8, outputs + 2
-    w = numbers((5, lanes, 3, 3), dtype, 1)
+    lanes, size = machine.vector_bytes // 8, outputs + taps - 1
+    w = numbers((5, lanes, taps, taps), dtype, 1)
     for view, there in product((w, w[..., ::-1, ::-1], w[:, ::-1]), (lanes, lanes - 1, 1)):
         to = np.full((size * size, 5, lanes), 7, dtype)
         call(
-            WinogradKernel(dtype, outputs), winograd_kernel.ARGUMENTS, machine, to=to,
+            WinogradKernel(dtype, outputs, taps), winograd_kernel.ARGUMENTS, machine, to=to,
             x=(view.__array_interface__["data"][0], 0), outputs=there, x_output=view.strides[1], depth=5,
             to_channel=to.strides[1], x_channel=view.strides[0], x_row=view.strides[2], x_column=view.strides[3],
             to_frequency=to.strides[0],
         )  # fmt: skip
-        matrix = matrices(outputs)[1]
+        matrix = matrices(outputs, taps)[1]
         expected = np.einsum("fi,gj,coij->fgco", matrix, matrix, view.astype(float)).reshape(size * size, 5, lanes)
         expected[..., there:] = 0
         assert near(to, expected, dtype)
@@ -297,8 +298,8 @@ def hot(isa: str, dtype: Any) -> list[Any]:
     assert target is not None
     tiles = [(rows, most_vectors(target, rows)) for rows in range(1, winograd_products.MOST_ROWS + 1)]
     found: list[Any] = [WinogradProducts(dtype, 6, *tile, "sums") for tile in tiles]
-    for outputs in (2, 4):
-        found += [WinogradInput(dtype, outputs), WinogradOutput(dtype, outputs)]
+    for outputs, taps in ((2, 3), (2, 5), (4, 3)):
+        found += [WinogradInput(dtype, outputs, taps=taps), WinogradOutput(dtype, outputs, taps=taps)]
     for beside in ("columns", "channels"):
         found += [WinogradPack(dtype, beside), WinogradUnpack(dtype, beside)]
         found.append(WinogradUnpack(dtype, beside, Ending("channel", False, "relu"), pool=2))

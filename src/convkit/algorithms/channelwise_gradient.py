@@ -9,6 +9,7 @@ import numpy as np
 
 from convkit import threads
 from convkit.algorithms.support import channelwise_gradients, channelwise_ways, halves
+from convkit.algorithms.support.channelwise_ways import Ways
 from convkit.algorithms.support.gradients import readable, typed
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import pool
@@ -69,12 +70,17 @@ class ChannelwiseGradient:
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> None:
         problem = typed(problem, prepared)
-        plain = out[0, 0, 0].flags.c_contiguous
-        target = out if plain else np.empty(out.shape, out.dtype)
+        parts, moved = _parts(problem, x.strides, prepared.strides), out.transpose(1, 2, 0, *range(3, out.ndim))
+        target, aside = out[np.newaxis], parts > 1 or not out[0, 0, 0].flags.c_contiguous
+        if aside:
+            target = np.moveaxis(np.empty((parts, *moved.shape), out.dtype), 3, 1)
         program, seconds = _program(problem, x.strides, prepared.strides, target.strides)
         pool.run(program, (address(target), address(x), address(prepared)), threads.num_threads(), seconds)
-        if not plain:
-            out[...] = target
+        if aside and moved.flags.c_contiguous:
+            program = channelwise_gradients.addition(out.dtype.name, parts, out.size)
+            pool.run(program, (address(out), address(target), 0), 1, 0.0)
+        elif aside:
+            np.add.reduce(target, axis=0, out=out)
 
 
 def _seconds(problem: Problem, machine: Machine) -> float:
@@ -83,17 +89,30 @@ def _seconds(problem: Problem, machine: Machine) -> float:
     return (1.2 * problem.multiply_adds + 5 * numbers) * width(problem.compute_dtype) / machine.fused
 
 
-@lru_cache(maxsize=256)
-def _program(
-    problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides
-) -> tuple[Program, float]:  # fmt: skip
-    """The program of a call, strides brought into the forward operator's order, and how long it takes."""
+def _lying(problem: Problem, x_strides: Strides, g_strides: Strides) -> tuple[Strides, Strides, Ways]:
+    """Strides brought into the forward operator's order, and how samples and gradients are read."""
     x_strides = x_strides[2], x_strides[1], x_strides[0], *x_strides[3:]
     g_strides = g_strides[2], g_strides[0], g_strides[1], *g_strides[3:]
-    out_strides = 0, out_strides[1], out_strides[0], out_strides[2], *out_strides[3:]
     whole = channelwise_gradients.forward(problem).derive(batch=problem.in_channels)
-    ways = channelwise_ways.Ways.of(whole, x_strides, g_strides, problem.kernel_dtype, 1)
-    program = channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways)
+    return x_strides, g_strides, Ways.of(whole, x_strides, g_strides, problem.kernel_dtype, 1)
+
+
+@lru_cache(maxsize=256)
+def _parts(problem: Problem, x_strides: Strides, g_strides: Strides) -> int:
+    """How many sums of parts there are."""
+    *_, ways = _lying(problem, x_strides, g_strides)
+    return len(channelwise_gradients.parts(problem, ways))
+
+
+@lru_cache(maxsize=256)
+def _program(
+    problem: Problem, x_strides: Strides, g_strides: Strides, target_strides: Strides
+) -> tuple[Program, float]:  # fmt: skip
+    """The program of a call, and how long it takes."""
+    part, *strides = target_strides
+    out_strides = 0, strides[1], strides[0], *strides[2:]
+    x_strides, g_strides, ways = _lying(problem, x_strides, g_strides)
+    program = channelwise_gradients.program(problem, x_strides, g_strides, out_strides, ways, part)
     return program, _seconds(problem, DEFAULT)
 
 

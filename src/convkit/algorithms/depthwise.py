@@ -91,9 +91,12 @@ class Depthwise:
         return summation_bound(problem, problem.terms)
 
     def prepare(self, problem: Problem, kernel: Array) -> Kernel:
+        one = problem if problem.batch == 1 else problem.derive(batch=1)
+        if problem.kernel_is == "fresh" and kernel.dtype == problem.compute_dtype:
+            return Kernel(one, kernel)
         # Axes that run backwards do so in the copy: weights are turned around where they are packed, or read.
         lying = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in kernel.strides)
-        return Kernel(problem.derive(batch=1), recording.copied(kernel[lying], problem.compute_dtype)[lying])
+        return Kernel(one, recording.copied(kernel[lying], problem.compute_dtype)[lying])
 
     def finishes(self, problem: Problem) -> bool:
         """Whether it does the epilogue: a bias for every lane, and an activation."""

@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering: tiles of 2 x 2 or 4 x 4 outputs of a 3 x 3 kernel by 16 or 36 products a channel."""
+"""Winograd's minimal filtering: 2 x 2 or 4 x 4 outputs of small kernels by 16 or 36 products a channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convkit.algorithms.support.register_tiles import cycles
 from convkit.algorithms.support.winograd_packing import neighbours
 from convkit.codegen import pool
 from convkit.codegen.memory import address, type_name
-from convkit.codegen.winograd_points import TAPS, transforms
+from convkit.codegen.winograd_points import FILTERS, kernels_of, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.finishing import NOTHING, Operands, finish_apart
@@ -40,8 +40,8 @@ PREPARED, SHARING = 5e-10, {"kept": 8, "fresh": 16}
 """Seconds that it takes to make a transformed weight ready; and how many samples share it: those of calls where weights
 are kept; of one otherwise, which is a gradient's: networks learn from batches."""
 
-ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 4}
-"""How often a number is rounded at most when one axis of a tile is transformed."""
+ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 1}
+"""How often a number is rounded at most when one axis of a tile is transformed; a kernel's besides for each element."""
 
 
 class Winograd:
@@ -59,10 +59,10 @@ class Winograd:
         if problem.outputs * problem.terms * problem.out_channels == 0 or not all(w.size for w in problem.windows):
             return Reason("nothing-to-do")
         fits = len(problem.windows) == 2 and all(
-            (w.kernel, w.stride, w.dilation, w.up) == (TAPS, 1, 1, 1) for w in problem.windows
+            (w.kernel, w.stride, w.dilation, w.up) == (problem.windows[0].kernel, 1, 1, 1) for w in problem.windows
         )
-        if not fits:
-            return Reason("not-three-by-three")
+        if not fits or problem.windows[0].kernel not in FILTERS[self.outputs]:
+            return Reason("not-these-kernels", kernels=kernels_of(self.outputs))
         if problem.batch_of == "channels":
             return Reason("gradient")
         if not halves.readable(problem.input_dtype, problem.compute_dtype):
@@ -107,11 +107,11 @@ class Winograd:
 
         What is rounded is larger than the output by the matrices' ``spread`` along each axis.
         """
-        u = unit_roundoff(problem.compute_dtype)
+        u, taps = unit_roundoff(problem.compute_dtype), problem.windows[0].kernel
         roundings = problem.in_channels + 2 * (ROUNDINGS["inputs"] + ROUNDINGS["outputs"])
-        roundings += 1 if problem.compute_dtype == "float32" else 2 * ROUNDINGS["kernel"]
+        roundings += 1 if problem.compute_dtype == "float32" else 2 * (ROUNDINGS["kernel"] + taps)
         growth = (roundings + 1) * u
-        factor = transforms(self.outputs).spread ** 2 * growth / (1 - growth) if growth < 1 else math.inf
+        factor = transforms(self.outputs, taps).spread ** 2 * growth / (1 - growth) if growth < 1 else math.inf
         return ErrorBound("norm", factor)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:

@@ -15,7 +15,7 @@ from convkit.algorithms.support.register_tiles import cycles
 from convkit.codegen import pool
 from convkit.codegen.memory import address
 from convkit.codegen.numbers import HALVES
-from convkit.codegen.winograd_points import TAPS, transforms
+from convkit.codegen.winograd_points import FILTERS, kernels_of, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.machine import DEFAULT, Machine, width
@@ -48,10 +48,10 @@ class WinogradGradient:
         if why_not is not None:
             return why_not
         fits = len(problem.windows) == 2 and all(
-            (w.count, w.stride, w.dilation) == (TAPS, 1, 1) for w in problem.windows
+            (w.count, w.stride, w.dilation) == (problem.windows[0].count, 1, 1) for w in problem.windows
         )
-        if not fits:
-            return Reason("not-three-by-three")
+        if not fits or problem.windows[0].count not in FILTERS[self.outputs]:
+            return Reason("not-these-kernels", kernels=kernels_of(self.outputs))
         if not halves.readable(problem.input_dtype, problem.compute_dtype):
             return Reason("no-compiled-kernel", dtype=problem.input_dtype)
         missing = codegen.why_not()
@@ -73,7 +73,7 @@ class WinogradGradient:
         laid = inputs * along * (TRANSFORM["samples"] * squares * tiles + MOVE * lanes * positions)
         laid += outputs * across * (TRANSFORM["upstream"] * squares * tiles + MOVE * lanes * pixels)
         kernels = cut.parts * problem.batch * problem.groups * outputs
-        stored = kernels * (TRANSFORM["sums"] * squares + MOVE * lanes * TAPS**2)
+        stored = kernels * (TRANSFORM["sums"] * squares + MOVE * lanes * cut.taps**2)
         work = 2.0 * lanes * products
         seconds = (products + laid + stored) * 2 * lanes / (1.1 * machine.fused / slow)
         # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
@@ -95,7 +95,8 @@ class WinogradGradient:
         cut = winograd_gradient_blocks.blocking(problem, self.outputs)
         roundings = math.prod(cut.tiles) * problem.in_channels + 2 * sum(ROUNDINGS.values())
         growth = (roundings + 1) * u
-        factor = transforms(self.outputs).adjoint.gathered ** 2 * growth / (1 - growth) if growth < 1 else math.inf
+        spread = transforms(self.outputs, cut.taps).adjoint.gathered ** 2
+        factor = spread * growth / (1 - growth) if growth < 1 else math.inf
         return ErrorBound("norm", factor)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:

@@ -32,7 +32,7 @@ class Channelwise(PixelKernel):
 
     ::
 
-        for each row of outputs: for each tile of them:
+        for each row of outputs: for each tile of them, or the other way round:
             note where the samples of all its positions lie
             for each vector of channels: for each kernel row:
                 load its vectors of weights
@@ -74,6 +74,8 @@ class _Nest(PixelNest):
         super().__init__(kernel, target)
         self.results, self.ending, self.spacing = kernel.results, kernel.ending, kernel.spacing
         self.sums = [f"s{n}" for n in range(kernel.tile.outputs)]
+        if kernel.reads == "plain":  # rows of a strip meet the same samples; far memory is read in its own order
+            self.order = ("tile", "row")
 
     def end(self) -> None:
         if self.results == "streamed" and self.target.triple.startswith(("x86_64", "amd64")):

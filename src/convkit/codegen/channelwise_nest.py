@@ -99,6 +99,8 @@ class PixelNest(ABC):
     """The argument at which a vector for each kernel element lies."""
     spacing = 1
     """How many elements apart those of a kernel row lie there."""
+    order: tuple[str, ...] = ("row", "tile")
+    """The outer of the first two loops, and the inner one."""
 
     def __init__(self, kernel: PixelKernel, target: Target) -> None:
         self.k, self.w, self.target = kernel, Writer(), target
@@ -112,11 +114,12 @@ class PixelNest(ABC):
         """The whole function."""
         w = self.w
         self.a = a = self.arguments.read(w)
-        rows = w.loop("row", a["rows"], {"row": ("ptr", a["rows_at"])})
-        tiles = w.loop("tile", a["tiles"], {"tile": ("ptr", a["tiles_at"])})
-        self.one_tile(rows["row"], tiles["tile"])
-        tiles.close({"tile": w.element(tiles["tile"], 1 + self.words, "i64")})
-        rows.close({"row": w.offset(rows["row"], a["row_step"])})
+        loops = {name: w.loop(name, a[f"{name}s"], {name: ("ptr", a[f"{name}s_at"])}) for name in self.order}
+        row, tile = (loops[name][name] for name in ("row", "tile"))
+        self.one_tile(row, tile)
+        for name in reversed(self.order):
+            following = w.offset(row, a["row_step"]) if name == "row" else w.element(tile, 1 + self.words, "i64")
+            loops[name].close({name: following})
         self.end()
         w.line("ret void")
         return w.function(self.k.name, SIGNATURE)

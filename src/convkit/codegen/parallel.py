@@ -1,8 +1,10 @@
 """The loops that run programs, as LLVM IR: a task's steps in order, and tasks shared among threads.
 
 A job is a row of stages, a program each. Whoever takes part claims the next task of a stage from a counter until none
-is left, waits until those that others claimed are done, and goes on to the next stage; so nobody waits for a thread
-that does not come, only for tasks that are being done. A worker announces itself in ``inside`` and
+is left, every second participant from the last one on: so whoever does a layer again finds in its own core's cache what
+it read and wrote there, instead of asking the other core for it, and halves of layers that follow each other meet on
+one core. Whoever finds no task waits until those that others claimed are done, and goes on to the next stage; so nobody
+waits for a thread that does not come, only for tasks that are being done. A worker announces itself in ``inside`` and
 then looks again whether the job is still open; the caller closes the job and waits until nobody is inside, so that no
 worker can meet a job that is over. A worker that finds no job for a while says that it is no longer awake, looks once
 more, and returns to Python, where it sleeps; the caller opens the job first and then wakes whoever is not awake, so
@@ -19,7 +21,10 @@ LINE = 8
 
 NEXT, DONE, STEPS, STARTS, TASKS, BASES_AT, ENTERED = 0, LINE, *range(2 * LINE, 2 * LINE + 4), 3 * LINE
 STAGE_WORDS = 4 * LINE
-"""Words of a stage: the next task; tasks done; the program and where its bases are; room for these bases."""
+"""Words of a stage: tasks claimed; tasks done; the program and where its bases are; room for these bases."""
+
+BACKWARDS = 1 << 32
+"""What tasks claimed from the end count; those claimed from the beginning count 1."""
 
 OPEN, INSIDE, JOB = 0, LINE, 2 * LINE
 STAGES, COUNT, SCRATCH, SCRATCH_BYTES, JOINED, YIELD = range(JOB, JOB + 6)
@@ -85,6 +90,8 @@ def _take_part(pause: str) -> str:
     stages = w.load_scalar("ptr", w.element("%context", STAGES, "i64"))
     own = w.add(scratch, w.multiply("%participant", bytes_))
     last = w.subtract(count, 1)
+    backwards = w.value("trunc i64 %participant to i1")
+    claim = w.value(f"select i1 {backwards}, i64 {BACKWARDS}, i64 1")
     loop = w.loop("stage", count)
     stage = w.element(stages, w.multiply(loop.index, STAGE_WORDS), "i64")
     steps, starts, given = (w.load_scalar("ptr", w.element(stage, at, "i64")) for at in (STEPS, STARTS, BASES_AT))
@@ -94,9 +101,11 @@ def _take_part(pause: str) -> str:
     w.line(f"store i64 {own}, ptr {bases}")
     w.line("br label %claim")
     w.begin("claim")
-    task = w.value(f"atomicrmw add ptr {w.element(stage, NEXT, 'i64')}, i64 1 seq_cst")
-    w.line(f"br i1 {w.value(f'icmp slt i64 {task}, {tasks}')}, label %claimed, label %none")
+    counts = w.value(f"atomicrmw add ptr {w.element(stage, NEXT, 'i64')}, i64 {claim} seq_cst")
+    first, behind = w.value(f"and i64 {counts}, {BACKWARDS - 1}"), w.value(f"lshr i64 {counts}, 32")
+    w.line(f"br i1 {w.value(f'icmp slt i64 {w.add(first, behind)}, {tasks}')}, label %claimed, label %none")
     w.begin("claimed")
+    task = w.value(f"select i1 {backwards}, i64 {w.subtract(w.subtract(tasks, 1), behind)}, i64 {first}")
     _steps(w, task, steps, starts, bases)
     w.value(f"atomicrmw add ptr {done}, i64 1 seq_cst")
     w.line("br label %claim")

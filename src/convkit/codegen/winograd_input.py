@@ -12,7 +12,7 @@ from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.winograd_forms import Forms, groups_of
-from convkit.codegen.winograd_points import transforms
+from convkit.codegen.winograd_points import TAPS, transforms
 
 ARGUMENTS = Arguments.of(
     "to x",
@@ -41,16 +41,19 @@ class WinogradInput:
     of : {"samples", "upstream"}
         What tiles hold: samples, which overlap; or the ``m`` x ``m`` gradients of outputs, which are transformed by the
         transposed matrix of the sums.
+    taps : int
+        Kernel elements along each axis.
     """
 
     number: str
     outputs: int
     of: Literal["samples", "upstream"] = "samples"
+    taps: int = TAPS
 
     @property
     def name(self) -> str:
-        """``winograd_input_<number>_<outputs>_<of>``."""
-        return f"winograd_input_{self.number}_{self.outputs}_{self.of}"
+        """``winograd_input_<number>_<outputs>_<taps>_<of>``."""
+        return f"winograd_input_{self.number}_{self.outputs}_{self.taps}_{self.of}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -64,7 +67,7 @@ class _Nest:
         self.name, self.m, self.w = kernel.name, kernel.outputs, Writer()
         element = Element(kernel.number)
         self.kind = Vector(target.vector_bytes // element.bytes, element.stored)
-        matrices = transforms(kernel.outputs)
+        matrices = transforms(kernel.outputs, kernel.taps)
         self.matrix = matrices.inputs if kernel.of == "samples" else matrices.adjoint.kernel
         self.forms, self.reach = Forms(self.w, self.kind), len(self.matrix[0])
         self.groups = groups_of(self.matrix, target)

@@ -35,22 +35,25 @@ class WinogradKernel:
         The type of the numbers.
     outputs : int
         Outputs of a tile along each axis.
+    taps : int
+        Kernel elements along each axis.
     """
 
     number: str
     outputs: int
+    taps: int = TAPS
 
     @property
     def name(self) -> str:
-        """``winograd_kernel_<number>_<outputs>``."""
-        return f"winograd_kernel_{self.number}_{self.outputs}"
+        """``winograd_kernel_<number>_<outputs>_<taps>``."""
+        return f"winograd_kernel_{self.number}_{self.outputs}_{self.taps}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
         w, element = Writer(), Element(self.number)
         wide = Vector(target.vector_bytes // 8, "double")
         kind = Vector(wide.lanes, element.stored)
-        forms, matrix = Forms(w, wide), transforms(self.outputs).kernel
+        forms, matrix = Forms(w, wide), transforms(self.outputs, self.taps).kernel
         a = ARGUMENTS.read(w)
         steps = Vector(kind.lanes, "i64")
         numbers = ", ".join(f"i64 {n}" for n in range(kind.lanes))
@@ -71,10 +74,10 @@ class WinogradKernel:
         for _ in range(kind.lanes):
             w.call("void", "llvm.prefetch.p0", ("ptr", ahead), ("i32", "0"), ("i32", "3"), ("i32", "1"))
             ahead = w.offset(ahead, a["x_output"])
-        elements = [[element_at(i, j) for j in range(TAPS)] for i in range(TAPS)]
+        elements = [[element_at(i, j) for j in range(self.taps)] for i in range(self.taps)]
         to = loop["to"]
         for row in matrix:
-            columns = [forms.linear(row, lambda i, j=j: elements[i][j]) for j in range(TAPS)]
+            columns = [forms.linear(row, lambda i, j=j: elements[i][j]) for j in range(self.taps)]
             for other in matrix:
                 value = forms.linear(other, lambda j, columns=columns: columns[j])
                 if kind.scalar != "double":

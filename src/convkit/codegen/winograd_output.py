@@ -13,7 +13,7 @@ from convkit.codegen.numbers import Element
 from convkit.codegen.step import SIGNATURE, Arguments
 from convkit.codegen.target import Target
 from convkit.codegen.winograd_forms import Forms, groups_of
-from convkit.codegen.winograd_points import transforms
+from convkit.codegen.winograd_points import TAPS, transforms
 
 ARGUMENTS = Arguments.of(
     "to x found",
@@ -44,16 +44,19 @@ class WinogradOutput:
     of : {"outputs", "weights"}
         What sums become: outputs; or gradients of weights, by the transposed matrix of the kernel, so that a "tile" is
         the kernel of one input channel and ``m`` the kernel's size.
+    taps : int
+        Kernel elements along each axis.
     """
 
     number: str
     outputs: int
     of: Literal["outputs", "weights"] = "outputs"
+    taps: int = TAPS
 
     @property
     def name(self) -> str:
-        """``winograd_output_<number>_<outputs>_<of>``."""
-        return f"winograd_output_{self.number}_{self.outputs}_{self.of}"
+        """``winograd_output_<number>_<outputs>_<taps>_<of>``."""
+        return f"winograd_output_{self.number}_{self.outputs}_{self.taps}_{self.of}"
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -67,7 +70,7 @@ class _Nest:
         self.name, self.w = kernel.name, Writer()
         element = Element(kernel.number)
         self.kind = Vector(target.vector_bytes // element.bytes, element.stored)
-        matrices = transforms(kernel.outputs)
+        matrices = transforms(kernel.outputs, kernel.taps)
         self.matrix = matrices.outputs if kernel.of == "outputs" else matrices.adjoint.outputs
         self.forms, self.m, self.size = Forms(self.w, self.kind), len(self.matrix), len(matrices.inputs)
         self.mirrored = groups_of(matrices.inputs, None)

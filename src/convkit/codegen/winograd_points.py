@@ -16,17 +16,27 @@ import numpy as np
 Matrix = tuple[tuple[Fraction, ...], ...]
 
 TAPS = 3
-"""Kernel elements along an axis."""
+"""Kernel elements along an axis, where nothing else is said."""
 
 POINTS: dict[int, tuple[Fraction, ...]] = {
-    2: (Fraction(0), Fraction(1), Fraction(-1)),
-    4: (Fraction(0), Fraction(5, 8), Fraction(-5, 8), Fraction(13, 8), Fraction(-13, 8)),
+    4: (Fraction(0), Fraction(1), Fraction(-1)),
+    6: (Fraction(0), Fraction(5, 8), Fraction(-5, 8), Fraction(13, 8), Fraction(-13, 8)),
 }
-"""The finite points for so many outputs along an axis, each beside its negative.
+"""The finite points for tiles of so many samples along an axis, each beside its negative.
 
-Among pairs of eighths those for four outputs have the smallest `spread`: in two dimensions 61, where 0, 1, -1, 2 and -2
-have 299. All entries of the matrices for samples and sums are exact in float32.
+Among pairs of eighths those for six samples have the smallest `spread`, both for four outputs of three elements and for
+two outputs of five: in two dimensions 61 and 69, where 0, 1, -1, 2 and -2 have 299 for four outputs. All entries of the
+matrices for samples and sums are exact in float32.
 """
+
+
+FILTERS = {2: (3, 5), 4: (3,)}
+"""For tiles of so many outputs along an axis the kernels' elements: together they make up samples of `POINTS`."""
+
+
+def kernels_of(outputs: int) -> str:
+    """The kernels for which there are tiles of so many outputs, in words."""
+    return " / ".join(f"{taps} x {taps}" for taps in FILTERS[outputs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +45,11 @@ class Transforms:
 
     Attributes
     ----------
-    outputs : Matrix, (m, m + 2)
+    outputs : Matrix, (m, m + r - 1)
         From products to outputs.
-    kernel : Matrix, (m + 2, 3)
+    kernel : Matrix, (m + r - 1, r)
         From kernel elements to what is multiplied.
-    inputs : Matrix, (m + 2, m + 2)
+    inputs : Matrix, (m + r - 1, m + r - 1)
         From samples to what is multiplied.
     """
 
@@ -71,8 +81,8 @@ class Transforms:
     def gathered(self) -> float:
         """The `spread` of sums over all tiles of an axis, whose samples overlap while those of ``kernel`` do not.
 
-        Samples a whole tile apart are at the same place of their tiles, so the two places beyond a tile's own fall on
-        the first two of the next: with the matrix's last rows added to its first ones, the largest singular value is
+        Samples a whole tile apart are at the same place of their tiles, so the places beyond a tile's own fall on the
+        first ones of the next: with the matrix's last rows added to its first ones, the largest singular value is
         that of the map from an axis of samples, as many as there are, to sums (it is largest where nothing alternates).
         """
         inputs, kernel = (np.abs(np.array(matrix, float)) for matrix in (self.inputs, self.kernel))
@@ -80,20 +90,22 @@ class Transforms:
         found: list[float] = []
         for row in self.outputs:
             sizes = inputs.T @ np.diag(np.abs(np.array(row, float))) @ kernel
-            folded = sizes[:own].copy()
-            folded[: len(sizes) - own] += sizes[own:]
+            folded = np.zeros_like(sizes[:own])
+            for first in range(0, len(sizes), own):
+                part = sizes[first : first + own]
+                folded[: len(part)] += part
             found.append(float(np.linalg.norm(folded, 2)))
         return max(found)
 
 
 @lru_cache(maxsize=8)
-def transforms(outputs: int) -> Transforms:
-    """The matrices for ``outputs`` outputs along an axis, with the `POINTS` chosen for them."""
-    return construct(POINTS[outputs], outputs)
+def transforms(outputs: int, taps: int = TAPS) -> Transforms:
+    """The matrices for ``outputs`` outputs of ``taps`` elements along an axis, with the `POINTS` chosen for them."""
+    return construct(POINTS[outputs + taps - 1], outputs, taps)
 
 
-def construct(points: Sequence[Fraction], outputs: int) -> Transforms:
-    """The matrices for any distinct finite points, ``outputs + 1`` of them; infinity is the last point.
+def construct(points: Sequence[Fraction], outputs: int, taps: int = TAPS) -> Transforms:
+    """The matrices for any distinct finite points, ``outputs + taps - 2`` of them; infinity is the last point.
 
     The row of samples for a point is the polynomial that vanishes at all others; that of the kernel, the powers of the
     point divided by the polynomial's value there.
@@ -102,8 +114,8 @@ def construct(points: Sequence[Fraction], outputs: int) -> Transforms:
     values = [
         sum((c * point**k for k, c in enumerate(row)), Fraction(0)) for row, point in zip(inputs, points, strict=True)
     ]
-    kernel = [tuple(point**k / value for k in range(TAPS)) for point, value in zip(points, values, strict=True)]
-    infinite = tuple(Fraction(k == TAPS - 1) for k in range(TAPS))
+    kernel = [tuple(point**k / value for k in range(taps)) for point, value in zip(points, values, strict=True)]
+    infinite = tuple(Fraction(k == taps - 1) for k in range(taps))
     sums = [(*(point**k for point in points), Fraction(k == outputs - 1)) for k in range(outputs)]
     return Transforms(tuple(sums), (*kernel, infinite), (*inputs, _vanishing(points)))
 

@@ -1,34 +1,41 @@
 """The gradient of depthwise weights with channels side by side, as a program: some groups, all samples and tiles.
 
 ``dw[g, o, c, j] = sum_(n,i) u[n, g, o, i] * v[n, g, c, i*stride + start + j*dilation]``, vectors over ``g``. Each task
-has the sums of its groups in scratch memory and adds samples and tiles in order.
+has the sums of its groups in scratch memory and adds samples and tiles in order. Where channels lie side by side a task
+takes a part of the samples or of their rows, so that memory is read in its own order; parts are added in the end.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
+from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_tiles import Tile
 from convkit.algorithms.support.channelwise_ways import Ways, boxes, halved
-from convkit.algorithms.support.packing import LINE
-from convkit.algorithms.support.planes import Strides, with_rows
-from convkit.algorithms.support.register_tiles import pieces
-from convkit.codegen import channelwise_gradient, transpose
+from convkit.algorithms.support.packing import LINE, item_bytes
+from convkit.algorithms.support.planes import Box, Strides, with_rows
+from convkit.algorithms.support.register_tiles import cuts, pieces
+from convkit.codegen import channelwise_gradient, finish, transpose
 from convkit.codegen.channelwise_gradient import ChannelwiseGradient
 from convkit.codegen.channelwise_nest import most_pixels
+from convkit.codegen.epilogue import Ending
+from convkit.codegen.finish import Finish
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
 from convkit.codegen.step import KERNEL, OUT, SCRATCH, Place, Steps, X
 from convkit.planner.problem import Problem
 
-TASKS, FAR_TASKS = 4, 2
-"""Tasks that the groups should make, as far as there are vectors of them; where samples come from beyond the caches,
-which hand over most when as much of each pixel is read at once as may be."""
+TASKS = 4
+"""Tasks that the groups should make, as far as there are vectors of them."""
+
+MOST_PARTS, PART_OUTPUTS = 8, 512
+"""Parts at most; outputs of a part at least, so that clearing its sums and storing them takes next to no time."""
 
 
 def forward(problem: Problem) -> Problem:
@@ -39,10 +46,21 @@ def forward(problem: Problem) -> Problem:
     )  # fmt: skip
 
 
+def parts(problem: Problem, ways: Ways) -> list[list[tuple[int, Range]]]:
+    """The samples, and rows of their outputs, that are summed apart from others."""
+    rows = with_rows(forward(problem).windows)[0].count
+    samples, outputs = problem.in_channels, math.prod(problem.kernel_shape[3:])
+    most = min(MOST_PARTS, samples * outputs // PART_OUTPUTS) // 2 * 2 if ways.read and ways.write else 1
+    each = cuts(rows, -(-rows // min(rows, max(1, most // samples))))
+    pieces = list(product(range(samples), each))
+    return [pieces[lo:hi] for lo, hi in cuts(len(pieces), -(-len(pieces) // max(1, most)))]
+
+
 def _vectors(problem: Problem, ways: Ways) -> int:
     """Vectors of groups that a task takes."""
     every = -(-problem.groups // lanes_of(this_machine(), problem.compute_dtype))
-    return max(1, min(ways.vectors, every // (FAR_TASKS if ways.reads == "ahead" else TASKS)))
+    tasks = TASKS if len(parts(problem, ways)) == 1 else 1
+    return max(1, min(ways.vectors, every // tasks))
 
 
 def _taps(problem: Problem) -> int:
@@ -66,26 +84,41 @@ def _sums(problem: Problem, vectors: int) -> int:
 
 
 @lru_cache(maxsize=128)
-def program(problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides, ways: Ways) -> Program:
-    """Everything about a call but its arrays. Strides are the forward operator's: (batch, groups, channels, ...)."""
+def program(
+    problem: Problem, x_strides: Strides, g_strides: Strides, out_strides: Strides, ways: Ways, out_part: int
+) -> Program:  # fmt: skip
+    """Everything about a call but its arrays. Strides are the forward operator's: (batch, groups, channels, ...).
+
+    The sums of each part are stored ``out_part`` bytes behind those of the one before.
+    """
     tables, one, vectors = Tables(), forward(problem), _vectors(problem, ways)
     lanes = lanes_of(this_machine(), problem.compute_dtype)
-    cut = [tuple((0, w.count) for w in with_rows(one.windows))]
-    if not (ways.read and ways.write):
-        cut = list(boxes(one, vectors))
-    tiles = [
-        _Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, problem.kernel_dtype, vectors, "read"))
-        for box in cut
-    ]
-    sums_at = max(chunk.tile.bytes for chunk in tiles)
+    cut = parts(problem, ways)
+    chunks = {
+        rows: [
+            _Chunk(problem, Tile(one, ways, tables, box, x_strides, g_strides, problem.kernel_dtype, vectors, "read"))
+            for box in _boxes(one, ways, rows, vectors)
+        ]
+        for part in cut
+        for _, rows in part
+    }
+    sums_at = max(chunk.tile.bytes for found in chunks.values() for chunk in found)
     tasks: list[list[Steps]] = []
-    for lo, hi in halved(-(-problem.groups // lanes), vectors):
+    for (n, part), (lo, hi) in product(enumerate(cut), halved(-(-problem.groups // lanes), vectors)):
         groups = lo * lanes, min(hi * lanes, problem.groups)
         steps = [_cleared(problem, sums_at, hi - lo)]
-        for sample, chunk in product(range(problem.in_channels), tiles):
-            steps += chunk.steps(sample, *groups, sums_at)
-        tasks.append(steps + _stored(problem, out_strides, *groups, sums_at))
+        for sample, rows in part:
+            for chunk in chunks[rows]:
+                steps += chunk.steps(sample, *groups, sums_at)
+        tasks.append(steps + _stored(problem, n * out_part, out_strides, *groups, sums_at))
     return join(tasks, tables.array(), sums_at + _sums(problem, vectors))
+
+
+def _boxes(one: Problem, ways: Ways, rows: Range, vectors: int) -> Sequence[Box]:
+    """The outputs of every tile of some rows: all of them, where nothing is turned in scratch memory."""
+    if ways.read and ways.write:
+        return [(rows, *((0, window.count) for window in with_rows(one.windows)[1:]))]
+    return boxes(one, vectors)
 
 
 def _cleared(problem: Problem, sums_at: int, vectors: int) -> Steps:
@@ -98,14 +131,14 @@ def _cleared(problem: Problem, sums_at: int, vectors: int) -> Steps:
     )  # fmt: skip
 
 
-def _stored(problem: Problem, strides: Strides, lo: int, hi: int, sums_at: int) -> list[Steps]:
+def _stored(problem: Problem, out: int, strides: Strides, lo: int, hi: int, sums_at: int) -> list[Steps]:
     """Turn the sums: the kernel elements of a channel lie side by side in the result."""
     lanes, vector, taps = lanes_of(this_machine(), problem.compute_dtype), this_machine().vector_bytes, _taps(problem)
     found: list[Steps] = []
     vectors = -(-(hi - lo) // lanes)
     for n, (c, o) in enumerate(product(range(problem.batch), range(problem.out_channels))):
         for v in range(vectors):
-            at = c * strides[2] + o * strides[3] + (lo + v * lanes) * strides[1]
+            at = out + c * strides[2] + o * strides[3] + (lo + v * lanes) * strides[1]
             found.append(
                 transpose.ARGUMENTS.steps(
                     address_of(transpose.Transpose(problem.compute_dtype)), 1, to=(OUT, at), planes=1, rows=taps,
@@ -114,6 +147,21 @@ def _stored(problem: Problem, strides: Strides, lo: int, hi: int, sums_at: int) 
                 )
             )  # fmt: skip
     return found
+
+
+@lru_cache(maxsize=256)
+def addition(dtype: str, parts: int, numbers: int) -> Program:
+    """Adds several parts, each so many ``numbers``, one after another."""
+    size = numbers * item_bytes(dtype)
+    steps = [
+        finish.ARGUMENTS.steps(
+            address_of(Finish(dtype, Ending(add=True))), 1, out=(OUT, 0), sums=(OUT, 0) if n > 1 else (X, 0),
+            add=(X, n * size), bias=(X, 0), planes=1, out_plane=0, sums_plane=0, add_plane=0, bias_plane=0, rows=1,
+            out_row=0, sums_row=0, add_row=0, columns=numbers,
+        )
+        for n in range(1, parts)
+    ]  # fmt: skip
+    return join([steps], Tables().array(), 0)
 
 
 class _Chunk:

@@ -32,8 +32,8 @@ from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
 PAGE = 1 << 12
-"""Channels a multiple of this many bytes apart share sets of the caches. Where numbers are read one by one,
-a line for each, they are laid down elsewhere; vectors use what they fetch at once."""
+"""Channels a multiple of this many bytes apart fall into the same sets of the caches. Where their numbers are read one
+by one, a line for each, they are laid down elsewhere; vectors use what they fetch at once."""
 
 FEW_SETS = 1 << 10
 """Pixels a multiple of this many bytes apart share so few sets of the first-level cache that no window fits them."""

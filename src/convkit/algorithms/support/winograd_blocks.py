@@ -42,8 +42,8 @@ class Boxes:
 
     Attributes
     ----------
-    outputs : int
-        Outputs of a tile along each axis.
+    outputs, taps : int
+        Outputs of a tile along each axis, and elements of the kernel.
     tiles : tuple of int
         Tiles of one image along each axis.
     box : tuple of int
@@ -55,6 +55,7 @@ class Boxes:
     """
 
     outputs: int
+    taps: int
     tiles: tuple[int, int]
     box: tuple[int, int]
     images: int
@@ -64,7 +65,11 @@ class Boxes:
     @property
     def size(self) -> int:
         """Frequencies along each axis."""
-        return self.outputs + 2
+        return self.outputs + self.taps - 1
+
+    def reach(self, tiles: int) -> int:
+        """Samples along an axis that so many tiles meet."""
+        return tiles * self.outputs + self.taps - 1
 
     @property
     def tile(self) -> int:
@@ -108,7 +113,8 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     """How ``problem`` is cut; neither threads nor the batch have a say in what one sample is cut into."""
     item, lanes = item_bytes(problem.compute_dtype), lanes_of(this_machine(), problem.compute_dtype)
     tiles = (-(-problem.windows[0].count // outputs), -(-problem.windows[1].count // outputs))
-    number = (outputs + 2) ** 2 * item
+    taps = problem.windows[0].kernel
+    number = (outputs + taps - 1) ** 2 * item
     large = number * problem.in_channels * problem.out_channels > LARGE
     at_once = (min(FEWER, INPUTS), min(FEWER, OUTPUTS)) if large else (INPUTS, OUTPUTS)
     channels = largest(-(-problem.in_channels // lanes), -(-at_once[0] // lanes)) * lanes
@@ -124,7 +130,7 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     images = max(1, min(TILES, room) // (rows * columns)) if (rows, columns) == tiles else 1
     blocks = cuts(vectors, most)
     register = register_tile(rows * columns * images, blocks[0][1], MOST_ROWS)
-    return Blocking(outputs, tiles, (rows, columns), images, lanes, item, channels, *register, tuple(blocks))
+    return Blocking(outputs, taps, tiles, (rows, columns), images, lanes, item, channels, *register, tuple(blocks))
 
 
 def _box(tiles: tuple[int, int], room: int) -> tuple[int, int]:

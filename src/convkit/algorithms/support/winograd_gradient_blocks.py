@@ -91,7 +91,8 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
     tasks = -(-problem.batch // inputs) * -(-blocks // vectors) * problem.groups
     every = tiles[0] * tiles[1] * problem.in_channels
     laid = TRANSFORMED * (-(-problem.batch // lanes) + blocks)
-    work = every * ((outputs + 2) ** 2 * problem.batch * blocks + laid) * problem.groups
+    taps = windows[0].kernel
+    work = every * ((outputs + taps - 1) ** 2 * problem.batch * blocks + laid) * problem.groups
     wanted = -(-max(1, min(TASKS, work // WORK)) // tasks)
     parts = max(1, min(wanted, every // FEWEST))
     if parts < wanted:
@@ -101,10 +102,10 @@ def blocking(problem: Problem, outputs: int) -> Blocking:
         most = parts * max(1, TILES // (rows * columns))
         images = -(-problem.in_channels // (-(-problem.in_channels // most) * parts))
     chunks = -(-tiles[0] // rows) * -(-tiles[1] // columns) * -(-problem.in_channels // images)
-    pixels = images * (rows * outputs + 2) * (columns * outputs + 2) * lanes * item + images * LINE
+    pixels = images * (rows * outputs + taps - 1) * (columns * outputs + taps - 1) * lanes * item + images * LINE
     return Blocking(
-        outputs, tiles, (rows, columns), images, lanes, item, windows, inputs, vectors, max(1, PACKED_BYTES // pixels),
-        *register_tile(lanes, vectors), min(parts, chunks),
+        outputs, taps, tiles, (rows, columns), images, lanes, item, windows, inputs, vectors,
+        max(1, PACKED_BYTES // pixels), *register_tile(lanes, vectors), min(parts, chunks),
     )  # fmt: skip
 
 

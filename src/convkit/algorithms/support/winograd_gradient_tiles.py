@@ -26,12 +26,9 @@ from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, STATUS, Steps,
 from convkit.codegen.winograd_gradient import WinogradGradient
 from convkit.codegen.winograd_input import WinogradInput
 from convkit.codegen.winograd_output import WinogradOutput
-from convkit.codegen.winograd_points import TAPS
 from convkit.codegen.winograd_unpack import WinogradUnpack
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
-
-ELEMENTS = TAPS**2
 
 
 @lru_cache(maxsize=256)
@@ -43,7 +40,7 @@ def scratch(problem: Problem, outputs: int) -> int:
 def stores(problem: Problem, strides: Strides) -> bool:
     """Whether results can be stored where an array has these strides: a kernel's elements lie one after another."""
     item = np.dtype(problem.compute_dtype).itemsize
-    return strides[3:] == (TAPS * item, item)
+    return strides[3:] == (problem.windows[0].count * item, item)
 
 
 @lru_cache(maxsize=128)
@@ -80,14 +77,14 @@ class _Places:
     """
 
     def __init__(self, cut: Blocking) -> None:
-        pixel, across, along = cut.lanes * cut.item, cut.box[0] * cut.outputs + 2, cut.box[1] * cut.outputs + 2
+        pixel, (across, along) = cut.lanes * cut.item, map(cut.reach, cut.box)
         inputs = cut.inputs // cut.lanes
         self.row = along * pixel
         self.image = across * self.row + LINE
         self.block = cut.most * cut.tile + LINE
         self.samples = cut.packed * cut.images * self.image + cut.lanes * pixel
         self.upstream = self.samples + inputs * self.block
-        self.result = cut.inputs * ELEMENTS * pixel + LINE
+        self.result = cut.inputs * cut.taps**2 * pixel + LINE
         results = cut.vectors * self.result + cut.lanes * pixel
         self.sums = max(self.upstream + cut.vectors * self.block, results)
         self.sums_block = cut.inputs * cut.tile + LINE
@@ -103,8 +100,8 @@ class _Source:
     ) -> None:  # fmt: skip
         self.problem, self.cut, self.tables, self.places = problem, cut, tables, _Places(cut)
         self.windows, self.strides, self.chunks = windows, strides, cut.chunks(problem.in_channels)
-        self.kernel = WinogradInput(problem.compute_dtype, cut.outputs, of)
-        self.base, self.reach = (X, 2) if of == "samples" else (KERNEL, 0)
+        self.kernel = WinogradInput(problem.compute_dtype, cut.outputs, of, cut.taps)
+        self.base, self.reach = (X, cut.taps - 1) if of == "samples" else (KERNEL, 0)
         self.stored = problem.input_dtype if of == "samples" else problem.kernel_dtype
         self.to = self.places.samples if of == "samples" else self.places.upstream
         self.known: dict[tuple[int, Range], list[Steps]] = {}
@@ -172,22 +169,22 @@ class _Task:
 
     def finish(self, strides: Strides, part: int) -> list[Steps]:
         """Transform the sums, and store them."""
-        cut, places, item = self.cut, self.places, self.cut.item
+        cut, places, item, elements = self.cut, self.places, self.cut.item, self.cut.taps**2
         channels, pixel = self.inputs[1] - self.inputs[0], cut.lanes * cut.item
         transform = winograd_output.ARGUMENTS.steps(
-            address_of(WinogradOutput(self.dtype, cut.outputs, "weights")), len(self.groups), to=(SCRATCH, 0),
+            address_of(WinogradOutput(self.dtype, cut.outputs, "weights", cut.taps)), len(self.groups), to=(SCRATCH, 0),
             x=(SCRATCH, places.sums), found=(STATUS, 0), blocks=self.vectors[1] - self.vectors[0],
             to_block=places.result, x_block=places.sums_block, images=1, to_image=0, tile_rows=channels,
-            to_tile_row=ELEMENTS * pixel, to_row=TAPS * pixel, tile_columns=1,
+            to_tile_row=elements * pixel, to_row=cut.taps * pixel, tile_columns=1,
         )  # fmt: skip
         at = self.inputs[0] * strides[0] + self.groups * strides[1] + self.channels[0] * strides[2] + part
         # The kernels of all channels are one row where they lie one after another.
-        rows, columns = (1, channels * ELEMENTS) if strides[0] == ELEMENTS * item else (channels, ELEMENTS)
+        rows, columns = (1, channels * elements) if strides[0] == elements * item else (channels, elements)
         store = winograd_unpack.ARGUMENTS.steps(
             address_of(WinogradUnpack(self.dtype, neighbours((0, 0, *strides[2:]), item))), len(self.groups),
             out=(OUT, at), x=(SCRATCH, 0), add=(ADD, 0), bias=(BIAS, 0),
             channels=self.channels[1] - self.channels[0], out_channel=strides[2], x_block=places.result, add_channel=0,
-            rows=rows, out_row=strides[0], x_row=ELEMENTS * pixel, add_row=0, columns=columns, out_column=item,
+            rows=rows, out_row=strides[0], x_row=elements * pixel, add_row=0, columns=columns, out_column=item,
             add_column=0,
         )  # fmt: skip
         return [transform, store]

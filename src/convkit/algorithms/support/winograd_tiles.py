@@ -97,8 +97,8 @@ class _Tile:
         self.rows, self.columns, self.tiles = rows, columns, images * rows * columns
         pixel = cut.lanes * cut.item
         inputs, outputs = cut.channels // cut.lanes, max(last - first for first, last in cut.blocks)
-        row = (columns * cut.outputs + 2) * pixel
-        image = (rows * cut.outputs + 2) * row + LINE
+        row = cut.reach(columns) * pixel
+        image = cut.reach(rows) * row + LINE
         self.block = self.tiles * cut.tile + LINE
         out_row = columns * cut.outputs * pixel
         out_image = rows * cut.outputs * out_row
@@ -135,7 +135,7 @@ class _Tile:
         """Lay the box's samples down. Outputs beyond the last are not stored: what they alone meet is zero."""
         cut, problem = self.cut, self.problem
         positions = [
-            window.start + first * cut.outputs + np.arange((last - first) * cut.outputs + 2, dtype=np.int64)
+            window.start + first * cut.outputs + np.arange(cut.reach(last - first), dtype=np.int64)
             for window, (first, last) in zip(problem.windows, self.box, strict=True)
         ]
         return laying(
@@ -148,7 +148,7 @@ class _Tile:
     def transform(self, tasks: int, blocks: int) -> Steps:
         """Transform the samples of all tiles."""
         return winograd_input.ARGUMENTS.steps(
-            address_of(WinogradInput(self.problem.compute_dtype, self.cut.outputs)), tasks,
+            address_of(WinogradInput(self.problem.compute_dtype, self.cut.outputs, taps=self.cut.taps)), tasks,
             to=(SCRATCH, self.transformed_at), x=(SCRATCH, self.samples.place), blocks=blocks, to_block=self.block,
             x_block=self.samples.block, images=self.images, x_image=self.samples.image, tile_rows=self.rows,
             x_tile_row=self.cut.outputs * self.samples.row, x_row=self.samples.row, tile_columns=self.columns,
@@ -181,7 +181,7 @@ class _Tile:
         """Transform the sums."""
         results = self.results
         return winograd_output.ARGUMENTS.steps(
-            address_of(WinogradOutput(self.problem.compute_dtype, self.cut.outputs)), tasks,
+            address_of(WinogradOutput(self.problem.compute_dtype, self.cut.outputs, taps=self.cut.taps)), tasks,
             to=(SCRATCH, results.place), x=(SCRATCH, self.sums_at), found=(STATUS, 0), blocks=blocks,
             to_block=results.block, x_block=self.block, images=self.images, to_image=results.image,
             tile_rows=self.rows, to_tile_row=self.cut.outputs * results.row, to_row=results.row,

@@ -40,7 +40,7 @@ def group_bytes(problem: Problem, cut: Blocking) -> int:
 
 
 def transform_weights(problem: Problem, kernel: NDArray[Any], outputs: int) -> NDArray[Any]:
-    """Weights (groups, out, in, 3, 3), a view with any strides, transformed and in order; one row for each group."""
+    """Weights (groups, out, in, r, r), a view with any strides, transformed and in order; one row for each group."""
     cut = blocking(problem.derive(batch=1), outputs)
     kernel = np.asarray(kernel, problem.compute_dtype)
     ready = recording.working((problem.groups * group_bytes(problem, cut) // cut.item,), problem.compute_dtype)
@@ -66,7 +66,7 @@ def _program(problem: Problem, outputs: int, strides: Strides) -> Program:
                 channel = (begin + vector) * cut.lanes
                 tasks.append([
                     winograd_kernel.ARGUMENTS.steps(
-                        address_of(WinogradKernel(problem.compute_dtype, outputs)), len(groups),
+                        address_of(WinogradKernel(problem.compute_dtype, outputs, cut.taps)), len(groups),
                         to=(OUT, groups * group_bytes(problem, cut) + to + part * cut.item),
                         x=(X, groups * strides[0] + (channel + part) * strides[1]),
                         outputs=max(0, min(lanes, problem.out_channels - channel - part)), x_output=strides[1],
