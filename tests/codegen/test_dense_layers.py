@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,6 +255,20 @@ def test_layouts() -> None:
     one = numbers((20, 12, 1, 1), "float32", 3)
     for view in (x, last(x, 1), wide[..., ::2, ::2]):
         assert np.array_equal(ck.conv(view, one, method="implicit-gemm"), ck.conv(x, one, method="direct"))
+
+
+def test_what_is_infinite_upstream_of_a_transposed_layer_stays_with_its_channel() -> None:
+    """Its weights' gradient is formed phase by phase; an infinite number meets the samples of its windows alone."""
+    x, w = torch.from_numpy(numbers((2, 6, 9, 10), "float32", 1)), torch.from_numpy(numbers((6, 5, 3, 3), "float32", 2))
+    w.requires_grad_()
+    y = ck.conv_transpose(x, w, stride=2, padding=1)
+    g = torch.ones_like(y)
+    g[0, 1, 0, 0] = np.inf
+    y.backward(g)
+    # The first output of all is made by the middle of the kernel from the first sample.
+    expected = np.zeros(w.shape, bool)
+    expected[:, 1, 1, 1] = True
+    assert np.array_equal(~np.isfinite(w.grad.numpy()), expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
