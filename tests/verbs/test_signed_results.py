@@ -71,3 +71,12 @@ def test_long_signed_rows_into_uint64() -> None:
     assert found.tolist() == [min(max(value, 0), 2**64 - 1) for value in exact]
     with pytest.raises(IntegerOverflowError, match="could reach -"):
         ck.convolve(x, k, dtype="uint64")
+
+
+def test_an_unsigned_fill_beyond_signed_sums() -> None:
+    low, fill = -(2**31), 2**64 - 1
+    found = ck.convolve([False], np.array([low, 3], np.int32), boundary="constant", fill=fill, dtype="uint64",
+                        overflow="wrap")  # fmt: skip
+    assert found.tolist() == [3 * fill % 2**64, low * fill % 2**64]
+    nothing = ck.convolve(np.array([-1], np.int8), np.zeros(2, np.int8), boundary="constant", fill=fill, dtype="uint64")
+    assert nothing.tolist() == [0, 0]

@@ -256,8 +256,10 @@ def _one(scheme: Scheme, problem: Problem, x: Array, kernel: Array, fill: Array,
     """Convolve one pair of digits exactly into an integer ``out``."""
     # Digits may be negative, whatever the numbers are: integers take the type of the target, which is signed then.
     own = scheme.plan.problem.compute_dtype
+    # A fill beyond the target's numbers comes here only where sums wrap, or where it is multiplied by zero.
+    held = int(fill) if out.dtype != np.int64 else (int(fill) + 2**63) % 2**64 - 2**63
     problem_of_digits = scheme.plan.problem.derive(
-        fill=int(fill), input_dtype=type_name(x.dtype), kernel_dtype=type_name(kernel.dtype),
+        fill=held, input_dtype=type_name(x.dtype), kernel_dtype=type_name(kernel.dtype),
         compute_dtype=type_name(out.dtype) if scheme.engine in ("compiled", "integers") else own,
     )  # fmt: skip
     plan = plan_for(problem_of_digits, scheme.plan.choice)
