@@ -289,11 +289,11 @@ def test_the_same_bits_by_torchs_threads_and_by_the_pools_own():
     x, w = torch.randn(3, 32, 40, 41), torch.randn(32, 32, 3, 3)
     results = []
     try:
-        for threads in (None, found):
-            pool.lend(threads)
+        for threads in ((None, 0), found, (found[0], 0)):
+            pool.lend(*threads)
             results += [ck.conv(x, w), functional.relu(x).sum() * 0 + ck.conv(x, w)]
     finally:
-        pool.lend(found)
+        pool.lend(*found)
     for result in results[1:]:
         assert torch.equal(results[0], result)
     before = ck.num_threads()

@@ -157,7 +157,7 @@ class Layers(Protocol):
         """Raise unless a gradient has the shape of the layer's output."""
         ...
 
-    def lend(self, team: Any) -> None:
+    def lend(self, team: Any, number: int) -> None:
         """Have the work done by threads of the tensors' library, see `convkit.codegen.pool.lend`."""
         ...
 

@@ -319,7 +319,7 @@ def called_gradient(
     return run_weight_gradient(layer, "forward", g, other, shape, torch.contiguous_format, options)
 
 
-provided().lend(team())
+provided().lend(*team())
 
 
 @torch.compiler.allow_in_graph

@@ -27,14 +27,15 @@ BACKWARDS = 1 << 32
 """What tasks claimed from the end count; those claimed from the beginning count 1."""
 
 OPEN, INSIDE, JOB = 0, LINE, 2 * LINE
-STAGES, COUNT, SCRATCH, SCRATCH_BYTES, JOINED, YIELD = range(JOB, JOB + 6)
+STAGES, COUNT, SCRATCH, SCRATCH_BYTES, JOINED, YIELD, NUMBER = range(JOB, JOB + 7)
 STAGE = 3 * LINE
 AWAKE = STAGE + STAGE_WORDS
 MOST_WORKERS = 255
 CONTEXT_WORDS = AWAKE + (MOST_WORKERS + 1) * LINE
 """Words of a pool's context: the number of the open job, or 0; workers inside; the job itself: its stages, scratch
-memory, how many of another library's threads have joined it, and the system's function that yields the processor, or 0;
-the stage of a job that has one alone; and, a line for each, whether workers are awake."""
+memory, how many of another library's threads have joined it, the system's function that yields the processor, or 0, and
+that library's function that numbers its threads, or 0; the stage of a job that has one alone; and, a line for each,
+whether workers are awake."""
 
 TURNS = 1 << 10
 """Turns that a thread waits for tasks of others before it lets the system run somebody else: a power of two."""
@@ -152,9 +153,22 @@ def _work() -> str:
 
 
 def _join() -> str:
-    """Take part in a job that another library's threads do, each as the next participant; nobody else sees it."""
+    """Take part in a job that another library's threads do, by the number of the thread, or as the next participant.
+
+    Nobody else sees the job. With numbers a thread does again the tasks that it did before.
+    """
     w = Writer()
-    participant = w.value(f"atomicrmw add ptr {w.element('%context', JOINED, 'i64')}, i64 1 seq_cst")
+    number = w.load_scalar("i64", w.element("%context", NUMBER, "i64"))
+    w.line(f"br i1 {w.value(f'icmp eq i64 {number}, 0')}, label %next, label %numbered")
+    w.begin("next")
+    joined = w.value(f"atomicrmw add ptr {w.element('%context', JOINED, 'i64')}, i64 1 seq_cst")
+    w.line("br label %join")
+    w.begin("numbered")
+    asked = w.value(f"inttoptr i64 {number} to ptr")
+    own = w.value(f"sext i32 {w.value(f'call i32 {asked}()')} to i64")
+    w.line("br label %join")
+    w.begin("join")
+    participant = w.value(f"phi i64 [ {joined}, %next ], [ {own}, %numbered ]")
     w.line(f"call void @take_part(ptr %context, i64 {participant})")
     w.line("ret void")
     return w.function("join", ("ptr %context",))

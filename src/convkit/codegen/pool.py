@@ -115,6 +115,7 @@ class _Pool:
         words = self._job_words
         words[parallel.STAGES], words[parallel.COUNT] = stages
         words[parallel.SCRATCH], words[parallel.SCRATCH_BYTES], words[parallel.JOINED] = memory.at, memory.bytes, 0
+        words[parallel.NUMBER] = _number
         team(self.native.join, self.context, threads, 0)
 
     def run(self, stages: tuple[int, int], scratch: int, threads: int) -> None:
@@ -192,9 +193,10 @@ class _Scratch:
 
 
 _team: Team | None = None
+_number = 0
 
 
-def lend(team: Team | None) -> None:
+def lend(team: Team | None, number: int = 0) -> None:
     """Have jobs done by another library's threads from now on; None: by the pool's own.
 
     Threads of two libraries that both wait for work awake take the cores from each other.
@@ -204,9 +206,12 @@ def lend(team: Team | None) -> None:
     team : callable, optional
         ``team(function, argument, threads, 0)`` calls the function at an address with the argument on up to ``threads``
         threads at once, the caller's among them, and returns when all have: ``GOMP_parallel`` of an OpenMP runtime.
+    number : int
+        Where a function without arguments is that gives the number of the calling thread in the team, an ``int`` below
+        the number of threads: ``omp_get_thread_num``. 0: there is none, and threads are numbered as they come.
     """
-    global _team
-    _team = team
+    global _team, _number
+    _team, _number = team, number
 
 
 class _Alone(threading.local):

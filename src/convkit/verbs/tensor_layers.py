@@ -132,9 +132,9 @@ class TensorLayer:
 class TensorLayers(Pools):
     """Layers of all kinds; see `convkit.arrays.layers.Layers`."""
 
-    def lend(self, team: Any) -> None:
+    def lend(self, team: Any, number: int) -> None:
         """Have the work done by threads of the tensors' library."""
-        pool.lend(team)
+        pool.lend(team, number)
 
     def options(self, direction: Direction, rank: int, method: str, given: dict[str, Any]) -> Options:
         """The options of a verb, checked and spelled out."""

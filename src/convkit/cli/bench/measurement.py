@@ -27,7 +27,8 @@ FEWEST = 3
 """Rounds that every problem has, however long they take."""
 
 RUN_UP = 0.01
-"""Seconds that a library runs untimed when its turn comes: threads of others that wait awake have given up by then.
+"""Seconds that a library, or another team of its threads, runs untimed when its turn comes: threads of others that wait
+awake have given up by then.
 
 OpenMP's, which are torch's, do so for 7 ms on two cores, and whoever ran in that time took nearly twice as long.
 Resting as long instead lets the cores themselves fall asleep, and whoever comes then takes as much longer. ONNX
@@ -208,16 +209,17 @@ def raced(field: list[Checked], rounds: int, longest: float) -> tuple[Timing, ..
     repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in first]
     racing = [i for i, one in enumerate(field) if first[i] <= limit or one.entrant.library == "convkit"]
     samples: list[list[float]] = [[] if i in racing else [seconds] for i, seconds in enumerate(first)]
-    begin, before = time.perf_counter(), ""
+    begin, before = time.perf_counter(), ("", "")
     for turn in range(rounds):
         if turn >= FEWEST and time.perf_counter() - begin > longest:
             break
         # Starting with another one each round, nobody always runs behind the same neighbour.
         start = turn % len(racing)
         for i in racing[start:] + racing[:start]:
-            if field[i].entrant.library != before:
-                _run_up(field[i].entrant.run, first[i])
-                before = field[i].entrant.library
+            entrant = field[i].entrant
+            if (entrant.library, entrant.threads) != before:
+                _run_up(entrant.run, first[i])
+                before = entrant.library, entrant.threads
             samples[i].append(_seconds(field[i].entrant.run, repeats[i]))
     return tuple(map(_timing, field, samples))
 

@@ -32,7 +32,7 @@ class Contender:
         What is timed.
     read : callable
         Turns what ``run`` returned into the problem's layout, outside the timing.
-    allowance : float
+    allowance, threads
         As in `Way`.
     """
 
@@ -41,6 +41,7 @@ class Contender:
     run: Run
     read: Callable[[Any], Results]
     allowance: float = 0.0
+    threads: str = ""
 
 
 WAYS: dict[str, Callable[[Problem], Iterator[Way]]] = {
@@ -68,7 +69,7 @@ def contenders(problem: Problem) -> list[Contender]:
     for library, make in WAYS.items():
         if importlib.util.find_spec(_module(library)) is not None:
             found += [
-                Contender(library, f"{library} {way.name}".strip(), way.run, way.read, way.allowance)
+                Contender(library, f"{library} {way.name}".strip(), way.run, way.read, way.allowance, way.threads)
                 for way in make(problem)
             ]
     return found

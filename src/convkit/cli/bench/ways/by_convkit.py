@@ -48,7 +48,7 @@ def _on_tensors(problem: Problem, x: np.ndarray, k: np.ndarray) -> Iterator[Way]
     for name, layout in layouts.items():
         tensors: list[Any] = [torch.from_numpy(array).contiguous(memory_format=layout) for array in arrays]
         call = _layer(problem, *tensors, *[None] * (3 - len(tensors)))
-        yield Way(name, call, lambda value: (value.contiguous().numpy(),))
+        yield Way(name, call, lambda value: (value.contiguous().numpy(),), threads="torch")
 
 
 def _layer(problem: Problem, x: Any, k: Any, g: Any) -> Run:

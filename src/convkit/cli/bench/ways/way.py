@@ -33,12 +33,15 @@ class Way:
         Turns what ``run`` returned into the problem's layout, outside the timing.
     allowance : float
         What the library rounds away by its own documentation, in units of the last place of whole results.
+    threads : str
+        Whose threads do the work, if not the library's own.
     """
 
     name: str
     run: Run
     read: Callable[[Any], Results] = one
     allowance: float = 0.0
+    threads: str = ""
 
 
 @dataclass(frozen=True, slots=True)
