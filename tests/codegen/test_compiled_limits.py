@@ -259,7 +259,7 @@ def test_the_workspace_is_what_the_plan_says(shape: tuple, kernel: tuple, dtype:
     call = ck.Convolver(k, mode="same", method="compiled", **options)
     out = call.apply(x)
     plan = call.plan(x.shape, x.dtype)
-    pool._pool, pool._alone = None, threading.local()
+    pool._pool, pool._alone = None, pool._Alone()
     direct_tiles.program.cache_clear()
     tracemalloc.start()
     try:
