@@ -52,7 +52,8 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/convkit bench filters --json benchmarks/results/filters.json
 	$(BIN)/convkit bench layers --json benchmarks/results/layers.json
-	$(BIN)/convkit bench networks --json benchmarks/results/networks.json
+	$(BIN)/convkit bench networks --only inference --json benchmarks/results/networks.json
+	$(BIN)/convkit bench networks --only training --rounds 5 --json benchmarks/results/training.json
 	$(PY) benchmarks/table.py
 
 clean:

@@ -20,7 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
-ORDER = ("networks", "layers", "filters")
+ORDER = ("networks", "training", "layers", "filters")
 """Files of results in the order of their tables; others follow."""
 
 WORDS = {
