@@ -10,6 +10,7 @@ import numpy as np
 from convkit.arrays import NUMPY, Namespace, namespace_of
 from convkit.errors import DTypeError, OptionError, ShapeError
 from convkit.planner.algorithm import Array
+from convkit.planner.halves import HALVES
 from convkit.spec import sizes
 from convkit.spec.options import pad_pairs, per_axis
 from convkit.spec.window import Window
@@ -17,8 +18,6 @@ from convkit.verbs import objects
 from convkit.verbs.calls import widened
 from convkit.verbs.network import conv
 from convkit.verbs.pooling import _largest, _rank
-
-HALVES = ("float16", "bfloat16")
 
 
 def pool(x: Any, size: Any, kind: str, stride: Any, padding: Any, dilation: Any, ceil: bool) -> Any:
