@@ -109,7 +109,7 @@ def exact_terms(problem: Problem, algorithm: str) -> bool:
 
     So it is where no window leaves the input: elsewhere an infinite element may meet a zero that stands for no sample.
     """
-    inside = all(window.start >= 0 and window.last < window.size for window in problem.windows)
+    inside = all(window.inside for window in problem.windows)
     return problem.batch_of == "channels" and inside and algorithm not in SPREADING and not problem.upsampled
 
 

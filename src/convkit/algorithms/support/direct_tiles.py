@@ -163,8 +163,7 @@ def _frame(problem: Problem, last_stride: int | None) -> list[tuple[Box, bool]]:
 def _narrow(problem: Problem) -> bool:
     """Whether the two ends of every row of a volume, each a vector under a mask, cost more than laying it all down."""
     window = problem.windows[-1]
-    inside = window.start >= 0 and window.start + (window.count - 1) * window.stride + window.reach <= window.size
-    return len(problem.windows) > 2 and not inside and window.count < NARROW * problem.taps
+    return len(problem.windows) > 2 and not window.inside and window.count < NARROW * problem.taps
 
 
 def _lengths(problem: Problem, box: Box, packed: bool) -> list[int]:

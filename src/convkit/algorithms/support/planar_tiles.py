@@ -47,12 +47,11 @@ def fits(problem: Problem, x_strides: Strides, out_strides: Strides, stored: str
     rows, columns = with_rows(problem.windows)
     lanes = _lanes(problem)
     share = columns.count / (-(-columns.count // lanes) * lanes)
-    inside = columns.start >= 0 and columns.last < columns.size
     return (
         (x_strides[-1], out_strides[-1]) == items
         and columns.up == rows.up == 1
         and columns.stride in (1, 2)
-        and (inside or columns.sides == ("zero", "zero"))
+        and (columns.inside or columns.sides == ("zero", "zero"))
         and max(rows.kernel, columns.kernel) <= MOST_ELEMENTS
         and columns.size <= WIDEST
         and share >= LEAST_SHARE[problem.taps <= FEW_TAPS]
