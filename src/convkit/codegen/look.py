@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from convkit.codegen.builder import Vector, Writer
-from convkit.codegen.library import address_of
-from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.flat import Flat
+from convkit.codegen.program import Program
 from convkit.codegen.step import SIGNATURE, STATUS, Arguments, X
 from convkit.codegen.target import Target
 
@@ -30,21 +28,8 @@ _BITS = {"float32": ("i32", 0x7F800000), "float64": ("i64", 0x7FF0000000000000)}
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The kernel that looks at numbers of one type.
-
-    Attributes
-    ----------
-    dtype : {"float32", "float64"}
-        By NumPy's name.
-    """
-
-    dtype: str
-
-    @property
-    def name(self) -> str:
-        """``look_<dtype>``."""
-        return f"look_{self.dtype}"
+class Look(Flat):
+    """The kernel that looks at numbers of one type."""
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
@@ -77,10 +62,4 @@ class Look:
 @lru_cache(maxsize=256)
 def program(dtype: str, count: int) -> Program:
     """Looks at ``count`` numbers side by side."""
-    first = np.arange(0, count, AT_ONCE, dtype=np.int64)
-    item = np.dtype(dtype).itemsize
-    steps = ARGUMENTS.steps(
-        address_of(Look(dtype)), len(first), x=(X, first * item), status=(STATUS, 0),
-        numbers=np.minimum(AT_ONCE, count - first),
-    )  # fmt: skip
-    return join([[steps]], Tables().array(), 64)
+    return Look(dtype).program(ARGUMENTS, count, AT_ONCE, {"x": X}, status=(STATUS, 0))

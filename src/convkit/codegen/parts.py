@@ -8,8 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from convkit.codegen.builder import ITEM_BYTES, Vector, Writer
-from convkit.codegen.library import address_of
-from convkit.codegen.program import Program, Tables, join
+from convkit.codegen.flat import Flat
+from convkit.codegen.numbers import STORED
+from convkit.codegen.program import Program
 from convkit.codegen.step import OUT, SIGNATURE, Arguments, X
 from convkit.codegen.target import Target
 
@@ -22,31 +23,16 @@ AT_ONCE = 1 << 13
 SECONDS = 1e-10
 """What it takes to add one."""
 
-_SCALARS = {"float32": "float", "float64": "double"}
-
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The kernel that adds parts of one type.
-
-    Attributes
-    ----------
-    dtype : {"float32", "float64"}
-        By NumPy's name.
-    """
-
-    dtype: str
-
-    @property
-    def name(self) -> str:
-        """``parts_<dtype>``."""
-        return f"parts_{self.dtype}"
+class Parts(Flat):
+    """The kernel that adds parts of one type."""
 
     def module(self, target: Target) -> str:
         """The kernel's LLVM IR."""
         w = Writer()
         a = ARGUMENTS.read(w)
-        scalar = _SCALARS[self.dtype]
+        scalar = STORED[self.dtype]
         kind = Vector(target.vector_bytes // ITEM_BYTES[scalar], scalar)
 
         def added(at: str, mask: str | None) -> None:
@@ -70,10 +56,5 @@ class Parts:
 @lru_cache(maxsize=256)
 def program(dtype: str, parts: int, count: int) -> Program:
     """Adds ``parts`` parts of ``count`` numbers each, which follow one another."""
-    first = np.arange(0, count, AT_ONCE, dtype=np.int64)
-    item = np.dtype(dtype).itemsize
-    steps = ARGUMENTS.steps(
-        address_of(Parts(dtype)), len(first), out=(OUT, first * item), x=(X, first * item), parts=parts,
-        numbers=np.minimum(AT_ONCE, count - first), x_part=count * item,
-    )  # fmt: skip
-    return join([[steps]], Tables().array(), 64)
+    x_part = count * np.dtype(dtype).itemsize
+    return Parts(dtype).program(ARGUMENTS, count, AT_ONCE, {"out": OUT, "x": X}, parts=parts, x_part=x_part)

@@ -8,7 +8,7 @@ counts: how many of their terms are NaN, +Inf and -Inf. Counts are integer convo
 from __future__ import annotations
 
 from cmath import isfinite
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,7 @@ def _halves_finite(values: Array, infinite: int) -> bool:
     if not values.flags.c_contiguous:
         return all(_halves_finite(part, infinite) for part in values)
     bits = values.reshape(-1).view(np.int16)
-    parts = (bits[first : first + AT_ONCE] for first in range(0, bits.size, AT_ONCE))
-    return all(int((part & 0x7FFF).max()) < infinite for part in parts)
+    return all(int((part & 0x7FFF).max()) < infinite for part in _parts(bits))
 
 
 AT_ONCE = 1 << 13
@@ -72,8 +71,11 @@ part, and these wait awake for milliseconds on the cores that ours need."""
 
 def _squares_finite(flat: Array) -> bool:
     """Several times as fast as a sum; squares may overflow, so that False says nothing."""
-    parts = (flat[first : first + AT_ONCE] for first in range(0, flat.size, AT_ONCE))
-    return all(isfinite(np.dot(part, part)) for part in parts)
+    return all(isfinite(np.dot(part, part)) for part in _parts(flat))
+
+
+def _parts(flat: Array) -> Iterator[Array]:
+    return (flat[first : first + AT_ONCE] for first in range(0, flat.size, AT_ONCE))
 
 
 def _in_memory_order(values: Array) -> Array:
