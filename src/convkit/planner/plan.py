@@ -12,9 +12,10 @@ import numpy as np
 
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
-from convkit.planner.algorithm import Algorithm, Alone, Array, Call, Cost, ErrorBound, Finishing, Reason, unit_roundoff
+from convkit.planner.algorithm import Algorithm, Alone, Array, Call, ErrorBound, Finishing, Reason, unit_roundoff
 from convkit.planner.finishing import NOTHING, Operands, finish_apart, finish_in_place
 from convkit.planner.halves import HALVES, widened
+from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
 from convkit.planner.report import PlanReport, Row
 from convkit.planner.structure import outer
@@ -216,9 +217,9 @@ def _rows(problem: Problem, measured: dict[str, float]) -> list[Row]:
         bound = algorithm.bound(problem)
         if not bound.meets(problem.accuracy):
             why_not = Reason("accuracy", accuracy=problem.accuracy, bound=bound)
-        cost = _with_conversion(problem, algorithm, algorithm.cost(problem, model))
-        if problem is not whole:
-            cost = replace(cost, seconds=cost.seconds + _finishing(whole, model))
+        cost = algorithm.cost(problem, model)
+        afterwards = _converting(problem, algorithm, model) + (0 if problem is whole else _finishing(whole, model))
+        cost = replace(cost, seconds=cost.seconds + afterwards)
         describe: Callable[[Problem], str | None] | None = getattr(algorithm, "describe", None)
         schedule = None if describe is None else describe(problem)
         rows.append(Row(algorithm.name, why_not, cost, bound, measured.get(algorithm.name), schedule))
@@ -232,17 +233,16 @@ CONVERSION_CALLS = 15
 """Calls of NumPy that it takes beside: rounding, limits, the new array."""
 
 
-def _with_conversion(problem: Problem, algorithm: Algorithm, cost: Cost) -> Cost:
-    """The cost, and that of storing the result in its type where the algorithm does not do so."""
+def _converting(problem: Problem, algorithm: Algorithm, model: Machine) -> float:
+    """Seconds of storing the result in its type where the algorithm does not do so."""
     stores = getattr(algorithm, "stores", None)
     if not problem.result_dtype or (stores is not None and stores(problem) == problem.result_dtype):
-        return cost
+        return 0.0
     outputs = problem.batch * problem.groups * problem.out_channels * problem.outputs
-    seconds = CONVERSION.get(problem.result_dtype, 1.5e-9) * outputs + CONVERSION_CALLS * machine.current().call
-    return replace(cost, seconds=cost.seconds + seconds)
+    return CONVERSION.get(problem.result_dtype, 1.5e-9) * outputs + CONVERSION_CALLS * model.call
 
 
-def _finishing(problem: Problem, model: machine.Machine) -> float:
+def _finishing(problem: Problem, model: Machine) -> float:
     """Seconds of an epilogue that is done afterwards: sums are read and written again."""
     outputs = math.prod(problem.output_shape)
     moved = (
