@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.arrays.namespace import NUMPY, Namespace
 
+if TYPE_CHECKING:
+    from convkit.arrays.torch_tensors import TorchNamespace
 
-def namespace_of(*values: Any) -> Namespace:
-    """Torch's operations if any of the values is a tensor, NumPy's otherwise. Torch is never imported here."""
+
+def tensors_of(*values: Any) -> TorchNamespace | None:
+    """Torch's operations if any of the values is a tensor. Torch is never imported here."""
     torch = sys.modules.get("torch")
     if torch is not None:
         for value in values:
@@ -17,4 +20,9 @@ def namespace_of(*values: Any) -> Namespace:
                 from convkit.arrays.torch_tensors import TORCH
 
                 return TORCH
-    return NUMPY
+    return None
+
+
+def namespace_of(*values: Any) -> Namespace:
+    """Torch's operations if any of the values is a tensor, NumPy's otherwise."""
+    return tensors_of(*values) or NUMPY

@@ -18,9 +18,7 @@ class Operator(Protocol):
 
     @property
     def linear(self) -> Any: ...
-    @property
-    def plain(self) -> Any: ...
-    def forward(self, x: Any, k: Any, out: Any = None, bias: Any = None, add: Any = None) -> Any: ...
+    def forward(self, x: Any, k: Any, out: Any = None) -> Any: ...
     def input_gradient(self, g: Any, k: Any, out: Any = None) -> Any: ...
     def kernel_gradient(self, g: Any, x: Any, out: Any = None) -> Any: ...
 
@@ -117,27 +115,6 @@ class Namespace:
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         """One of the operator's three bilinear maps."""
         return getattr(operator, role)(a, b, out)
-
-    def layer(self, operator: Operator, x: Any, k: Any, bias: Any, add: Any, activation: Any, out: Any = None) -> Any:
-        """The forward map with its epilogue: ``activation(F(x, k) + bias + add)``."""
-        return operator.forward(x, k, out, bias, add)
-
-    def network(
-        self, direction: Any, x: Any, w: Any, bias: Any, add: Any, activation: Any, method: str, out: Any,
-        options: dict[str, Any],
-    ) -> Any:  # fmt: skip
-        """A network's layer by operators of the library's own; NumPy has none."""
-        raise NotImplementedError
-
-    def network_gradient(
-        self, of: str, g: Any, other: Any, shape: tuple[int, ...], method: str, out: Any, options: dict[str, Any]
-    ) -> Any:  # fmt: skip
-        """The gradient of a layer's ``"input"`` or its ``"weights"``, likewise."""
-        raise NotImplementedError
-
-    def pool(self, kind: str, x: Any, options: Any) -> Any:
-        """Pooling, likewise."""
-        raise NotImplementedError
 
     def finish(self, array: Any, result: str, finisher: Callable[[Any], Any]) -> Any:
         """Bring sums into the result type."""

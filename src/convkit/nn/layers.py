@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ _OWN: dict[str, Any] = {
 """What torch's layers do not have, with what it is there."""
 
 
-class Layer(_TorchConv):
+class Layer(_TorchConv, ABC):
     """What the layers share: torch's module keeps the weights, the verb computes.
 
     Attributes
@@ -43,7 +44,7 @@ class Layer(_TorchConv):
         unknown = given.keys() - _OWN.keys()
         if unknown:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}")
-        self.__dict__.update({**_OWN, **given})
+        vars(self).update({**_OWN, **given})
 
     def extra_repr(self) -> str:
         """Torch's arguments, and those that torch's layers do not have."""
@@ -66,13 +67,13 @@ class Layer(_TorchConv):
             return self._verb(x, add, activation, *more)
         return self._verb(x.unsqueeze(0), None if add is None else add.unsqueeze(0), activation, *more).squeeze(0)
 
+    @abstractmethod
     def _edges(self) -> dict[str, Any]:
         """What stands outside the input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _verb(self, x: Tensor, add: Tensor | None, activation: str | None, *more: Any) -> Tensor:
         """The verb on a batch."""
-        raise NotImplementedError
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**_OWN, **state})

@@ -56,11 +56,6 @@ class Bilinear:
     method: str = "auto"
 
     @property
-    def plain(self) -> Bilinear:
-        """The operator without its epilogue."""
-        return replace(self, problem=self.problem.plain) if self.problem.epilogue else self
-
-    @property
     def linear(self) -> Bilinear:
         """The part that is linear in the input: without what ``fill`` adds."""
         return replace(self, problem=self.problem.derive(fill=0)) if self.problem.fill else self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convkit.arrays import NUMPY, namespace_of
+from convkit.arrays import NUMPY, tensors_of
 from convkit.errors import choose
 from convkit.spec.epilogue import ACTIVATIONS
 from convkit.spec.options import Direction
@@ -22,27 +22,20 @@ def _layer(
     options: dict[str, Any],
 ) -> Any:  # fmt: skip
     end: Any = None if activation is None else choose("activation", activation, ACTIVATIONS)
-    xp = namespace_of(x, w, bias, add)
-    if xp is not NUMPY:
-        return xp.network(direction, x, w, bias, add, end, method, out, options)
-    samples, weights = xp.array(x, "x"), xp.array(w, "w")
-    bias, add = (None if one is None else xp.array(one, name) for name, one in (("bias", bias), ("add", add)))
+    tensors = tensors_of(x, w, bias, add)
+    if tensors is not None:
+        return tensors.network(direction, x, w, bias, add, end, method, out, options)
+    samples, weights = NUMPY.array(x, "x"), NUMPY.array(w, "w")
+    bias, add = (None if one is None else NUMPY.array(one, name) for name, one in (("bias", bias), ("add", add)))
     if objects.wanted(options["dtype"], samples, weights):
         call = _of_objects(direction, samples.shape, weights.shape, options)
         check_addends(bias, add, call.output_shape())
         return objects.layer(direction, samples, weights, bias, add, end, out, options)
-    call = network_call(
-        direction,
-        tuple(samples.shape),
-        tuple(weights.shape),
-        xp.dtype(samples),
-        xp.dtype(weights),
-        method,
-        options,
-    )
+    types = samples.dtype.name, weights.dtype.name
+    call = network_call(direction, samples.shape, weights.shape, *types, method, options)
     check_addends(bias, add, call.output_shape())
-    check_types(xp, bias, add, end, call.types.compute)
-    return call.forward(xp, samples, weights, bias, add, end, out)
+    check_types(NUMPY, bias, add, end, call.types.compute)
+    return call.forward(samples, weights, bias, add, end, out)
 
 
 def _of_objects(
@@ -250,18 +243,19 @@ def conv_input_gradient(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    xp, shape = namespace_of(g, w), shape_of("input_shape", input_shape)
-    if xp is not NUMPY:
-        return xp.network_gradient("input", g, w, shape, method, out, options)
-    upstream, weights = xp.array(g, "g"), xp.array(w, "w")
+    tensors, shape = tensors_of(g, w), shape_of("input_shape", input_shape)
+    if tensors is not None:
+        return tensors.network_gradient("input", g, w, shape, method, out, options)
+    upstream, weights = NUMPY.array(g, "g"), NUMPY.array(w, "w")
     if objects.wanted(dtype, upstream, weights):
         _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
         return objects.gradient("input", upstream, weights, shape, out, options)
-    call = network_call("forward", shape, tuple(weights.shape), xp.dtype(upstream), xp.dtype(weights), method, options)
+    types = upstream.dtype.name, weights.dtype.name
+    call = network_call("forward", shape, weights.shape, *types, method, options)
     _check_gradient(call, upstream)
     if out is not None:
         check_out(out, call.x_shape, call.types.result)
-    return call.input_gradient(xp, upstream, weights, out)
+    return call.input_gradient(upstream, weights, out)
 
 
 def conv_weight_gradient(
@@ -317,18 +311,19 @@ def conv_weight_gradient(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    xp, shape = namespace_of(g, x), shape_of("weight_shape", weight_shape)
-    if xp is not NUMPY:
-        return xp.network_gradient("weights", g, x, shape, method, out, options)
-    upstream, samples = xp.array(g, "g"), xp.array(x, "x")
+    tensors, shape = tensors_of(g, x), shape_of("weight_shape", weight_shape)
+    if tensors is not None:
+        return tensors.network_gradient("weights", g, x, shape, method, out, options)
+    upstream, samples = NUMPY.array(g, "g"), NUMPY.array(x, "x")
     if objects.wanted(dtype, upstream, samples):
         _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
         return objects.gradient("weights", upstream, samples, shape, out, options)
-    call = network_call("forward", tuple(samples.shape), shape, xp.dtype(samples), xp.dtype(upstream), method, options)
+    types = samples.dtype.name, upstream.dtype.name
+    call = network_call("forward", samples.shape, shape, *types, method, options)
     _check_gradient(call, upstream)
     if out is not None:
         check_out(out, call.w_shape, call.types.result)
-    return call.weight_gradient(xp, upstream, samples, out)
+    return call.weight_gradient(upstream, samples, out)
 
 
 def _check_gradient(call: NetworkCall, gradient: Any) -> None:

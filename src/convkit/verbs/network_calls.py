@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from convkit import algorithms as _algorithms  # noqa: F401  (registers the algorithms)
-from convkit.arrays import NUMPY, Namespace
+from convkit.arrays import NUMPY
 from convkit.arrays.namespace import stored_name
-from convkit.errors import OptionError, ShapeError, by
+from convkit.errors import ShapeError, by
 from convkit.planner.algorithm import Array
 from convkit.planner.finishing import activate
 from convkit.planner.halves import HALVES
@@ -64,43 +64,36 @@ class NetworkCall:
         """(batch, channel, ...) as (batch, group, channel in group, ...)."""
         return array.reshape((array.shape[0], self.groups, channels, *sizes))
 
-    def canonical_kernel(self, xp: Namespace, w: Any) -> Any:
+    def canonical_kernel(self, w: Array) -> Array:
         """The weights as (group, out, in, ...), in the order in which they are laid down."""
         problem = self.operator.problem
         if self.spec.direction == "transposed":  # (in, out/groups, ...)
             laid = w.reshape((self.groups, problem.in_channels, problem.out_channels, *self.w_shape[2:]))
-            laid = xp.move(laid, (1,), (2,))
+            laid = np.moveaxis(laid, 1, 2)
         else:
             laid = w.reshape((self.groups, problem.out_channels, problem.in_channels, *self.w_shape[2:]))
-        return xp.flip(laid, self.spec.rank) if self.spec.flips else laid
+        return NUMPY.flip(laid, self.spec.rank) if self.spec.flips else laid
 
     def forward(
-        self, xp: Namespace, x: Any, w: Any, bias: Any, add: Any, activation: Activation | None, out: Any
-    ) -> Any:  # fmt: skip
+        self, x: Array, w: Array, bias: Array | None, add: Array | None, activation: Activation | None,
+        out: Array | None,
+    ) -> Array:  # fmt: skip
         """The layer's output."""
         problem = self.operator.problem
-        x, w = self.canonical(x, problem.in_channels, self.x_shape[2:]), self.canonical_kernel(xp, w)
+        x, w = self.canonical(x, problem.in_channels, self.x_shape[2:]), self.canonical_kernel(w)
         epilogue = Epilogue(bias is not None, add is not None, activation, added_as(add, self.types.compute))
         if problem.exact:
-            sums = xp.apply(self.operator, "forward", x, w).reshape(self.output_shape())
+            sums = self.operator.forward(x, w).reshape(self.output_shape())
             addends = [np.asarray(addend) for addend in (_column(bias, self.spec.rank), add) if addend is not None]
-            return _finished(
-                xp, sums, self.types.result, self.spec, out, lambda exact: self._ended(exact, addends, activation)
-            )
-        if epilogue.empty and xp is not NUMPY:
-            sums = xp.apply(self.operator, "forward", x, w)
-            return _finished(xp, sums.reshape(self.output_shape()), self.types.result, self.spec, out)
+            return self._finished(sums, out, lambda exact: self._ended(exact, addends, activation))
         channels, kind = problem.out_channels, self.types.compute
-        direct = self._direct(xp, self.output_shape(), out, x, w, bias, add)
-        sums = xp.layer(
-            self.with_epilogue(epilogue), x, w,
-            None if bias is None else xp.cast(bias, kind).reshape((self.groups, channels)),
-            None if add is None else self.canonical(xp.cast(add, epilogue.added or kind), channels, self.counts),
-            activation, self.canonical(out, channels, self.counts) if direct else None,
+        target = self._target(self.output_shape(), out, x, w, bias, add)
+        sums = self.with_epilogue(epilogue).forward(
+            x, w, None if target is None else self.canonical(target, channels, self.counts),
+            None if bias is None else bias.astype(kind).reshape((self.groups, channels)),
+            None if add is None else self.canonical(add.astype(epilogue.added or kind), channels, self.counts),
         )  # fmt: skip
-        if direct:
-            return out
-        return _finished(xp, sums.reshape(self.output_shape()), self.types.result, self.spec, out)
+        return self._finished(sums.reshape(self.output_shape()), out) if target is None else target
 
     def with_epilogue(self, epilogue: Epilogue) -> Bilinear:
         """The operator that ends so."""
@@ -118,43 +111,53 @@ class NetworkCall:
             sums = add_exactly(sums, addend, self.spec.overflow)
         return sums if activation is None else activate(activation, sums)
 
-    def input_gradient(self, xp: Namespace, g: Any, w: Any, out: Any = None) -> Any:
+    def input_gradient(self, g: Array, w: Array, out: Array | None = None) -> Array:
         """Gradient of the input."""
-        channels, direct = self.operator.problem.in_channels, self._direct(xp, self.x_shape, out, g, w)
-        gradient = xp.apply(
-            self.operator, "input_gradient",
-            self.canonical(g, self.operator.problem.out_channels, self.counts), self.canonical_kernel(xp, w),
-            self.canonical(out, channels, self.x_shape[2:]) if direct else None,
+        problem, target = self.operator.problem, self._target(self.x_shape, out, g, w)
+        gradient = self.operator.input_gradient(
+            self.canonical(g, problem.out_channels, self.counts), self.canonical_kernel(w),
+            None if target is None else self.canonical(target, problem.in_channels, self.x_shape[2:]),
         )  # fmt: skip
-        if direct:
-            return out
-        return _finished(xp, gradient.reshape(self.x_shape), self.types.result, self.spec, out)
+        return self._finished(gradient.reshape(self.x_shape), out) if target is None else target
 
-    def weight_gradient(self, xp: Namespace, g: Any, x: Any, out: Any = None) -> Any:
+    def weight_gradient(self, g: Array, x: Array, out: Array | None = None) -> Array:
         """Gradient of the weights, in their own layout; ``out`` may be of the type of the sums."""
         problem, types = self.operator.problem, self.types
         dtype = types.compute if out is not None and out.dtype == types.compute else types.result
-        direct = self._direct(xp, self.w_shape, out, g, x, dtype=dtype)
-        gradient = xp.apply(
-            self.operator, "kernel_gradient", self.canonical(g, problem.out_channels, self.counts),
+        target = self._target(self.w_shape, out, g, x, dtype=dtype)
+        gradient = self.operator.kernel_gradient(
+            self.canonical(g, problem.out_channels, self.counts),
             self.canonical(x, problem.in_channels, self.x_shape[2:]),
-            self.canonical_kernel(xp, out) if direct else None,
-        )  # fmt: skip
-        if direct:
-            return out
+            None if target is None else self.canonical_kernel(target),
+        )
+        if target is not None:
+            return target
         if self.spec.flips:
-            gradient = xp.flip(gradient, self.spec.rank)
+            gradient = NUMPY.flip(gradient, self.spec.rank)
         if self.spec.direction == "transposed":
-            gradient = xp.move(gradient, (1,), (2,))
-        return _finished(xp, gradient.reshape(self.w_shape), self.types.result, self.spec, out)
+            gradient = np.moveaxis(gradient, 1, 2)
+        return self._finished(gradient.reshape(self.w_shape), out)
 
-    def _direct(self, xp: Namespace, shape: tuple[int, ...], out: Any, *used: Any, dtype: str = "") -> bool:
-        """Whether ``out`` can be written at once: of a type of the sums, holding nothing that is still read."""
-        if out is None or xp is not NUMPY:
-            return False
+    def _target(
+        self, shape: tuple[int, ...], out: Array | None, *used: Array | None, dtype: str = ""
+    ) -> Array | None:  # fmt: skip
+        """``out`` if it can be written at once: of a type of the sums, holding nothing that is still read."""
+        if out is None:
+            return None
         check_out(out, shape, dtype or self.types.result)
         shared = any(array is not None and np.may_share_memory(out, array) for array in used)
-        return not shared and self.types.result in (self.types.compute, self.operator.problem.result_dtype)
+        fits = self.types.result in (self.types.compute, self.operator.problem.result_dtype)
+        return out if fits and not shared else None
+
+    def _finished(self, sums: Array, out: Array | None, first: Callable[[Array], Array] = np.asarray) -> Array:
+        """Sums in the type of the result, in ``out`` if there is one; ``first`` is done to them before."""
+        result = self.types.result
+        done = NUMPY.finish(sums, result, lambda array: finish(first(array), result, self.spec.overflow))
+        if out is None:
+            return done
+        check_out(out, done.shape, result)
+        out[...] = done
+        return out
 
 
 def added_as(add: Any, compute: str) -> str:
@@ -165,24 +168,6 @@ def added_as(add: Any, compute: str) -> str:
 def _column(bias: Any, rank: int) -> Any:
     """One number for each channel, as it goes with (batch, channel, *space)."""
     return None if bias is None else bias.reshape((1, bias.shape[0], *([1] * rank)))
-
-
-def _finished(
-    xp: Namespace,
-    sums: Any,
-    result: str,
-    spec: ConvSpec,
-    out: Any,
-    first: Callable[[Array], Array] = np.asarray,
-) -> Any:
-    done = xp.finish(sums, result, lambda array: finish(first(array), result, spec.overflow))
-    if out is None:
-        return done
-    if xp is not NUMPY:
-        raise OptionError("out-with-tensors")
-    check_out(out, done.shape, result)
-    out[...] = done
-    return out
 
 
 def check_channels(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit.arrays import NUMPY, namespace_of
+from convkit.arrays import NUMPY, tensors_of
 from convkit.arrays.layers import PoolOptions
 from convkit.errors import DTypeError, OptionError, ShapeError, choose
 from convkit.planner import pooling
@@ -83,12 +83,13 @@ def pool(
         from convkit.verbs import spread_pooling  # it builds on this file
 
         return spread_pooling.pool(x, size, kind, stride, padding, dilation, ceil)
-    xp = namespace_of(x)
+    tensors = tensors_of(x)
+    xp = tensors or NUMPY
     array = xp.array(x, "x")
     if kind == "max" and xp.dtype(array).startswith("complex"):
         raise DTypeError("no-order", dtype=xp.dtype(array))
-    if xp is not NUMPY:
-        return xp.pool(kind, array, _options_of(array.ndim, size, stride, padding, ceil))
+    if tensors is not None:
+        return tensors.pool(kind, array, _options_of(array.ndim, size, stride, padding, ceil))
     try:
         options = _kept_options(array.ndim, size, stride, padding, ceil)
     except TypeError:  # options given as lists or arrays

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit.arrays import NUMPY, Namespace
+from convkit.arrays import Namespace
 from convkit.arrays.layers import Map, Options, provide
 from convkit.arrays.namespace import stored_name
 from convkit.codegen import pool
@@ -47,7 +47,7 @@ class TensorLayer:
         Whatever the weights are: a network's change, and its layers are not to change their ways with them.
         """
         plan = self.plan(bias, add, activation)
-        return plan, plan.prepare(self.call.canonical_kernel(NUMPY, w))
+        return plan, plan.prepare(self.call.canonical_kernel(w))
 
     def plan(self, bias: bool, add: str, activation: str) -> Plan:
         """The plan of the layer with an epilogue."""
@@ -61,7 +61,7 @@ class TensorLayer:
         """``activation(layer(x, w) + bias + add)``, written into ``out`` if there is one."""
         call = self.call
         if out is None:
-            return call.forward(NUMPY, x, w, bias, add, _activation(activation), None)
+            return call.forward(x, w, bias, add, _activation(activation), None)
         plan, prepared = ready or self.prepare(w, bias is not None, "" if add is None else add.dtype.name, activation)
         problem = call.operator.problem
         kind, channels = call.types.compute, problem.out_channels
@@ -122,11 +122,11 @@ class TensorLayer:
 
     def input_gradient(self, g: Array, w: Array, out: Array | None) -> Array:
         """Gradient of the input, written into ``out`` if there is one."""
-        return self.call.input_gradient(NUMPY, g, w, out)
+        return self.call.input_gradient(g, w, out)
 
     def weight_gradient(self, g: Array, x: Array, out: Array | None) -> Array:
         """Gradient of the weights, likewise."""
-        return self.call.weight_gradient(NUMPY, g, x, out)
+        return self.call.weight_gradient(g, x, out)
 
 
 class TensorLayers(Pools):
