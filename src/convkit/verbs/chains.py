@@ -17,7 +17,7 @@ from convkit.planner import pooling
 from convkit.planner.algorithm import Array, Call
 from convkit.planner.plan import Plan, Prepared
 from convkit.verbs.jobs import LINE, Extent, Job
-from convkit.verbs.pooling import geometry_of
+from convkit.verbs.pools import geometry_of
 from convkit.verbs.tensor_layers import TensorLayer
 
 STAYING = 1 << 23

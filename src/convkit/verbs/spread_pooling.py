@@ -7,66 +7,39 @@ from typing import Any
 
 import numpy as np
 
-from convkit.arrays import NUMPY, Namespace, namespace_of
-from convkit.errors import DTypeError, OptionError, ShapeError
+from convkit.arrays import NUMPY, Namespace
+from convkit.errors import ShapeError
 from convkit.planner.algorithm import Array
 from convkit.planner.halves import HALVES
-from convkit.spec import sizes
-from convkit.spec.options import pad_pairs, per_axis
 from convkit.spec.window import Window
 from convkit.verbs import objects
 from convkit.verbs.calls import widened
 from convkit.verbs.network import conv
-from convkit.verbs.pooling import _largest, _rank
+from convkit.verbs.pools import largest, windows_of
 
 
-def pool(x: Any, size: Any, kind: str, stride: Any, padding: Any, dilation: Any, ceil: bool) -> Any:
+def pool(
+    xp: Namespace, array: Any, kind: str, taps: tuple[int, ...], steps: tuple[int, ...], apart: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...], rounding: str,
+) -> Any:  # fmt: skip
     """``ck.pool`` with ``dilation``, or with ``kind="argmax"``."""
-    xp = namespace_of(x)
-    array = xp.array(x, "x")
-    rank = _rank(size, array.ndim)
-    taps = per_axis("size", size, rank, 1)
-    steps = taps if stride is None else per_axis("stride", stride, rank, 1)
-    apart = per_axis("dilation", dilation, rank, 1)
-    pads = pad_pairs(padding, rank)
-    windows = _windows(tuple(array.shape[array.ndim - rank :]), taps, steps, apart, pads, "ceil" if ceil else "floor")
+    rank = len(taps)
+    windows = windows_of(array.shape[array.ndim - rank :], taps, steps, apart, pads, rounding)
     if kind != "mean":
-        if xp.dtype(array).startswith("complex"):
-            raise DTypeError("no-order", dtype=xp.dtype(array))
         _check_samples(windows)
     if xp is NUMPY and array.dtype.kind == "O":
-        return objects.pool(array, taps, kind, steps, pads, ceil, apart)
+        return objects.pool(array, taps, kind, steps, pads, rounding == "ceil", apart)
     if kind == "mean":
         return _mean(xp, array, windows, pads)
     values = array if xp is NUMPY else widened(xp, array).detach().resolve_neg().numpy()
     lead, counts = tuple(array.shape[: array.ndim - rank]), tuple(window.count for window in windows)
-    places = _largest(values, windows, where=True)[1].reshape((*lead, *counts))
+    places = largest(values, windows, where=True)[1].reshape((*lead, *counts))
     if kind == "argmax":
         return xp.array(places, "places")
     planes = math.prod(lead)
     flat = array.reshape((planes, math.prod(window.size for window in windows)))
     chosen = flat[np.arange(planes)[:, None], places.reshape((planes, math.prod(counts)))]
     return chosen.reshape((*lead, *counts))
-
-
-def _windows(
-    space: tuple[int, ...], taps: tuple[int, ...], steps: tuple[int, ...], apart: tuple[int, ...],
-    pads: tuple[tuple[int, int], ...], rounding: str,
-) -> tuple[Window, ...]:  # fmt: skip
-    reaches = tuple(map(sizes.reach, taps, apart))
-    for axis, pair in enumerate(pads):
-        if max(pair) >= reaches[axis]:
-            raise OptionError(
-                "pool-padding", padding=max(pair), size=reaches[axis], axis=axis, largest=reaches[axis] - 1
-            )
-    windows = tuple(
-        Window(n, k, sizes.pooled_size(n, reach, s, pad, rounding).value, -pad[0], s, d)
-        for n, k, reach, s, d, pad in zip(space, taps, reaches, steps, apart, pads, strict=True)
-    )
-    if rounding == "floor" or any(0 in (window.size, window.count) for window in windows):
-        padded = tuple(n + before + after for n, (before, after) in zip(space, pads, strict=True))
-        sizes.check_fit(padded, taps, apart)
-    return windows
 
 
 def _check_samples(windows: tuple[Window, ...]) -> None:

@@ -26,7 +26,7 @@ from convkit.verbs.calls import plain
 from convkit.verbs.dtypes import element_types, result_name
 from convkit.verbs.jobs import Extent, Job, Verdict, recorded
 from convkit.verbs.network_calls import NetworkCall, check_channels, network_call
-from convkit.verbs.pooling import Pools
+from convkit.verbs.pools import Pools
 
 
 class TensorLayer:
