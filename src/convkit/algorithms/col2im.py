@@ -15,7 +15,7 @@ from convkit.codegen import col2im, pool
 from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, layer_on_two_threads, width
 from convkit.planner.problem import Problem
 
 LEAST_PRODUCTS = 1 << 12
@@ -87,8 +87,7 @@ class Col2im:
         # Each product is stored, and read and added, most of them across a line of the cache.
         seconds = work / (1.1 * machine.fused * cut.share) + 0.35 * products / machine.elementwise
         tasks = cut.blocks * problem.batch * problem.groups
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= slow / (1.9 if tasks > 1 else 1.0)
+        seconds = layer_on_two_threads(seconds * slow, tasks, problem.batch_of)
         weights = math.prod(problem.kernel_shape)
         if problem.kernel_is == "fresh":
             seconds += problem.batch * weights * dense_weights.SECONDS / SHARING

@@ -80,7 +80,7 @@ class Depthwise:
         size = np.dtype(problem.compute_dtype).itemsize
         lanes = 64 // size
         padded = -(-problem.groups // lanes) * lanes / problem.groups
-        seconds = on_two_threads(padded * _seconds(problem, machine), len(channelwise_ways.boxes(problem, 2)) + 1)
+        seconds = on_two_threads(padded * _seconds(problem, machine), len(channelwise_ways.boxes(problem, 2)))
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         seconds = max(seconds, moved / machine.bandwidth / 3) + 6e-6
         workspace = channelwise_tiles.scratch(problem) * threads.num_threads()

@@ -14,7 +14,7 @@ from convkit.codegen.memory import address
 from convkit.codegen.numbers import HALVES
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, layer_on_two_threads, width
 from convkit.planner.problem import Problem
 
 MOST_PAIRS = 16
@@ -49,8 +49,7 @@ class DepthwiseGradient:
         inputs, kernel = math.prod(problem.input_shape), math.prod(problem.kernel_shape)
         # Each multiply-add waits for samples of its own, most of them across a cache line.
         seconds = 2.2 * wasted * work / machine.fused + (0.3 + 12 / row) * inputs / machine.elementwise
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= slow / (1.9 if problem.groups > 1 else 1.0)
+        seconds = layer_on_two_threads(seconds * slow, problem.groups, problem.batch_of)
         moved = size * (inputs + kernel + math.prod(problem.output_shape))
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5
         return Cost(work, moved, seconds, depthwise_tiles.scratch(problem) * threads.num_threads())

@@ -15,7 +15,7 @@ from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.finishing import NOTHING, Operands, finish_apart
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, layer_on_two_threads, width
 from convkit.planner.problem import Problem
 
 LEAST_PRODUCTS = 1 << 8
@@ -75,8 +75,7 @@ class ImplicitGemm:
         rows = 12 / problem.windows[-1].size
         stored = 0.0 if cut.lines == "apart" else 0.3
         seconds += ((0.3 + rows) * inputs * cut.splits + stored * outputs) / machine.elementwise
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds *= width(problem.compute_dtype) / (1.9 if tasks > 1 else 1.0)
+        seconds = layer_on_two_threads(seconds * width(problem.compute_dtype), tasks, problem.batch_of)
         weights = math.prod(problem.kernel_shape)
         if problem.kernel_is == "fresh":
             seconds += problem.batch * weights * dense_weights.SECONDS / SHARING

@@ -15,7 +15,7 @@ from convkit.codegen.memory import address
 from convkit.codegen.numbers import HALVES
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, summation_bound
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, layer_on_two_threads, width
 from convkit.planner.problem import Problem
 
 
@@ -44,9 +44,8 @@ class KernelGradient:
         # As for `implicit-gemm`; the upstream gradient is turned around once for each block of input channels.
         seconds = work / (1.1 * machine.fused * cut.share)
         seconds += ((0.3 + 12 / problem.windows[-1].size) * inputs + 0.5 * kernel * blocks) / machine.elementwise
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         tasks = blocks * cut.blocks(problem) * cut.parts * problem.groups
-        seconds *= slow / (1.9 if tasks > 1 else 1.0)
+        seconds = layer_on_two_threads(seconds * slow, tasks, problem.batch_of)
         outputs = math.prod(problem.output_shape) * (1 + cut.parts if cut.parts > 1 else 1)
         moved = size * (inputs + kernel + outputs)
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks

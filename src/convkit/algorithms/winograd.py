@@ -18,7 +18,7 @@ from convkit.codegen.winograd_points import FILTERS, kernels_of, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.finishing import NOTHING, Operands, finish_apart
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, layer_on_two_threads, width
 from convkit.planner.problem import Problem
 
 LEAST_PRODUCTS = 1 << 12
@@ -39,9 +39,6 @@ MOVE = 0.4
 PREPARED, SHARING = 5e-10, {"kept": 32, "fresh": 16}
 """Seconds that it takes to make a transformed weight ready; and how many samples share it: those of calls where weights
 are kept; of one otherwise, which is a gradient's: networks learn from batches."""
-
-ONE_TASK = 1.6
-"""How much sooner two threads do what is one task for one sample: not at all then, twice as soon with a batch."""
 
 ROUNDINGS = {"inputs": 3, "outputs": 3, "kernel": 1}
 """How often a number is rounded at most when one axis of a tile is transformed; a kernel's besides for each element."""
@@ -97,8 +94,7 @@ class Winograd:
         tasks = len(cut.boxes) * len(cut.blocks) * samples
         # What is stored in tiles is read before it is written, which nothing hides.
         seconds += size * math.prod(problem.output_shape) / machine.bandwidth
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
-        seconds /= 1.9 if tasks > 1 else ONE_TASK
+        seconds = layer_on_two_threads(seconds, tasks, problem.batch_of)
         arrays = (problem.input_shape, problem.output_shape)
         moved = size * sum(map(math.prod, arrays)) + max(0, problem.groups * weights - STAYING)
         seconds = max(seconds, moved / machine.bandwidth) + 1e-5 + 2e-7 * tasks

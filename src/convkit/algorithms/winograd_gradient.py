@@ -18,7 +18,7 @@ from convkit.codegen.numbers import HALVES
 from convkit.codegen.winograd_points import FILTERS, kernels_of, transforms
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
-from convkit.planner.machine import DEFAULT, Machine, width
+from convkit.planner.machine import DEFAULT, Machine, layer_on_two_threads, width
 from convkit.planner.problem import Problem
 
 TRANSFORM = {"samples": 4.5, "upstream": 3.6, "sums": 3.1}
@@ -76,9 +76,8 @@ class WinogradGradient:
         stored = kernels * (TRANSFORM["sums"] * squares + MOVE * lanes * cut.taps**2)
         work = 2.0 * lanes * products
         seconds = (products + laid + stored) * 2 * lanes / (1.1 * machine.fused / slow)
-        # The model describes two threads, whatever their number is, so that it does not decide how sums are formed.
         tasks = across * along * cut.parts * problem.groups
-        seconds /= 1.9 if tasks > 1 else 1.0
+        seconds = layer_on_two_threads(seconds, tasks, problem.batch_of)
         results = math.prod(problem.output_shape) * (1 + cut.parts if cut.parts > 1 else 1)
         moved = size * (math.prod(problem.input_shape) + math.prod(problem.kernel_shape) + results)
         seconds += moved / machine.bandwidth + 1e-5 + 2e-7 * tasks
