@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from convkit.codegen import look, memory, parts, pool, recording
+from convkit.codegen import look, memory, parts, pool, recording, zeros
 from convkit.codegen.program import Program
 from convkit.codegen.target import Target
 from tests.codegen.isa import written
@@ -73,6 +73,20 @@ def test_programs_of_many_tasks(dtype: str) -> None:
             assert seen.value == (at is not None)
 
 
+@MACHINES
+def test_bytes_are_cleared(machine: Target) -> None:
+    for count in COUNTS:
+        out = np.full(count + 2, 7, np.uint8)
+        call(zeros.Zeros("uint8"), zeros.ARGUMENTS, machine, out=(out, 1), numbers=count)
+        assert out.tolist() == [7, *[0] * count, 7]
+    for count in (zeros.AT_ONCE, 2 * zeros.AT_ONCE + 1):
+        out = np.full(count + 1, 7, np.uint8)
+        program = zeros.program(count)
+        assert program.tasks == -(-count // zeros.AT_ONCE)
+        pool.run(program, (out.ctypes.data, 0, 0), 2)
+        assert (not out[:-1].any(), out[-1]) == (True, 7)
+
+
 @DTYPES
 @pytest.mark.parametrize("isa", TARGETS)
 def test_what_is_looked_at_and_added_stays_in_registers(isa: str, dtype: str) -> None:
@@ -114,7 +128,7 @@ def test_calls_are_written_down_where_somebody_wants_to_know() -> None:
     assert len(seen.memory) == 4
     assert seen.laid == [
         recording.Laid(zeros.ctypes.data, 0, zeros.nbytes),
-        recording.Laid(copy.ctypes.data, 0, copy.nbytes),
+        recording.Laid(copy[2:].ctypes.data, 0, copy[2:].nbytes),
         recording.Laid(copy.ctypes.data, x.ctypes.data, x.nbytes),
         recording.Laid(out.ctypes.data, 0, out.nbytes),
     ]

@@ -18,6 +18,7 @@ from convkit.arrays.torch_jobs import JOBS
 SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "one pixel": ((1, 240, 1, 1), (20, 240, 1, 1), {}),
     "1x1": ((2, 24, 7, 9), (40, 24, 1, 1), {}),
+    "1x1 strided": ((2, 24, 8, 9), (40, 24, 1, 1), {"stride": 2}),
     "3x3": ((1, 32, 14, 13), (33, 32, 3, 3), {"padding": 1}),
     "2x3 strided": ((3, 6, 11, 10), (9, 6, 2, 3), {"stride": (2, 1), "padding": ((1, 0), (2, 1))}),
     "dilated": ((2, 8, 15, 12), (12, 8, 3, 2), {"dilation": (2, 3), "padding": 2}),
@@ -106,7 +107,9 @@ def test_same_bits_as_unrecorded(name: str, layout: str, monkeypatch: pytest.Mon
         assert same(call(), unrecorded(call, monkeypatch))
 
 
-@pytest.mark.parametrize("name", ["one pixel", "1x1", "3x3", "2x3 strided", "dilated", "groups", "depthwise", "rows"])
+@pytest.mark.parametrize(
+    "name", ["one pixel", "1x1", "1x1 strided", "3x3", "2x3 strided", "dilated", "groups", "depthwise", "rows"]
+)
 def test_what_compiled_code_does_becomes_jobs(name: str) -> None:
     before = jobs()
     x_shape, w_shape, options = SHAPES[name]
@@ -116,9 +119,7 @@ def test_what_compiled_code_does_becomes_jobs(name: str) -> None:
     for count, call in ((1, forward), (2, into), (3, weights)):
         for _ in range(3):
             call()
-        missing = count == 2 and name == "2x3 strided"  # a phase that meets zeros alone is set by NumPy
-        assert jobs() >= before + count - missing
-        before -= missing
+        assert jobs() >= before + count
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.complex64])

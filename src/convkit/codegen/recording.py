@@ -37,7 +37,7 @@ class Made(NamedTuple):
 
 
 class Laid(NamedTuple):
-    """Bytes of memory that are set before any program runs: copied from ``source``, or cleared (0)."""
+    """Bytes of memory that are set before any program runs, in any order: copied from ``source``, or cleared (0)."""
 
     to: int
     source: int
@@ -111,8 +111,10 @@ def clear(array: NDArray[Any]) -> None:
 def copied(array: NDArray[Any], dtype: DTypeLike, zeros: int = 0) -> NDArray[Any]:
     """The same numbers in working memory, in order; so many zeros more along the first axis."""
     shape = array.shape[0] + zeros, *array.shape[1:]
-    copy = cleared(shape, dtype) if zeros else working(shape, dtype)
+    copy = working(shape, dtype)
     copy[: array.shape[0]] = array
+    if zeros:
+        clear(copy[array.shape[0] :])
     if array.dtype == copy.dtype and array.flags.c_contiguous:  # another copy is not seen
         _lay(copy, address(array), array.nbytes)
     return copy

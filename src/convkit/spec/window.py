@@ -71,15 +71,13 @@ class Window:
 
     @property
     def extension(self) -> tuple[int, int]:
-        """First position and number of the samples that windows touch, zeros between samples not counted.
+        """First position and number of the samples that a gradient goes to, zeros between samples not counted.
 
-        On sides with boundary ``zero`` or ``constant`` it ends with the input: no sample stands beyond.
+        They are those that windows touch. On sides with boundary ``zero`` or ``constant`` they are all of the input's,
+        touched or not, and none beyond: there is no sample.
         """
-        first, last = -(-self.first // self.up), self.last // self.up
-        if self.sides[0] in ("zero", "constant"):
-            first = max(first, 0)
-        if self.sides[1] in ("zero", "constant"):
-            last = min(last, self.size - 1)
+        first = 0 if self.sides[0] in ("zero", "constant") else -(-self.first // self.up)
+        last = self.size - 1 if self.sides[1] in ("zero", "constant") else self.last // self.up
         return first, max(0, last - first + 1)
 
     def input_adjoint(self) -> Window:

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 
 from convkit import memory
-from convkit.codegen import recording
 from convkit.planner.algorithm import Array
 from convkit.planner.exponentials import TYPICAL, smoothness_of
 from convkit.planner.finishing import NOTHING, Operands
@@ -35,9 +34,6 @@ FACTORED = ("separable", "low-rank", "box", "byte-box", "byte-separable", "slidi
 
 WORTH_A_LOOK = 20e-6
 """Seconds that a factored kernel must promise to save before the kernel's values are examined."""
-
-CLEARED_WHOLE = 1 << 20
-"""Bytes of a gradient up to which all of it is cleared where some of it is zero: in less time than the parts take."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,7 @@ class Bilinear:
         plan = plan_for(self._adjoint("input_gradient", g.dtype, k.dtype, out), self._method_of_adjoint())
         ready = plan.prepare(flipped)
         if all(side in ("zero", "constant") for window in problem.windows for side in window.sides):
-            stored = out is not None and out.dtype == ready.plan.stored
-            return placed(_spread(plan, ready, g, problem.windows, out if stored else None), out)
+            return placed(run(plan, ready, g, out), out)
         with np.errstate(over="ignore", invalid="ignore"):  # as in a plan's run
             return placed(fold(run(plan, ready, g), problem.windows), out)
 
@@ -189,26 +184,6 @@ def run(plan: Plan, prepared: Prepared, x: Array, out: Array | None = None, oper
         plan, prepared = for_batch(plan, prepared, x.shape[0])
     plan.run(prepared, x, out, operands)
     return out
-
-
-def _spread(
-    plan: Plan, prepared: Prepared, g: Array, windows: tuple[Window, ...], result: Array | None
-) -> Array:  # fmt: skip
-    """A gradient where it stands among the samples, zeros elsewhere: no position was taken from another."""
-    touched = [window.extension for window in windows]
-    if all(count == window.size for (_, count), window in zip(touched, windows, strict=True)):
-        return run(plan, prepared, g, result)
-    if result is None:
-        sizes = (window.size for window in windows)
-        result = memory.empty((g.shape[0], *plan.problem.output_shape[1:3], *sizes), prepared.plan.stored)
-    if result.nbytes <= CLEARED_WHOLE:
-        recording.clear(result)
-    else:
-        for axis, ((first, count), window) in enumerate(zip(touched, windows, strict=True), start=3):
-            for part in (slice(0, first), slice(first + count, window.size)):
-                result[(*[slice(None)] * axis, part)] = 0
-    run(plan, prepared, g, result[(..., *(slice(first, first + count) for first, count in touched))])
-    return result
 
 
 def for_batch(plan: Plan, prepared: Prepared, batch: int) -> tuple[Plan, Prepared]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from convkit import threads
-from convkit.codegen import look, memory, parallel, pool
+from convkit.codegen import look, memory, parallel, pool, zeros
 from convkit.codegen.memory import address
 from convkit.codegen.recording import Recording, recording
 from convkit.codegen.stages import Stages
@@ -53,7 +53,7 @@ class Extent(NamedTuple):
 
 
 class Laid(NamedTuple):
-    """Bytes that are set before the programs run: copied from an array, or cleared (``source`` is -1).
+    """Bytes that are copied before the programs run.
 
     Arrays go by their numbers; the memory inside comes after the last of them.
     """
@@ -90,7 +90,7 @@ class Job:
     inside : sequence of Extent
         Memory that is lent to each run: places in one piece of ``size`` bytes.
     laid : sequence of Laid
-        What is set first.
+        What is copied first.
     """
 
     def __init__(
@@ -130,10 +130,7 @@ class Job:
                     words[at] = place + by
                 held[n] = place
         for array, at, source, by, count in self._laid:
-            if source < 0:
-                ctypes.memset(places[array] + at, 0, count)
-            else:
-                ctypes.memmove(places[array] + at, places[source] + by, count)
+            ctypes.memmove(places[array] + at, places[source] + by, count)
         pool.follow(copy.stages, threads.num_threads())
 
 
@@ -195,7 +192,9 @@ def recorded(do: Callable[[], Sequence[Call] | None], arrays: Sequence[Array], l
 
 
 def _calls(seen: Recording) -> list[Call]:
-    found: list[Call] = []
+    found = [
+        Call(zeros.program(size), (to, 0, 0), size * zeros.SECONDS) for to, source, size in seen.laid if not source
+    ]
     for program, bases, seconds in seen.made:
         told = len(bases) > STATUS_AT and bases[STATUS_AT]
         found.append(Call(program, bases, seconds, STATUS_AT if told else -1))
@@ -216,18 +215,17 @@ def _inside(seen: Recording) -> tuple[list[Extent], int]:
 def _laid(seen: Recording, arrays: Sequence[Extent], inside: Sequence[Extent]) -> list[Laid] | None:
     """None if something came from elsewhere."""
     memories = [(extent, min(n, len(arrays))) for n, extent in enumerate((*arrays, *inside))]
-    nothing = Extent(0, 0, 0), -1
 
-    def place(at: int, count: int) -> tuple[Extent, int]:
-        return next((one for one in memories if one[0].first <= at and at + count <= one[0].end), nothing)
+    def place(at: int, count: int) -> tuple[Extent, int] | None:
+        return next((one for one in memories if one[0].first <= at and at + count <= one[0].end), None)
 
     found: list[Laid] = []
     for to, source, count in seen.laid:
-        into, array = place(to, count)
-        of, number = place(source, count) if source else nothing
-        if array < 0 or (source and number < 0):
-            return None
-        found.append(Laid(array, to - into.origin, number, source - of.origin, count))
+        if source:
+            into, of = place(to, count), place(source, count)
+            if into is None or of is None:
+                return None
+            found.append(Laid(into[1], to - into[0].origin, of[1], source - of[0].origin, count))
     return found
 
 
