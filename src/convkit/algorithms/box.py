@@ -11,12 +11,11 @@ from convkit.algorithms.support import one_kernel
 from convkit.algorithms.support.pass_programs import alone_by_passes, run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.boxes import additions
-from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
-from convkit.planner.structure import cross_factors
+from convkit.planner.structure import factors_of
 
 LEAST = 6
 """Elements along an axis from which a running sum may take less than a multiply-add for each."""
@@ -70,11 +69,7 @@ class Box:
         return stored_type(problem)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        plain = kernel[0, 0, 0]
-        found = [[plain]] if plain.ndim == 1 else cross_factors(plain)
-        if found is None:
-            raise AccuracyError("not-separable", kernel=by(plain.shape))
-        return _passes(problem).weights(problem, found)
+        return _passes(problem).weights(problem, factors_of(kernel[0, 0, 0]))
 
     def alone(self, problem: Problem, prepared: Array) -> Alone | None:
         """One sample, all else worked out before."""

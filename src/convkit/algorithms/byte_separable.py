@@ -13,12 +13,11 @@ from convkit.algorithms.support.byte_tiles import Filter
 from convkit.codegen.byte_rows import Limits
 from convkit.codegen.byte_taps import ByteTaps, Sums
 from convkit.codegen.library import Kernel, this_machine
-from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound
 from convkit.planner.machine import DEFAULT, Machine
 from convkit.planner.problem import Problem
-from convkit.planner.structure import cross_factors
+from convkit.planner.structure import factors_of
 
 LONGEST = 25
 """Elements along an axis at most: the rows that a result meets stay in registers."""
@@ -102,11 +101,7 @@ class ByteSeparable:
 
     def prepare(self, problem: Problem, kernel: Array) -> Prepared:
         """Its factors."""
-        plain = kernel[0, 0, 0]
-        found = cross_factors(plain)
-        if found is None:
-            raise AccuracyError("not-separable", kernel=by(plain.shape))
-        factors = [vector.astype(np.float32) for vector in found[0]]
+        factors = [vector.astype(np.float32) for vector in factors_of(kernel[0, 0, 0])[0]]
         weights = np.concatenate(factors)
         down, along = map(_sums, factors)
         # No result of a mean exceeds 255, but for what roundings add: far less than the half that would round it up.

@@ -19,12 +19,11 @@ from convkit.algorithms.support.recursions import (
     workspace_of,
 )
 from convkit.codegen.recursive import Recursion
-from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason
 from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
-from convkit.planner.structure import cross_factors
+from convkit.planner.structure import factors_of
 
 
 class Recursive:
@@ -81,11 +80,7 @@ class Recursive:
         return stored_type(problem)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        plain = kernel[0, 0, 0]
-        found = [[plain]] if plain.ndim == 1 else cross_factors(plain)
-        if found is None:
-            raise AccuracyError("not-separable", kernel=by(plain.shape))
-        return weights_of(problem, found[0])
+        return weights_of(problem, factors_of(kernel[0, 0, 0])[0])
 
     def alone(self, problem: Problem, prepared: Array) -> Alone | None:
         """One sample, all else worked out before; nothing where some output is not finite."""

@@ -12,12 +12,11 @@ from convkit.algorithms.support.blocks import Range, block_size, extended, neede
 from convkit.algorithms.support.pass_programs import alone_by_passes, run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, stored_type
 from convkit.codegen.library import Kernel
-from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Alone, Array, Cost, ErrorBound, Reason, summation_bound, unit_roundoff
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
-from convkit.planner.structure import Factors, cross_factors, svd_factors
+from convkit.planner.structure import Factors, factors_of, svd_factors
 from convkit.spec.window import Window
 
 TILE_BYTES = 1 << 17
@@ -95,10 +94,8 @@ class Separable:
 
     def prepare(self, problem: Problem, kernel: Array) -> Factors | Array:
         plain = kernel[0, 0, 0]
-        found = cross_factors(plain) if self.name == "separable" else svd_factors(plain)
+        found = factors_of(plain) if self.name == "separable" else svd_factors(plain)
         dtype = problem.compute_dtype
-        if found is None:
-            raise AccuracyError("not-separable", kernel=by(plain.shape))
         if _native(problem):
             return self._passes(problem).weights(problem, found)
         return [[vector.astype(dtype) for vector in term] for term in found]

@@ -13,12 +13,11 @@ from convkit.algorithms.support import one_kernel
 from convkit.algorithms.support.pass_programs import run_passes
 from convkit.algorithms.support.passes import Passes, can_be_compiled, kernels_of, scratch, seconds_of, tiles
 from convkit.codegen.library import Kernel
-from convkit.errors import AccuracyError, by
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Cost, ErrorBound, Reason, unit_roundoff
 from convkit.planner.machine import Machine
 from convkit.planner.problem import Problem
-from convkit.planner.structure import cross_factors
+from convkit.planner.structure import factors_of
 
 LEAST = 6
 """Elements along an axis from which a sliding sum may take less than a multiply-add for each."""
@@ -75,11 +74,7 @@ class SlidingBox:
         return kernels_of(problem, _PASSES)
 
     def prepare(self, problem: Problem, kernel: Array) -> Array:
-        plain = kernel[0, 0, 0]
-        found = cross_factors(plain)
-        if found is None:
-            raise AccuracyError("not-separable", kernel=by(plain.shape))
-        return _PASSES.weights(problem, found)
+        return _PASSES.weights(problem, factors_of(kernel[0, 0, 0]))
 
     def run(self, problem: Problem, prepared: Array, x: Array, out: Array) -> Literal["finite"] | None:
         run_passes(problem, _PASSES, prepared, x, out)

@@ -108,10 +108,6 @@ class Namespace:
         """The smallest element, or 0 if that is less; NaN if there is one."""
         return float(array.min(initial=0))
 
-    def take_last(self, array: Any, indices: Any) -> Any:
-        """Elements of the last axis by index, one set of indices for each row."""
-        return np.take_along_axis(array, indices, -1)
-
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         """One of the operator's three bilinear maps."""
         return getattr(operator, role)(a, b, out)

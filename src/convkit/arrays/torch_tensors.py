@@ -112,9 +112,6 @@ class TorchNamespace(Namespace):
     def smallest(self, array: Any) -> float:
         return super().smallest(plain(array))
 
-    def take_last(self, array: Any, indices: Any) -> Any:
-        return torch.gather(array, -1, torch.from_numpy(indices))
-
     def apply(self, operator: Operator, role: str, a: Any, b: Any, out: Any = None) -> Any:
         return _BilinearMap.apply(operator, role, a, b)
 

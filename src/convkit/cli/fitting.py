@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Scale = Literal["none", "signed", "stretch"]
 
 
 def fitted(values: NDArray[Any], dtype: str, scale: str = "none") -> tuple[NDArray[Any], float]:

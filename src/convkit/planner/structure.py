@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convkit.errors import AccuracyError, by
 from convkit.planner.problem import Structure
 
 Array = NDArray[Any]
@@ -43,6 +44,20 @@ def cross_factors(kernel: Array) -> Factors | None:
     # Kernels are usually outer products rounded to their own type: a few units of it are allowed.
     unit = np.finfo(kernel.dtype).eps if kernel.dtype.kind in "fc" else np.finfo(np.float64).eps
     return [vectors] if bool((np.abs(product - wide) <= 4 * unit * np.abs(wide)).all()) else None
+
+
+def factors_of(kernel: Array) -> Factors:
+    """The same of a kernel that is known to be one; of one axis, itself.
+
+    Raises
+    ------
+    AccuracyError
+        ``accuracy.not-separable``.
+    """
+    found = [[kernel]] if kernel.ndim == 1 else cross_factors(kernel)
+    if found is None:
+        raise AccuracyError("not-separable", kernel=by(kernel.shape))
+    return found
 
 
 def svd_factors(kernel: Array) -> Factors:

@@ -25,9 +25,6 @@ def _words(**names: BoundaryName) -> Words:
     return MappingProxyType(names)
 
 
-NUMPY_PAD = _words(constant="zero", edge="edge", reflect="reflect", symmetric="symmetric", wrap="wrap")
-"""``numpy.pad``; its ``constant`` is our ``zero``, or ``constant`` where a value is given."""
-
 NDIMAGE: Words = MappingProxyType(
     {
         "reflect": "symmetric",
@@ -61,7 +58,6 @@ OPENCV_NUMBERS: Mapping[int, str] = MappingProxyType(
 
 TORCH_PAD = _words(constant="zero", reflect="reflect", replicate="edge", circular="wrap")
 TENSORFLOW_PAD = _words(CONSTANT="zero", REFLECT="reflect", SYMMETRIC="symmetric")
-ONNX_PAD = _words(constant="zero", reflect="reflect", edge="edge", wrap="wrap")
 ASTROPY = _words(fill="zero", wrap="wrap", extend="edge")
 IMFILTER = _words(symmetric="symmetric", replicate="edge", circular="wrap")
 """MATLAB's ``imfilter``; a number pads with that number."""

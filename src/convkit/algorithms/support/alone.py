@@ -5,8 +5,9 @@ Programs are worked out from sizes and strides, kernels are prepared; what is le
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,8 +48,9 @@ class Programs(dict[Strides, Program]):
 
 
 def alone(
-    problem: Problem, dtype: str, program: Callable[[Strides, Strides], Program], weights: Array, seconds: float
-) -> Alone:
+    problem: Problem, dtype: str, program: Callable[[Strides, Strides], Program], weights: Array, seconds: float,
+    told: Literal["nothing", "not-finite"] = "nothing",
+) -> Alone:  # fmt: skip
     """The run for one array.
 
     Parameters
@@ -63,6 +65,8 @@ def alone(
         The kernel as its steps read it.
     seconds : float
         What it takes one thread, roughly.
+    told : {"nothing", "not-finite"}
+        What the program says in its status. Where some output is not finite, the call gives nothing.
     """
     shape, kind = problem.output_shape[3:], np.dtype(dtype)
     out_strides = contiguous(problem.output_shape, kind)
@@ -75,4 +79,13 @@ def alone(
             pool.run(programs[x.strides], (address(out), address(x), kernel[0]), threads.num_threads(), seconds)
         return out
 
-    return call
+    def looking(x: Array, out: Array | None) -> Array | None:
+        out = place(out, x, shape, kind)
+        if out is None:
+            return None
+        found = ctypes.c_int64(0)
+        bases = address(out), address(x), kernel[0], ctypes.addressof(found)
+        pool.run(programs[x.strides], bases, threads.num_threads(), seconds)
+        return None if found.value else out
+
+    return call if told == "nothing" else looking

@@ -19,18 +19,18 @@ from convkit import threads
 from convkit.algorithms.support.fourier_blocks import REAL, plane_bytes, scratch_of
 from convkit.algorithms.support.fourier_layer_weights import Weights, scale_of
 from convkit.algorithms.support.fourier_layers import TASKS, Tiling
-from convkit.algorithms.support.fourier_program import FOUND, Tile, aligned_copy, words
+from convkit.algorithms.support.fourier_program import Tile, aligned_copy, words
 from convkit.algorithms.support.packing import Source, item_bytes, packing, unpacking
 from convkit.algorithms.support.register_tiles import cuts, shared
 from convkit.codegen import fourier_check, fourier_products, pool, sequence
 from convkit.codegen.library import address_of
 from convkit.codegen.memory import address, borrowed, type_name
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Place, Steps, X
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, Place, Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 
-WORK = FOUND + 1
+WORK = STATUS + 1
 """The base of a box's spectra: samples, and after them sums."""
 
 Strides = tuple[int, ...]
@@ -197,7 +197,7 @@ class _Build:
         if task == "inverse":
             blocks = fourier.lengths[-1] // (fourier_check.VECTORS * fourier.lanes)
             steps.append(fourier_check.ARGUMENTS.steps(
-                address_of(fourier_check.Check(fourier.dtype)), 1, real=real, imaginary=imaginary, found=(FOUND, 0),
+                address_of(fourier_check.Check(fourier.dtype)), 1, real=real, imaginary=imaginary, found=(STATUS, 0),
                 rows=fourier.rows, row=fourier.pitch * fourier.item_bytes, blocks=blocks,
             ))  # fmt: skip
         return sequence.ARGUMENTS.steps(

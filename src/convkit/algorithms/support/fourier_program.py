@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit import threads
-from convkit.algorithms.support.alone import Programs, place
-from convkit.algorithms.support.direct_tiles import contiguous
+from convkit.algorithms.support.alone import alone
 from convkit.algorithms.support.fourier_blocks import LINE, REAL, Blocks, fourier_of, plane_bytes, scratch_of
 from convkit.algorithms.support.packing import Packed, Source, packing
 from convkit.codegen import fourier_check, pool, sequence, unpack
@@ -21,16 +20,10 @@ from convkit.codegen.fourier import Fourier
 from convkit.codegen.library import address_of
 from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, WORDS, Steps, X
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, WORDS, Steps, X
 from convkit.planner.algorithm import Alone, Array
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
-
-FOUND = TABLES + 1
-"""The base under which a 1 is stored if something came out that is not finite."""
-
-FOR_THREADS = 3e-5
-"""Seconds of work below which a second thread is not worth waking."""
 
 Range = tuple[int, int]
 
@@ -43,34 +36,24 @@ def run(problem: Problem, blocks: Blocks, spectra: Array, x: Array, out: Array) 
         out[...] = whole
         return seen
     program = program_of(problem, blocks, x.strides, out.strides, type_name(out.dtype))
-    count = _threads(problem, blocks)
     found = ctypes.c_int64(0)
-    pool.run(program, (address(out), address(x), address(spectra), ctypes.addressof(found)), count)
+    bases = address(out), address(x), address(spectra), ctypes.addressof(found)
+    pool.run(program, bases, threads.num_threads(), _one_thread(problem, blocks))
     return None if found.value else "finite"
 
 
 def alone_in_blocks(problem: Problem, blocks: Blocks, spectra: Array, dtype: str) -> Alone:
     """The same for one sample, all else worked out before; nothing where some output is not finite."""
-    shape, kind = problem.output_shape[3:], np.dtype(dtype)
-    strides = contiguous(problem.output_shape, kind)
-    programs = Programs(lambda x_strides: program_of(problem, blocks, x_strides, strides, dtype))
-    kernel = address(spectra), spectra  # as long as its place is known, it stays there
 
-    def call(x: Array, out: Array | None) -> Array | None:
-        out = place(out, x, shape, kind)
-        if out is None:
-            return None
-        found = ctypes.c_int64(0)
-        bases = address(out), address(x), kernel[0], ctypes.addressof(found)
-        pool.run(programs[x.strides], bases, _threads(problem, blocks))
-        return None if found.value else out
+    def made(x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Program:
+        return program_of(problem, blocks, x_strides, out_strides, dtype)
 
-    return call
+    return alone(problem, dtype, made, spectra, _one_thread(problem, blocks), "not-finite")
 
 
-def _threads(problem: Problem, blocks: Blocks) -> int:
-    """How many threads the work is worth."""
-    return threads.num_threads() if blocks.seconds * problem.batch * problem.groups > FOR_THREADS else 1
+def _one_thread(problem: Problem, blocks: Blocks) -> float:
+    """Seconds that one thread takes, roughly."""
+    return blocks.seconds * problem.batch * problem.groups
 
 
 # ---------------------------------------------------------------------------------------------------------- the kernel
@@ -224,7 +207,7 @@ class _Build:
         real, imaginary = (SCRATCH, 0), (SCRATCH, plane_bytes(self.fourier))
         fourier = self.fourier
         check = fourier_check.ARGUMENTS.steps(
-            address_of(fourier_check.Check(fourier.dtype)), 1, real=real, imaginary=imaginary, found=(FOUND, 0),
+            address_of(fourier_check.Check(fourier.dtype)), 1, real=real, imaginary=imaginary, found=(STATUS, 0),
             rows=fourier.rows, row=fourier.pitch * fourier.item_bytes,
             blocks=fourier.lengths[-1] // (fourier_check.VECTORS * fourier.lanes),
         )  # fmt: skip

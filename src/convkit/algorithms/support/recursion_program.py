@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from convkit import threads
-from convkit.algorithms.support.alone import Programs, place
-from convkit.algorithms.support.direct_tiles import contiguous
+from convkit.algorithms.support.alone import alone
 from convkit.algorithms.support.packing import LINE, Offsets, Packed, Source, item_bytes, packing, places, unpacking
 from convkit.algorithms.support.pixels import folded, interleaved
 from convkit.algorithms.support.recursions import (
@@ -30,12 +29,9 @@ from convkit.codegen.memory import address, type_name
 from convkit.codegen.pack import FILL, ZEROS
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.recursive import ARGUMENTS, BLANK, Recursion
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.codegen.step import KERNEL, OUT, SCRATCH, STATUS, TABLES, Steps, X
 from convkit.planner.algorithm import Alone, Array
 from convkit.planner.problem import Problem
-
-FOUND = TABLES + 1
-"""The base under which a 1 is stored if something did not stay finite."""
 
 PROGRAM_STEPS = 1 << 13
 """Steps of a program, beyond which it is run for some of the samples at a time."""
@@ -64,23 +60,14 @@ def run_recursions(problem: Problem, weights: Array, x: Array, out: Array) -> Li
     return None if found.value else "finite"
 
 
-def alone_by_recursions(problem: Problem, weights: Array) -> Alone | None:
+def alone_by_recursions(problem: Problem, weights: Array) -> Alone:
     """The same for one sample, all else worked out before; nothing where some output is not finite."""
-    shape, kind = problem.output_shape[3:], np.dtype(stored_type(problem))
-    strides = contiguous(problem.output_shape, kind)
-    programs = Programs(lambda x_strides: program(problem, x_strides, strides, kind.name))
-    kernel = address(weights), weights  # as long as its place is known, it stays there
+    dtype = stored_type(problem)
 
-    def call(x: Array, out: Array | None) -> Array | None:
-        out = place(out, x, shape, kind)
-        if out is None:
-            return None
-        found = ctypes.c_int64(0)
-        bases = address(out), address(x), kernel[0], ctypes.addressof(found)
-        pool.run(programs[x.strides], bases, threads.num_threads(), one_thread(problem))
-        return None if found.value else out
+    def made(x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Program:
+        return program(problem, x_strides, out_strides, dtype)
 
-    return call
+    return alone(problem, dtype, made, weights, one_thread(problem), "not-finite")
 
 
 @lru_cache(maxsize=64)
@@ -134,7 +121,7 @@ class _Build:
         """Rows of one pass; ``table`` is where the first one that enters stands, ``size`` entries after one leaving."""
         return ARGUMENTS.steps(
             address_of(kernel), self.problem.batch, out=out, x=x, w=(KERNEL, weights), rows_at=(TABLES, table),
-            blank=blank, state=state, keep=(SCRATCH, keep), found=(FOUND, 0), leave=-8 * size, rows=rows,
+            blank=blank, state=state, keep=(SCRATCH, keep), found=(STATUS, 0), leave=-8 * size, rows=rows,
             columns=columns, out_row=out_row, state_step=0 if state[0] == TABLES else kernel.state_bytes,
         )  # fmt: skip
 
