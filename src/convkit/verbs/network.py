@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from convkit.arrays import NUMPY, tensors_of
 from convkit.errors import choose
@@ -243,19 +243,7 @@ def conv_input_gradient(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    tensors, shape = tensors_of(g, w), shape_of("input_shape", input_shape)
-    if tensors is not None:
-        return tensors.network_gradient("input", g, w, shape, method, out, options)
-    upstream, weights = NUMPY.array(g, "g"), NUMPY.array(w, "w")
-    if objects.wanted(dtype, upstream, weights):
-        _check_gradient(_of_objects("forward", shape, weights.shape, options), upstream)
-        return objects.gradient("input", upstream, weights, shape, out, options)
-    types = upstream.dtype.name, weights.dtype.name
-    call = network_call("forward", shape, weights.shape, *types, method, options)
-    _check_gradient(call, upstream)
-    if out is not None:
-        check_out(out, call.x_shape, call.types.result)
-    return call.input_gradient(upstream, weights, out)
+    return _gradient("input", g, w, shape_of("input_shape", input_shape), method, out, options)
 
 
 def conv_weight_gradient(
@@ -311,20 +299,29 @@ def conv_weight_gradient(
         "operation": operation, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "fill": fill, "dtype": dtype, "overflow": overflow, "accuracy": accuracy,
     }  # fmt: skip
-    tensors, shape = tensors_of(g, x), shape_of("weight_shape", weight_shape)
+    return _gradient("weights", g, x, shape_of("weight_shape", weight_shape), method, out, options)
+
+
+def _gradient(
+    of: Literal["input", "weights"], g: Any, other: Any, shape: tuple[int, ...], method: str, out: Any,
+    options: dict[str, Any],
+) -> Any:  # fmt: skip
+    """The gradient, of this shape, of the one; ``other`` is what stood beside it in the layer."""
+    tensors = tensors_of(g, other)
     if tensors is not None:
-        return tensors.network_gradient("weights", g, x, shape, method, out, options)
-    upstream, samples = NUMPY.array(g, "g"), NUMPY.array(x, "x")
-    if objects.wanted(dtype, upstream, samples):
-        _check_gradient(_of_objects("forward", samples.shape, shape, options), upstream)
-        return objects.gradient("weights", upstream, samples, shape, out, options)
-    types = samples.dtype.name, upstream.dtype.name
-    call = network_call("forward", samples.shape, shape, *types, method, options)
-    _check_gradient(call, upstream)
+        return tensors.network_gradient(of, g, other, shape, method, out, options)
+    upstream, beside = NUMPY.array(g, "g"), NUMPY.array(other, "w" if of == "input" else "x")
+    shapes, types = (shape, beside.shape), (upstream.dtype.name, beside.dtype.name)
+    if of == "weights":
+        shapes, types = shapes[::-1], types[::-1]
+    exact = objects.wanted(options["dtype"], upstream, beside)
+    if exact:
+        call = _of_objects("forward", *shapes, options)
+    else:
+        call = network_call("forward", *shapes, *types, method, options)
+    check_gradient(upstream.shape, call.output_shape(), *shapes)
+    if exact:
+        return objects.gradient(of, upstream, beside, shape, out, options)
     if out is not None:
-        check_out(out, call.w_shape, call.types.result)
-    return call.weight_gradient(upstream, samples, out)
-
-
-def _check_gradient(call: NetworkCall, gradient: Any) -> None:
-    check_gradient(gradient.shape, call.output_shape(), call.x_shape, call.w_shape)
+        check_out(out, shape, call.types.result)
+    return (call.input_gradient if of == "input" else call.weight_gradient)(upstream, beside, out)

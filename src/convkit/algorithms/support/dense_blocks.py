@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -110,6 +111,15 @@ class Blocking:
     def weights(self, problem: Problem) -> int:
         """Weights of one group, as they are laid down."""
         return problem.terms * self.before(sum(count for _, count in self.blocks))
+
+    def within(self, blocks: Range) -> Iterator[tuple[int, int, int]]:
+        """Runs of blocks as large as each other among these: their size, the first, and one past the last."""
+        begin = 0
+        for size, count in self.blocks:
+            first, last = max(blocks[0], begin), min(blocks[1], begin + count)
+            begin += count
+            if first < last:
+                yield size, first, last
 
     def before(self, block: int) -> int:
         """Output channels before a block, those that are not there included."""

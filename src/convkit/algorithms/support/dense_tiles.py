@@ -315,12 +315,7 @@ class _PixelTile(_Tile):
         # In scratch memory there is room behind samples and sums; behind the input and the result there may be none.
         rest = rows // lines * columns % self.lanes if where.base == X or sums.final else 0
         found: list[Steps] = []
-        begin = 0
-        for size, count in self.cut.blocks:
-            first, last = max(blocks[0], begin), min(blocks[1], begin + count)
-            begin += count
-            if first >= last:
-                continue
+        for size, first, last in self.cut.within(blocks):
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
             ending = self.ending("row", channels) if sums.final else NO_ENDING
             results = self.way(sums, channels, sums.at, sums.row, *sums.strides[: -1 if self.apart(sums) else -2])
@@ -422,12 +417,7 @@ class _ChannelTile(_Tile):
         to_pixels = offsets(self.counts, sums.strides) if sums.final else np.arange(self.pixels) * sums.row
         terms, pixels = self.tables.add(where.terms), offsets(self.counts, where.strides)
         found: list[Steps] = []
-        begin = 0
-        for size, count in self.cut.blocks:
-            first, last = max(blocks[0], begin), min(blocks[1], begin + count)
-            begin += count
-            if first >= last:
-                continue
+        for size, first, last in self.cut.within(blocks):
             to = sums.at + (self.cut.before(first) - self.cut.before(blocks[0])) * self.item
             # Only the very last channels may not fill their vector, and have no room behind them in the result.
             very_last = self.cut.before(last) >= problem.out_channels
