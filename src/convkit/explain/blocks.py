@@ -148,8 +148,7 @@ def _strip(explanation: Explanation) -> Table:
 def _planes(explanation: Explanation) -> list[Block]:
     """Input, kernel as it lies, and result, as tables."""
     tables: list[Block] = []
-    values = {"input": explanation.x, "result": None}
-    for name, grid in (("input", explanation.x), ("laid-kernel", explanation.k), ("result", values["result"])):
+    for name, grid in (("input", explanation.x), ("laid-kernel", explanation.k), ("result", None)):
         shape = explanation.trace.shape if grid is None else grid.shape
         if max(shape, default=0) > MOST_COLUMNS or 0 in shape:
             tables.append(

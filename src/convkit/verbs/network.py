@@ -311,15 +311,14 @@ def _gradient(
     if tensors is not None:
         return tensors.network_gradient(of, g, other, shape, method, out, options)
     upstream, beside = NUMPY.array(g, "g"), NUMPY.array(other, "w" if of == "input" else "x")
-    shapes, types = (shape, beside.shape), (upstream.dtype.name, beside.dtype.name)
-    if of == "weights":
-        shapes, types = shapes[::-1], types[::-1]
+    x_shape, w_shape = (shape, beside.shape) if of == "input" else (beside.shape, shape)
     exact = objects.wanted(options["dtype"], upstream, beside)
     if exact:
-        call = _of_objects("forward", *shapes, options)
+        call = _of_objects("forward", x_shape, w_shape, options)
     else:
-        call = network_call("forward", *shapes, *types, method, options)
-    check_gradient(upstream.shape, call.output_shape(), *shapes)
+        x, w = (upstream, beside) if of == "input" else (beside, upstream)  # the types that stand in their places
+        call = network_call("forward", x_shape, w_shape, x.dtype.name, w.dtype.name, method, options)
+    check_gradient(upstream.shape, call.output_shape(), x_shape, w_shape)
     if exact:
         return objects.gradient(of, upstream, beside, shape, out, options)
     if out is not None:
