@@ -319,9 +319,6 @@ def called_gradient(
     return run_weight_gradient(layer, "forward", g, other, shape, torch.contiguous_format, options)
 
 
-provided().lend(*team())
-
-
 @torch.compiler.allow_in_graph
 def watched(
     direction: Direction, x: Tensor, w: Tensor, bias: Maybe, add: Maybe, activation: str, method: str,
@@ -350,3 +347,6 @@ def watched_gradient(
     if of == "input":
         return maps.input_gradient("forward", g, other, shape, options)
     return maps.weight_gradient("forward", g, other, shape, torch.contiguous_format, options)
+
+
+provided().lend(*team())

@@ -369,30 +369,6 @@ class _PixelTile(_Tile):
         return found
 
 
-def runs_met(windows: tuple[Window, ...], outputs: Range) -> list[tuple[int, Range]]:
-    """Which kernel elements along the first axis meet samples: for so many outputs, from which on, and up to which.
-
-    Beyond a side that stands for zeros nothing is met, and products with zeros need not be added; unless another axis
-    has a constant beyond its sides, which stands where both are left.
-    """
-    window, others = windows[0], windows[1:]
-    if any("constant" in other.sides for other in others):
-        return [(outputs[1] - outputs[0], (0, window.kernel))]
-    found: list[tuple[int, Range]] = []
-    for n in range(*outputs):
-        at = n * window.stride + window.start
-        lo = max(0, -(at // window.dilation)) if window.sides[0] == "zero" else 0
-        hi = window.kernel
-        if window.sides[1] == "zero":
-            hi = min(hi, max(0, -(-(window.size - at) // window.dilation)))
-        met = (min(lo, hi), hi)
-        if found and found[-1][1] == met:
-            found[-1] = found[-1][0] + 1, met
-        else:
-            found.append((1, met))
-    return found
-
-
 class _ChannelTile(_Tile):
     """Vectors hold output channels; the register tile's rows are pixels."""
 
@@ -494,3 +470,27 @@ class _ChannelTile(_Tile):
                     )
                 )  # fmt: skip
         return found
+
+
+def runs_met(windows: tuple[Window, ...], outputs: Range) -> list[tuple[int, Range]]:
+    """Which kernel elements along the first axis meet samples: for so many outputs, from which on, and up to which.
+
+    Beyond a side that stands for zeros nothing is met, and products with zeros need not be added; unless another axis
+    has a constant beyond its sides, which stands where both are left.
+    """
+    window, others = windows[0], windows[1:]
+    if any("constant" in other.sides for other in others):
+        return [(outputs[1] - outputs[0], (0, window.kernel))]
+    found: list[tuple[int, Range]] = []
+    for n in range(*outputs):
+        at = n * window.stride + window.start
+        lo = max(0, -(at // window.dilation)) if window.sides[0] == "zero" else 0
+        hi = window.kernel
+        if window.sides[1] == "zero":
+            hi = min(hi, max(0, -(-(window.size - at) // window.dilation)))
+        met = (min(lo, hi), hi)
+        if found and found[-1][1] == met:
+            found[-1] = found[-1][0] + 1, met
+        else:
+            found.append((1, met))
+    return found

@@ -234,7 +234,7 @@ class _Task:
         """Lay down what a chunk needs, and add its products."""
         found: list[Steps] = []
         together, counts = samples[1] - samples[0], [hi - lo for lo, hi in box]
-        upstream = self.rows(counts, samples, box, g_strides)
+        upstream = self.upstream_in_place(counts, samples, box, g_strides)
         if upstream is None:
             for n, sample in enumerate(range(*samples)):
                 found += self.upstream(counts, n, sample, together, box, g_strides)
@@ -244,7 +244,7 @@ class _Task:
             found += self.multiply_add(where, apart, counts, together, (lo, hi), first, upstream)
         return found
 
-    def rows(self, counts: list[int], samples: Range, box: Box, strides: Strides) -> Offsets | None:
+    def upstream_in_place(self, counts: list[int], samples: Range, box: Box, strides: Strides) -> Offsets | None:
         """Where a chunk's upstream gradient lies, if its channels are side by side and its pixels evenly apart."""
         along = space(strides)
         whole = (self.outputs[1] - self.outputs[0]) % self.lanes == 0

@@ -148,12 +148,8 @@ class _Tile:
         line: int | None, pixel: int,
     ) -> None:  # fmt: skip
         self.problem, self.passes, self.tables, self.dtype = problem, passes, tables, problem.compute_dtype
-        self.windows, self.x_strides, self.out_strides, self.out_dtype = (
-            problem.windows,
-            x_strides,
-            out_strides,
-            out_dtype,
-        )
+        self.windows, self.x_strides = problem.windows, x_strides
+        self.out_strides, self.out_dtype = out_strides, out_dtype
         self.spans = [needed(window, outputs) for window, outputs in zip(problem.windows, tile, strict=True)]
         self.counts = [hi - lo for lo, hi in tile]
         self.x_at, self.pixel = x_at, pixel
