@@ -104,7 +104,7 @@ def test_channels_side_by_side(machine: Target, dtype: str, start: str) -> None:
                 dtype, lanes, rows, vectors, start, edge, ending, weights=weights, memory=("near", "far")[n % 2]
             ),
             dense_channels.ARGUMENTS, machine, w_row=in_rows.strides[0],
-            x_ahead=x.nbytes, x_step=rows * item, w_ahead=w.nbytes,
+            x_ahead=x.nbytes, w_ahead=w.nbytes,
             sums=sums, x=x, w=w, offsets=offsets.astype(np.int64) * item, rows_at=rows_at.astype(np.int64) * item,
             depth=depth, blocks=blocks, sums_at=backwards, w_vector=depth * machine.vector_bytes, tiles=2,
             last_tiles=1, rest=rest, bias=bias, add=add,
@@ -253,8 +253,12 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
         for tile in tiles_for(target, 14)
         for memory in ("near", "far")
     ]
-    kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
-    kernels += [DenseChannels(dtype, lanes, *tile, "sums", weights="rows") for tile in tiles_for(target, 9)]
+    for weights, most in (("ordered", 9), ("rows", 9), ("far-rows", 7)):
+        kernels += [
+            DenseChannels(dtype, lanes, *tile, "sums", weights=weights, memory=memory)
+            for tile in tiles_for(target, most)
+            for memory in ("near", "far")
+        ]
     if target.vector_bytes == 64:
         kernels += [DenseChannels(dtype, lanes // 2, *tile, "sums") for tile in tiles_for(target, 9)]
     kernels += [

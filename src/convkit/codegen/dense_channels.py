@@ -11,18 +11,21 @@ from convkit.codegen.step import Arguments
 
 ARGUMENTS = Arguments.of(
     "sums x w offsets rows_at sums_at bias add",
-    "depth blocks w_vector w_row tiles last_tiles rest x_ahead x_step w_ahead",
+    "depth blocks w_vector w_row tiles last_tiles rest x_ahead w_ahead",
 )  # fmt: skip
 """``offsets`` and ``rows_at``: how far, in bytes, the sample of a term and of a row lies from ``x``; ``sums_at``: how
 far a row lies from ``sums``, and from ``add``. Weights of one tile lie term by term; all terms of one vector take
 ``w_vector`` bytes, and a tile as many times that as it has vectors. ``tiles`` of ``vectors`` vectors, then
 ``last_tiles`` of one fewer; ``rest``: numbers of the very last vector, where it is masked; its weights are whole.
 Weights that lie in rows have all output channels of a term side by side, ``w_row`` bytes from term to term.
-``bias``: one number for each output channel. Every term asks for a line of what is read later, if that is far away: of
-samples, ``x_ahead + x_step * term`` from where the first row's are found; of weights, ``w_ahead`` from its own."""
+``bias``: one number for each output channel. With far rows every term asks for a line of what is read later,
+``x_ahead`` bytes from its first row's sample and ``w_ahead`` from its weights."""
 
 MOST_ROWS = 9
 """Rows of the register tile at most: each has an address of its own, and there are 15 registers for all addresses."""
+
+MOST_FAR_ROWS = 7
+"""The same where what far rows ask for takes two of these registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,10 @@ class DenseChannels(RegisterTile):
     Attributes
     ----------
     weights : {"ordered", "rows", "far-rows"}
-        Whether the weights of a tile lie one after another, or in rows that it reads a part of; far rows are short
-        pieces of memory that the processor does not read ahead by itself.
+        Whether the weights of a tile lie one after another, or in rows that it reads a part of. Far rows, and samples
+        with them, are short pieces of memory that the processor does not read ahead by itself.
     memory : {"near", "far"}
-        Whether samples come from there.
+        Whether samples are: then the pixels behind a block's own are asked for, which the next one reads.
     """
 
     weights: Literal["ordered", "rows", "far-rows"] = "ordered"
@@ -95,8 +98,10 @@ class _Nest(Nest):
                 for v in range(vectors)
             ]
             if self.far_samples:
-                w.ask(w.offset(w.offset(samples[0], a["x_ahead"]), w.multiply(term.index, a["x_step"])), stays=2)
+                # An address of this form takes no register: eight rows, which are one after another, as terms go by.
+                w.ask(w.offset(samples[-1], w.multiply(offset, 8)), stays=2)
             if self.far_weights:
+                w.ask(w.offset(w.offset(samples[0], a["x_ahead"]), offset), stays=2)
                 w.ask(w.offset(term["walk"], w_ahead), stays=2)
             for n, row in enumerate(samples):
                 self.meet(sums, n, w.splat(self.samples, w.offset(row, offset)), weights, "sample")

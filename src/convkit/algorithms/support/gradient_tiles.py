@@ -22,7 +22,7 @@ from convkit.algorithms.support.planes import Box, Strides, offsets, pitch, spac
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense_channels as kernel
 from convkit.codegen import transpose, unpack
-from convkit.codegen.dense_channels import MOST_ROWS, DenseChannels
+from convkit.codegen.dense_channels import MOST_FAR_ROWS, DenseChannels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
@@ -126,7 +126,7 @@ def blocking(problem: Problem) -> Blocking:
     if tasks * -(-vectors // wide) < PARTS:
         wide = largest(vectors, max(FEWEST_VECTORS, -(-vectors * tasks // PARTS)))
     packed = largest(channels, max(1, PACKED_BYTES // laid))
-    tile = register_tile(packed * taps, wide, MOST_ROWS)
+    tile = register_tile(packed * taps, wide, MOST_FAR_ROWS)
     share = problem.out_channels / lanes * packed * taps / cycles(packed * taps, vectors, *tile)
     return Blocking(windows, tuple(lengths), together, packed, channels, wide, parts, tile, share)
 
@@ -350,8 +350,7 @@ class _Task:
         begin, sums = 0, self.layout.sums_at + some[0] * taps * self.layout.sums_row
         for height, blocks in pieces(channels * taps, self.cut.tile[0]):
             start, weights = "zero" if first else "sums", "ordered" if upstream is None else "far-rows"
-            memory = "far" if where.base == X and taps == 1 else "near"
-            schedule = DenseChannels(self.dtype, self.lanes, height, size, start, weights=weights, memory=memory)
+            schedule = DenseChannels(self.dtype, self.lanes, height, size, start, weights=weights)
             found.append(
                 kernel.ARGUMENTS.steps(
                     address_of(schedule), len(self.groups), x=(where.base, where.at),
@@ -362,7 +361,7 @@ class _Task:
                     sums_at=(TABLES, self.tables.add(np.arange(height * blocks) * self.layout.sums_row)),
                     depth=len(terms), tiles=tiles, last_tiles=last[0][1] if last else 0, rest=0,
                     w_vector=len(terms) * vector, w_row=self.pixel, bias=(BIAS, 0), add=(ADD, 0), w_ahead=g_ahead,
-                    x_ahead=x_ahead, x_step=where.strides[-1],
+                    x_ahead=x_ahead if where.base == X else 0,
                 )
             )  # fmt: skip
             begin += height * blocks
