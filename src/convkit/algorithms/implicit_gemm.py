@@ -8,6 +8,7 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights, halves
+from convkit.algorithms.support.dense_rows import DenseRows
 from convkit.algorithms.support.dense_samples import layout_of
 from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
@@ -136,6 +137,10 @@ class ImplicitGemm:
             )  # fmt: skip
             found.append(Call(program, bases, seconds * count / problem.batch, held=(weights, operands.bias)))
         return found
+
+    def in_rows(self, problem: Problem, prepared: Weights, bias: Array | None) -> DenseRows | None:
+        """Where results lie with their channels side by side."""
+        return DenseRows.of(problem, prepared, bias)
 
 
 registry.register(ImplicitGemm())

@@ -74,6 +74,14 @@ class Plan:
         able = pools is not None and pools(problem)
         return Plan(problem, self.algorithm, self.why, self.method, {}) if able else None
 
+    def in_rows(self, prepared: Prepared, bias: Array | None) -> Any:
+        """The layer as one that can be done a few rows at a time, for `convkit.planner.bands`; None where it cannot."""
+        plan = prepared.plan
+        offered = getattr(plan.algorithm, "in_rows", None)
+        if offered is None or plan.algorithm is not self.algorithm or prepared.kernel.size == 0:
+            return None
+        return offered(self.problem, prepared.inner, bias) if self.given is self.problem else None
+
     @property
     def choice(self) -> str:
         """Name of the algorithm taken."""
