@@ -8,6 +8,15 @@ from typing import Any, Protocol
 from convkit.planner.algorithm import Array, Call
 
 
+class InRows(Protocol):
+    """A layer that can be done a few rows at a time."""
+
+    @property
+    def reads_planes(self) -> bool:
+        """Whether its samples may lie in any way, and need not have their channels side by side."""
+        ...
+
+
 class Joined(Protocol):
     """Layers as they are done together."""
 
@@ -35,6 +44,6 @@ def register(joiner: Joiner) -> None:
     _joiners.append(joiner)
 
 
-def joined(layers: Sequence[Any]) -> Joined | None:
+def joined(layers: Sequence[InRows]) -> Joined | None:
     """The layers as one, if somebody can do them so and gains by it."""
     return next((found for joiner in _joiners if (found := joiner(layers)) is not None), None)

@@ -168,10 +168,14 @@ class BandStep(NamedTuple):
         return self.joined.calls(first.layer.samples(arrays[first.x]), out, sums)
 
     @classmethod
-    def of(cls, layers: Sequence[LayerStep]) -> BandStep | None:
-        """The layers as one, if that is faster."""
+    def of(cls, layers: Sequence[LayerStep], layouts: Sequence[str]) -> BandStep | None:
+        """The layers as one, if that is faster; ``layouts``: those of values."""
         rows = [step.layer.in_rows(step.ready, step.bias) for step in layers]
-        joined = None if any(one is None for one in rows) else bands.joined(rows)
+        first, last = layers[0], layers[-1]
+        planes = [number for number in (first.x, *last.read[1:], last.out) if layouts[number] != "channels"]
+        if any(one is None for one in rows) or (planes and (planes != [first.x] or not rows[0].reads_planes)):
+            return None
+        joined = bands.joined(rows)
         return None if joined is None else cls(tuple(layers), joined)
 
 
@@ -216,7 +220,7 @@ def chained(
     values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
 ) -> Chain | int:  # fmt: skip
     """The chain that makes ``outputs`` of ``inputs``; or the first step that is more than calls of programs."""
-    together = _together(steps, outputs)
+    together = _together(steps, outputs, _layouts(values, steps))
     made = _chained(values, together, inputs, outputs) if len(together) < len(steps) else 0
     if isinstance(made, int):
         return _chained(values, steps, inputs, outputs)
@@ -225,7 +229,7 @@ def chained(
     return made
 
 
-def _together(steps: Sequence[Step], outputs: Sequence[int]) -> list[Step]:
+def _together(steps: Sequence[Step], outputs: Sequence[int], layouts: Sequence[str]) -> list[Step]:
     """Layers as one with the poolings after them, or with each other, where nobody else reads what lies between."""
     reads = Counter(number for step in steps for number in step.read)
     alone = {number for number, count in reads.items() if count == 1} - set(outputs)
@@ -238,30 +242,30 @@ def _together(steps: Sequence[Step], outputs: Sequence[int]) -> list[Step]:
                 found[-1] = joined
                 continue
         found.append(step)
-    return _in_bands(found, alone)
+    return _in_bands(found, alone, layouts)
 
 
-def _in_bands(steps: Sequence[Step], alone: set[int]) -> list[Step]:
+def _in_bands(steps: Sequence[Step], alone: set[int], layouts: Sequence[str]) -> list[Step]:
     """Layers that follow one another as one, as many as gain by it; ``alone``: what one step alone reads."""
     found: list[Step] = []
     row: list[LayerStep] = []
     for step in steps:
         linked = bool(row) and isinstance(step, LayerStep) and (step.x == row[-1].out) and step.x in alone
         if row and not (linked and row[-1].add is None):
-            found += _banded(row)
+            found += _banded(row, layouts)
             row = []
         if isinstance(step, LayerStep):
             row.append(step)
         else:
             found.append(step)
-    return found + _banded(row)
+    return found + _banded(row, layouts)
 
 
-def _banded(row: Sequence[LayerStep]) -> list[Step]:
+def _banded(row: Sequence[LayerStep], layouts: Sequence[str]) -> list[Step]:
     """Layers in a row, the first ones as one if that is faster, and so on."""
     found: list[Step] = []
     while row:
-        tried = (BandStep.of(row[:count]) for count in range(min(MOST_JOINED, len(row)), 1, -1))
+        tried = (BandStep.of(row[:count], layouts) for count in range(min(MOST_JOINED, len(row)), 1, -1))
         best = max((one for one in tried if one is not None), key=lambda one: one.joined.gain, default=None)
         found.append(row[0] if best is None else best)
         row = row[1 if best is None else len(best.layers) :]
@@ -271,10 +275,7 @@ def _banded(row: Sequence[LayerStep]) -> list[Step]:
 def _chained(
     values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
 ) -> Chain | int:  # fmt: skip
-    layouts = [_layout(value) for value in values]
-    for step in steps:  # pooling leaves the layout as it is
-        if isinstance(step, PoolStep) and values[step.out].strides is None and layouts[step.x] != "channels":
-            layouts[step.out] = layouts[step.x]
+    layouts = _layouts(values, steps)
     at, size = _places(values, steps, set(inputs) | set(outputs))
     memory = np.empty(size + LINE, np.uint8)
     begin = -memory.ctypes.data % LINE
@@ -293,6 +294,15 @@ def _chained(
     moving = [_extent(*ends[number]) for number in (*inputs, *outputs)]
     passed = 2 * sum(_bytes(values[number]) for number in at)
     return Chain(calls, moving, _extent(memory, memory[begin:]), size, passed)
+
+
+def _layouts(values: Sequence[Value], steps: Sequence[Step]) -> list[str]:
+    """How values lie: with their channels side by side, or in planes."""
+    layouts = [_layout(value) for value in values]
+    for step in steps:  # pooling leaves the layout as it is
+        if isinstance(step, PoolStep) and values[step.out].strides is None and layouts[step.x] != "channels":
+            layouts[step.out] = layouts[step.x]
+    return layouts
 
 
 def _layout(value: Value) -> str:

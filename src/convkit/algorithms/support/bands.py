@@ -36,6 +36,13 @@ TASK_ROWS = 16
 MOST_BYTES = 1 << 20
 """Bytes of strips beyond which layers are not done so: they would not stay there."""
 
+NEAR = 1 << 19
+"""Bytes up to which a layer finds what the one before left in the cores' own caches."""
+
+PROGRAM_STEPS, SLICE_STEPS = 1 << 13, 3
+"""Steps of a program beyond which it is run several times, for some of the samples each; and those that a layer has in
+a slice, roughly."""
+
 TASKS = 8
 """Tasks that a call should have."""
 
@@ -62,8 +69,13 @@ class InRows(Protocol):
         """Whether samples may lie in a strip."""
         ...
 
-    def reads(self, source: Strip) -> bool:
-        """Whether it can read samples that lie so."""
+    @property
+    def reads_planes(self) -> bool:
+        """Whether its samples may lie in any way, and need not have their channels side by side."""
+        ...
+
+    def of_batch(self, samples: int) -> InRows:
+        """The same for another number of samples."""
         ...
 
     def kernel(self, source: Strip) -> Array:
@@ -146,43 +158,59 @@ class Bands:
     @property
     def gain(self) -> float:
         """Seconds that two threads save, roughly: what is not written and read again, less what is done twice."""
-        batch, last = self.problem.batch, len(self.layers) - 1
+        batch = self.problem.batch
         if self.strips > MOST_BYTES or batch * len(self.bands) < 2:
             return 0.0
-        passed = batch * sum(line * window.count for line, window in zip(self.lines[:last], self.windows, strict=False))
+        left = [batch * line * window.count for line, window in zip(self.lines[:-1], self.windows, strict=False)]
+        moved = 2 * sum(passed for passed in left if passed > NEAR)
         weights = sum(self.item * math.prod(layer.problem.kernel_shape) for layer in self.layers)
-        again = weights * batch * sum(len(self._course(band).made[0]) for band in self.bands)
-        moved = 2 * passed - (again if weights + self.strips > MOST_BYTES else 0)
+        if weights + self.strips > MOST_BYTES:  # they pass through the cache with every slice
+            moved -= weights * batch * sum(len(self._course(band).made[0]) for band in self.bands)
         products = self._products() * width(self.problem.compute_dtype)
         return moved / DEFAULT.bandwidth - self._twice(self.bands) * 2 * products / (1.9 * DEFAULT.fused)
 
     def calls(self, x: Array, out: Array, add: Array | None) -> list[Call] | None:
-        """All of it as one program; None where channels of the result do not lie side by side, or added ones elsewhere.
-        """
+        """All of it as programs; None for samples or results that it does not read or write where they lie."""
         source, target = _strip(x, X, self.layers[0].problem), _strip(out, OUT, self.problem)
         alike = add is None or all(
             n == 1 or one == other for n, one, other in zip(out.shape, out.strides, add.strides, strict=True)
         )
-        if target.channel != self.item or not alike or not self.layers[0].reads(source):
+        if target.channel != self.item or not alike or not (self.layers[0].reads_planes or source.channel == self.item):
             return None
         held = [layer.kernel(self._between(source, n)) for n, layer in enumerate(self.layers)]
         bias = [layer.bias for layer in self.layers]
         known = {ADD: 0 if add is None else address(add), OUT: address(out), X: address(x)}
         for bases, arrays in ((KERNELS, held), (BIASES, bias)):
             known.update({base: 0 if one is None else address(one) for base, one in zip(bases, arrays, strict=False)})
-        bases = tuple(known.get(base, 0) for base in range(OUT, max(known) + 1) if base != TABLES)
+        order = [base for base in range(OUT, max(known) + 1) if base != TABLES]
         results = results_of(self.problem, address(out))
-        seconds = 2 * self._products() * width(self.problem.compute_dtype) / DEFAULT.fused
-        return [Call(self._program(source, target, results), bases, seconds, held=(*held, *bias))]
+        batch, at_once = self.problem.batch, self._samples_at_once()
+        seconds = 2 * self._products() * width(self.problem.compute_dtype) / DEFAULT.fused / batch
+        parts = {count: self._program(count, source, target, results) for count in {at_once, batch % at_once} - {0}}
+        found: list[Call] = []
+        for first in range(0, batch, at_once):
+            count = min(at_once, batch - first)
+            moved = {
+                base: first * array.strides[0] for base, array in ((OUT, out), (X, x), (ADD, add)) if array is not None
+            }
+            places = tuple(known.get(base, 0) + moved.get(base, 0) for base in order)
+            found.append(Call(parts[count], places, seconds * count, held=(*held, *bias)))
+        return found
 
-    def _program(self, source: Strip, target: Strip, results: Results) -> Program:
+    def _samples_at_once(self) -> int:
+        """For how many samples one program is made, so that it stays small however many there are."""
+        slices = sum(len(self._course(band).made[0]) for band in self.bands)
+        return max(1, min(self.problem.batch, PROGRAM_STEPS // (SLICE_STEPS * len(self.layers) * slices)))
+
+    def _program(self, samples: int, source: Strip, target: Strip, results: Results) -> Program:
         tables = Tables()
-        room = self._room(source)
-        tasks = [self._task(tables, band, room, source, target, results) for band in self.bands]
+        room, layers = self._room(source), [layer.of_batch(samples) for layer in self.layers]
+        tasks = [self._task(tables, layers, band, room, source, target, results) for band in self.bands]
         return join(tasks, tables.array(), room + self.strips + LINE)
 
     def _task(
-        self, tables: Tables, band: Range, room: int, source: Strip, target: Strip, results: Results
+        self, tables: Tables, layers: Sequence[InRows], band: Range, room: int, source: Strip, target: Strip,
+        results: Results,
     ) -> list[Steps]:  # fmt: skip
         made = self._course(band).made
         strips, at = [source], room
@@ -192,9 +220,9 @@ class Bands:
         strips.append(target)
         found: list[Steps] = []
         for turn in range(len(made[0])):
-            for n, layer in enumerate(self.layers):
+            for n, layer in enumerate(layers):
                 rows, bases = made[n][turn], (KERNELS[n], BIASES[n])
-                way = results if n == len(self.layers) - 1 else "cached"
+                way = results if n == len(layers) - 1 else "cached"
                 if rows[0] < rows[1]:
                     found += layer.steps(tables, rows, strips[n], strips[n + 1], bases, way)
         return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_tiles import Tile
-from convkit.algorithms.support.channelwise_ways import Ways, halved
+from convkit.algorithms.support.channelwise_ways import AHEAD, Ways, halved
 from convkit.algorithms.support.dense_tiles import Results
 from convkit.algorithms.support.packing import LINE, item_bytes
 from convkit.algorithms.support.planes import Box, with_rows
@@ -14,7 +15,7 @@ from convkit.algorithms.support.strips import Bases, Strip
 from convkit.codegen.library import this_machine
 from convkit.codegen.program import Tables
 from convkit.codegen.register_tile import lanes_of
-from convkit.codegen.step import Steps
+from convkit.codegen.step import Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -34,9 +35,14 @@ class ChannelwiseRows:
         """Of all axes, two at least."""
         return with_rows(self.problem.windows)
 
-    def reads(self, source: Strip) -> bool:
-        """What has its channels side by side."""
-        return source.channel == item_bytes(self.problem.input_dtype)
+    @property
+    def reads_planes(self) -> bool:
+        """Vectors of channels are read."""
+        return False
+
+    def of_batch(self, samples: int) -> ChannelwiseRows:
+        """The same for another number of samples."""
+        return replace(self, problem=self.problem.derive(batch=samples))
 
     def kernel(self, source: Strip) -> Array:
         """Weights in the order in which they are read."""
@@ -65,8 +71,13 @@ class ChannelwiseRows:
         problem = self.problem
         box: Box = rows, *((0, window.count) for window in self.windows[1:])
         x, out = ((strip.sample, strip.channel, 0, *strip.along) for strip in (source, target))
+        vector, item = this_machine().vector_bytes, item_bytes(problem.compute_dtype)
+        lines = target.sample, *target.along, target.place[1], item * problem.groups
+        aligned = all(number % vector == 0 for number in lines)  # where the result begins has been looked at
+        far = source.place[0] == X and item * math.prod(problem.input_shape) >= AHEAD
+        ways = Ways(True, True, "ahead" if far else "plain", results if aligned else "cached")
         places = Bases(source.place, target.origin(rows[0]), *bases)
         return Tile(
-            problem, Ways(True, True, results=results), tables, box, x, out, problem.compute_dtype, bases=places,
+            problem, ways, tables, box, x, out, problem.compute_dtype, bases=places,
             ring=(source.rows, source.first),
         )  # fmt: skip

@@ -30,7 +30,7 @@ from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.codegen.step import KERNEL, SCRATCH, TABLES, Steps, X
 from convkit.codegen.window_tile import WindowTile
 from convkit.planner.problem import Problem
 
@@ -182,7 +182,8 @@ class Tile:
         return channelwise.ARGUMENTS.steps(
             address_of(schedule), len(x), bias=(self.bases.bias, lo * self.item), w_vector=cut.each, out_pixel=move,
             w=(self.bases.kernel, cut.at(o, lo // self.lanes)),
-            out=(self.bases.out[0], out + first) if ways.write else (SCRATCH, self.sums.at + o * self.sums.channel + first),
+            out=(self.bases.out[0], out + first) if ways.write
+            else (SCRATCH, self.sums.at + o * self.sums.channel + first),
             x=(self.bases.x[0], x) if ways.read else self.samples.place(0), **tables, **self.lanes_of(channels),
         )  # fmt: skip
 

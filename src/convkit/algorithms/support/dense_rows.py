@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,9 +51,14 @@ class DenseRows:
         pointwise = all((w.kernel, w.stride, w.start) == (1, 1, 0) for w in windows)
         return pointwise and inside(self.problem, windows, whole)
 
-    def reads(self, source: Strip) -> bool:
-        """Whatever lies in any way."""
+    @property
+    def reads_planes(self) -> bool:
+        """Samples are found by tables, or laid down."""
         return True
+
+    def of_batch(self, samples: int) -> DenseRows:
+        """The same for another number of samples."""
+        return replace(self, problem=self.problem.derive(batch=samples))
 
     def kernel(self, source: Strip) -> Array:
         """Weights in the order in which they are read."""

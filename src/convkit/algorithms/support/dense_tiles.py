@@ -463,7 +463,8 @@ class _ChannelTile(Tile):
                     found.append(
                         dense_channels.ARGUMENTS.steps(
                             address_of(schedule), len(self.groups), x=(where.base, where.at), sums=(sums.base, to),
-                            w=(self.bases.kernel, weights + lo * run * size * self.item), offsets=(TABLES, terms + lo * run * 8),
+                            w=(self.bases.kernel, weights + lo * run * size * self.item),
+                            offsets=(TABLES, terms + lo * run * 8),
                             rows_at=(TABLES, self.tables.add(pixels[some])), depth=(hi - lo) * run, blocks=row_blocks,
                             sums_at=(TABLES, self.tables.add(to_pixels[some])),
                             w_vector=problem.terms * self.lanes * self.item, w_row=w_row,
