@@ -229,13 +229,13 @@ class Bands:
 
     def _room(self, source: Strip) -> int:
         """Bytes of scratch memory before the strips."""
-        most = LINE
-        for band in (self.bands[0], self.bands[len(self.bands) // 2], self.bands[-1]):
-            made = self._course(band).made
-            for n, layer in enumerate(self.layers):
-                for rows in {made[n][0], made[n][len(made[n]) // 2], made[n][-1]}:
-                    most = max(most, layer.room(rows, self._between(source, n)) if rows[0] < rows[1] else 0)
-        return -(-most // LINE) * LINE
+        ways = [self._course(band).made for band in self.bands]
+        most = max(
+            layer.room(rows, self._between(source, n))
+            for n, layer in enumerate(self.layers)
+            for rows in dict.fromkeys(rows for made in ways for rows in made[n] if rows[0] < rows[1])
+        )
+        return -(-most // LINE + 1) * LINE  # what is laid down may end in a vector that is not full
 
     def _between(self, source: Strip, n: int) -> Strip:
         """Where a layer reads."""

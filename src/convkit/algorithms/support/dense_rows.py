@@ -34,9 +34,7 @@ class DenseRows:
         """None for layers whose results are not formed where they stand, channels side by side."""
         same = {problem.input_dtype, problem.compute_dtype, problem.result_dtype or problem.compute_dtype}
         plain = problem.groups == 1 and problem.out_channels > 1 and len(same) == 1
-        if not plain or any(_cut(problem, side).vectors_of != "channels" for side in ("pixels", "channels")):
-            return None
-        return cls(problem, weights, bias)
+        return cls(problem, weights, bias) if plain and _in_place(problem, "channels") else None
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -54,7 +52,7 @@ class DenseRows:
     @property
     def reads_planes(self) -> bool:
         """Samples are found by tables, or laid down."""
-        return True
+        return _in_place(self.problem, "pixels")
 
     def of_batch(self, samples: int) -> DenseRows:
         """The same for another number of samples."""
@@ -97,6 +95,11 @@ class DenseRows:
     @staticmethod
     def _strides(strip: Strip) -> tuple[int, ...]:
         return strip.sample, 0, strip.channel, *strip.along
+
+
+def _in_place(problem: Problem, side: Side) -> bool:
+    """Whether vectors hold output channels, so that results are formed where they stand."""
+    return _cut(problem, side).vectors_of == "channels"
 
 
 def _cut(problem: Problem, side: Side) -> dense_tiles.Blocking:
