@@ -10,6 +10,7 @@ import numpy as np
 
 from convkit.algorithms.support.bands import Bands
 from convkit.codegen import pool
+from convkit.planner.bands import Part
 from convkit.planner.finishing import Operands
 from convkit.planner.plan import Plan, Prepared, plan_for
 from convkit.planner.problem import Problem
@@ -115,15 +116,19 @@ class Layers:
 
     def bands(self) -> Bands:
         """The layers as one."""
-        rows = [plan.in_rows(prepared, bias) for plan, prepared, bias in self.ready]
-        assert all(one is not None for one in rows)
-        assert all(one.follows for one in rows[1:])
-        return Bands(rows)
+        return Bands(tuple(part.rows for part in self.parts()))
+
+    def parts(self) -> list[Part]:
+        """The layers, each as it can be joined with others."""
+        parts = [plan.in_rows(prepared, bias) for plan, prepared, bias in self.ready]
+        assert all(part is not None for part in parts)
+        assert all(part.rows.follows for part in parts[1:])
+        return parts
 
     def together(self, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
         """What they make as one."""
         out = self.results(self.problems[-1]) if out is None else out
-        calls = self.bands().calls(self.x, out, self.add)
+        calls = self.bands().calls(self.parts(), self.x, out, self.add)
         assert calls is not None
         for call in calls:
             pool.run(call.program, call.bases, threads)

@@ -15,6 +15,7 @@ from convkit.codegen import pool
 from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.bands import Part
 from convkit.planner.finishing import NOTHING, Operands, finish_apart
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
@@ -138,9 +139,10 @@ class ImplicitGemm:
             found.append(Call(program, bases, seconds * count / problem.batch, held=(weights, operands.bias)))
         return found
 
-    def in_rows(self, problem: Problem, prepared: Weights, bias: Array | None) -> DenseRows | None:
+    def in_rows(self, problem: Problem, prepared: Weights, bias: Array | None) -> Part | None:
         """Where results lie with their channels side by side."""
-        return DenseRows.of(problem, prepared, bias)
+        rows = DenseRows.of(problem)
+        return None if rows is None else Part(rows, prepared, bias)
 
 
 registry.register(ImplicitGemm())

@@ -170,12 +170,12 @@ class BandStep(NamedTuple):
     @classmethod
     def of(cls, layers: Sequence[LayerStep], layouts: Sequence[str]) -> BandStep | None:
         """The layers as one, if that is faster; ``layouts``: those of values."""
-        rows = [step.layer.in_rows(step.ready, step.bias) for step in layers]
+        parts = [part for step in layers if (part := step.layer.in_rows(step.ready, step.bias)) is not None]
         first, last = layers[0], layers[-1]
         planes = [number for number in (first.x, *last.read[1:], last.out) if layouts[number] != "channels"]
-        if any(one is None for one in rows) or (planes and (planes != [first.x] or not rows[0].reads_planes)):
+        if len(parts) < len(layers) or (planes and (planes != [first.x] or not parts[0].rows.reads_planes)):
             return None
-        joined = bands.joined(rows)
+        joined = bands.joined(parts)
         return None if joined is None else cls(tuple(layers), joined)
 
 

@@ -13,6 +13,7 @@ from convkit.arrays.namespace import stored_name
 from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array, Call
+from convkit.planner.bands import Part
 from convkit.planner.finishing import Operands
 from convkit.planner.halves import HALVES
 from convkit.planner.plan import Plan, Prepared
@@ -103,8 +104,8 @@ class TensorLayer:
         added = None if add is None else call.canonical(add, channels, call.counts)
         return call.canonical(out, channels, out.shape[2:]), added
 
-    def in_rows(self, ready: tuple[Plan, Prepared], bias: Array | None) -> Any:
-        """As a layer that can be joined with others, see `convkit.planner.bands`; None where it cannot."""
+    def in_rows(self, ready: tuple[Plan, Prepared], bias: Array | None) -> Part | None:
+        """As a layer that can be joined with others; None where it cannot."""
         (plan, prepared), kind = ready, self.call.types.compute
         if not self.written or (bias is not None and bias.dtype != kind):
             return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, Protocol, cast
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_tables import Axis
@@ -22,6 +23,7 @@ from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.step import ADD, KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner import bands
 from convkit.planner.algorithm import Array, Call
+from convkit.planner.bands import Part
 from convkit.planner.machine import DEFAULT, width
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -54,10 +56,12 @@ KERNELS, BIASES = (KERNEL, TABLES + 1, TABLES + 2), (ADD + 1, ADD + 2, ADD + 3)
 
 
 class InRows(Protocol):
-    """A layer that can be done a few rows at a time, channels of its results side by side."""
+    """A layer that can be done a few rows at a time, channels of its results side by side: all but its arrays."""
 
-    problem: Problem
-    bias: Array | None
+    @property
+    def problem(self) -> Problem:
+        """What is computed."""
+        ...
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -78,7 +82,7 @@ class InRows(Protocol):
         """The same for another number of samples."""
         ...
 
-    def kernel(self, source: Strip) -> Array:
+    def kernel(self, weights: Any, source: Strip) -> Array:
         """Weights in the order in which they are read."""
         ...
 
@@ -126,6 +130,7 @@ def course(windows: Sequence[Window], band: Range, rows: int) -> Course:
     return Course(made, kept)
 
 
+@lru_cache(maxsize=4096)
 def _met(window: Window, rows: Range) -> Range:
     """The rows of samples that some rows of outputs meet, and those between them."""
     met = Axis(window, range(*rows)).needed() if rows[0] < rows[1] else []
@@ -141,13 +146,14 @@ class Bands:
         In order; the results of all but the last are read by the next one alone.
     """
 
-    def __init__(self, layers: Sequence[InRows]) -> None:
+    def __init__(self, layers: tuple[InRows, ...]) -> None:
         self.layers, self.problem = layers, layers[-1].problem
         self.windows = [layer.windows[0] for layer in layers]
         self.item = item_bytes(self.problem.compute_dtype)
         self.lines = [self._line(layer) for layer in layers]
         self.rows = self._rows()
         self.bands = self._bands()
+        self._programs: dict[tuple[int, Strip, Strip, Results], Program] = {}
         self.kept = [max(rows) for rows in zip(*(self._course(band).kept for band in self.bands), strict=True)]
 
     @property
@@ -155,7 +161,7 @@ class Bands:
         """Bytes of all strips."""
         return sum(line * rows for line, rows in zip(self.lines, self.kept, strict=False))
 
-    @property
+    @cached_property
     def gain(self) -> float:
         """Seconds that two threads save, roughly: what is not written and read again, less what is done twice."""
         batch = self.problem.batch
@@ -169,16 +175,22 @@ class Bands:
         products = self._products() * width(self.problem.compute_dtype)
         return moved / DEFAULT.bandwidth - self._twice(self.bands) * 2 * products / (1.9 * DEFAULT.fused)
 
-    def calls(self, x: Array, out: Array, add: Array | None) -> list[Call] | None:
-        """All of it as programs; None for samples or results that it does not read or write where they lie."""
+    def calls(self, parts: Sequence[Part], x: Array, out: Array, add: Array | None) -> list[Call] | None:
+        """All of it as programs; ``parts``: the layers with their arrays.
+
+        None for samples or results that it does not read or write where they lie.
+        """
         source, target = _strip(x, X, self.layers[0].problem), _strip(out, OUT, self.problem)
         alike = add is None or all(
             n == 1 or one == other for n, one, other in zip(out.shape, out.strides, add.strides, strict=True)
         )
         if target.channel != self.item or not alike or not (self.layers[0].reads_planes or source.channel == self.item):
             return None
-        held = [layer.kernel(self._between(source, n)) for n, layer in enumerate(self.layers)]
-        bias = [layer.bias for layer in self.layers]
+        held = [
+            layer.kernel(part.weights, self._between(source, n))
+            for n, (layer, part) in enumerate(zip(self.layers, parts, strict=True))
+        ]
+        bias = [part.bias for part in parts]
         known = {ADD: 0 if add is None else address(add), OUT: address(out), X: address(x)}
         for bases, arrays in ((KERNELS, held), (BIASES, bias)):
             known.update({base: 0 if one is None else address(one) for base, one in zip(bases, arrays, strict=False)})
@@ -186,7 +198,7 @@ class Bands:
         results = results_of(self.problem, address(out))
         batch, at_once = self.problem.batch, self._samples_at_once()
         seconds = 2 * self._products() * width(self.problem.compute_dtype) / DEFAULT.fused / batch
-        parts = {count: self._program(count, source, target, results) for count in {at_once, batch % at_once} - {0}}
+        programs = {count: self.program(count, source, target, results) for count in {at_once, batch % at_once} - {0}}
         found: list[Call] = []
         for first in range(0, batch, at_once):
             count = min(at_once, batch - first)
@@ -194,13 +206,20 @@ class Bands:
                 base: first * array.strides[0] for base, array in ((OUT, out), (X, x), (ADD, add)) if array is not None
             }
             places = tuple(known.get(base, 0) + moved.get(base, 0) for base in order)
-            found.append(Call(parts[count], places, seconds * count, held=(*held, *bias)))
+            found.append(Call(programs[count], places, seconds * count, held=(*held, *bias)))
         return found
 
     def _samples_at_once(self) -> int:
         """For how many samples one program is made, so that it stays small however many there are."""
         slices = sum(len(self._course(band).made[0]) for band in self.bands)
         return max(1, min(self.problem.batch, PROGRAM_STEPS // (SLICE_STEPS * len(self.layers) * slices)))
+
+    def program(self, samples: int, source: Strip, target: Strip, results: Results) -> Program:
+        """All of it for so many samples, but for its arrays; worked out once."""
+        key = samples, source, target, results
+        if key not in self._programs:
+            self._programs[key] = self._program(*key)
+        return self._programs[key]
 
     def _program(self, samples: int, source: Strip, target: Strip, results: Results) -> Program:
         tables = Tables()
@@ -308,15 +327,36 @@ def _strip(array: Array, base: int, problem: Problem) -> Strip:
     return Strip((base, 0), sample, group if problem.groups > 1 else channel, tuple(along))
 
 
-def joined(layers: Sequence[InRows]) -> Bands | None:
+class Joined(NamedTuple):
+    """Layers as they are done together, with their arrays."""
+
+    bands: Bands
+    parts: Sequence[Part]
+
+    @property
+    def gain(self) -> float:
+        """Seconds that it saves, roughly."""
+        return self.bands.gain
+
+    def calls(self, x: Array, out: Array, add: Array | None) -> list[Call] | None:
+        """All of them; None for arrays that lie in another way."""
+        return self.bands.calls(self.parts, x, out, add)
+
+
+def joined(parts: Sequence[Part]) -> Joined | None:
     """Layers as one, if that is faster."""
+    layers = cast("tuple[InRows, ...]", tuple(part.rows for part in parts))
+    found = _bands(layers) if 2 <= len(layers) <= len(KERNELS) else None
+    return Joined(found, parts) if found is not None and found.gain > 0 else None
+
+
+@lru_cache(maxsize=32)
+def _bands(layers: tuple[InRows, ...]) -> Bands | None:
+    """The layers together; None if they cannot be."""
     dtype = layers[0].problem.compute_dtype
     alike = all(layer.follows and layer.problem.compute_dtype == dtype for layer in layers[1:])
     plain = all(layer.problem.epilogue is None or not layer.problem.epilogue.pool for layer in layers)
-    if not 2 <= len(layers) <= len(KERNELS) or not alike or not plain:
-        return None
-    found = Bands(layers)
-    return found if found.gain > 0 else None
+    return Bands(layers) if alike and plain else None
 
 
 bands.register(joined)

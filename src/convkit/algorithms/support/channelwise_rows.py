@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from convkit.algorithms.support.blocks import Range
 from convkit.algorithms.support.channelwise_tiles import Tile
@@ -21,13 +22,20 @@ from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
 
+class Packed(Protocol):
+    """Weights that may be put in the order of vectors over groups."""
+
+    @property
+    def packed(self) -> Array:
+        """In this order."""
+        ...
+
+
 @dataclass(frozen=True)
 class ChannelwiseRows:
     """A layer of one channel a group, read and written where channels lie side by side; see `bands.InRows`."""
 
     problem: Problem
-    weights: Array
-    bias: Array | None
     follows: bool = True
 
     @property
@@ -44,9 +52,9 @@ class ChannelwiseRows:
         """The same for another number of samples."""
         return replace(self, problem=self.problem.derive(batch=samples))
 
-    def kernel(self, source: Strip) -> Array:
+    def kernel(self, weights: Packed, source: Strip) -> Array:
         """Weights in the order in which they are read."""
-        return self.weights
+        return weights.packed
 
     def room(self, rows: Range, source: Strip) -> int:
         """Bytes of scratch memory that the steps for so many rows of outputs take."""

@@ -23,18 +23,16 @@ from convkit.spec.window import Window
 
 @dataclass(frozen=True)
 class DenseRows:
-    """A layer with weights, whose results have their channels side by side; see `bands.InRows`."""
+    """A layer whose results have their channels side by side; see `bands.InRows`."""
 
     problem: Problem
-    weights: Weights
-    bias: Array | None
 
     @classmethod
-    def of(cls, problem: Problem, weights: Weights, bias: Array | None) -> DenseRows | None:
+    def of(cls, problem: Problem) -> DenseRows | None:
         """None for layers whose results are not formed where they stand, channels side by side."""
         same = {problem.input_dtype, problem.compute_dtype, problem.result_dtype or problem.compute_dtype}
         plain = problem.groups == 1 and problem.out_channels > 1 and len(same) == 1
-        return cls(problem, weights, bias) if plain and _in_place(problem, "channels") else None
+        return cls(problem) if plain and _in_place(problem, "channels") else None
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -58,9 +56,9 @@ class DenseRows:
         """The same for another number of samples."""
         return replace(self, problem=self.problem.derive(batch=samples))
 
-    def kernel(self, source: Strip) -> Array:
+    def kernel(self, weights: Weights, source: Strip) -> Array:
         """Weights in the order in which they are read."""
-        return self.weights.ordered(self.problem, _cut(self.problem, self._side(source)).blocks)
+        return weights.ordered(self.problem, _cut(self.problem, self._side(source)).blocks)
 
     def room(self, rows: Range, source: Strip) -> int:
         """Bytes of scratch memory that the steps for so many rows of outputs take."""

@@ -124,7 +124,9 @@ class Writer:
             return row.index(makers[made])
         named = {n: str(node.target) for node, n in numbers.items()}
         self.pooled |= {named[n] for n in made.pooled}
-        self.joined.update({named[first]: tuple(map(named.__getitem__, (first, *rest))) for first, *rest in made.joined})
+        self.joined.update(
+            {named[first]: tuple(map(named.__getitem__, (first, *rest))) for first, *rest in made.joined}
+        )
         return made, inputs, outputs
 
     def end(self, node: Node, side_by_side: bool) -> End:
