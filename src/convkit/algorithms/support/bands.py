@@ -38,15 +38,15 @@ TASK_ROWS = 16
 MOST_BYTES = 1 << 20
 """Bytes of strips beyond which layers are not done so: they would not stay there."""
 
-NEAR = 1 << 19
-"""Bytes up to which a layer finds what the one before left in the cores' own caches."""
+NEAR = 1 << 18
+"""Bytes up to which a layer finds what the one before left in its core's own cache, beside all else."""
 
 PROGRAM_STEPS, SLICE_STEPS = 1 << 13, 3
 """Steps of a program beyond which it is run several times, for some of the samples each; and those that a layer has in
 a slice, roughly."""
 
-TASKS = 8
-"""Tasks that a call should have."""
+TASKS = 8, 4
+"""Tasks that a call should have; and that it has at least."""
 
 MOST_TWICE = 0.15
 """How much of the layers' arithmetic may be done twice to have so many."""
@@ -165,7 +165,7 @@ class Bands:
     def gain(self) -> float:
         """Seconds that two threads save, roughly: what is not written and read again, less what is done twice."""
         batch = self.problem.batch
-        if self.strips > MOST_BYTES or batch * len(self.bands) < 2:
+        if self.strips > MOST_BYTES or batch * len(self.bands) < TASKS[1]:
             return 0.0
         left = [batch * line * window.count for line, window in zip(self.lines[:-1], self.windows, strict=False)]
         moved = 2 * sum(passed for passed in left if passed > NEAR)
@@ -297,7 +297,7 @@ class Bands:
                 break
             if len(bands) * batch % 2 == 0 or len(best) * batch % 2:
                 best = bands
-            if len(best) * batch >= TASKS and len(best) * batch % 2 == 0:
+            if len(best) * batch >= TASKS[0] and len(best) * batch % 2 == 0:
                 break
         return best
 
