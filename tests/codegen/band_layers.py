@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -141,8 +141,3 @@ def inverted(
     """A layer that widens, one for each channel, and one that narrows."""
     point, cut = (Axis(),) * 2, Epilogue(True, False, "relu6")
     return [Spec(point, wide, cut), Spec((rows, columns), 0, cut, fill), Spec(point, narrow, end)]
-
-
-def deeper(spec: Spec, **changes: Any) -> Spec:
-    """A layer with something else about it."""
-    return replace(spec, **changes)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convkit import codegen
-from convkit.algorithms.support import bands
+from convkit import codegen, memory
+from convkit.algorithms.support import bands, dense_tiles
 from convkit.algorithms.support.bands import course
 from convkit.algorithms.support.strips import Strip
 from convkit.codegen.step import X
 from convkit.spec.epilogue import Epilogue
 from convkit.spec.window import Window
-from tests.codegen.band_layers import Axis, Layers, Spec, inverted
+from tests.codegen.band_layers import Axis, Layers, Spec, beside, inverted
 
 pytestmark = pytest.mark.skipif(codegen.why_not() is not None, reason="no kernel can be compiled here")
 
@@ -113,6 +113,17 @@ def test_neither_threads_nor_the_cut_change_bits(monkeypatch: pytest.MonkeyPatch
         for name, value in {"TASKS": (tasks, 1), "STRIP_BYTES": strips, "PROGRAM_STEPS": steps}.items():
             monkeypatch.setattr(bands, name, value)
         assert np.array_equal(layers.together(threads=2), expected)
+
+
+@pytest.mark.parametrize("channels", [16, 24, 32])
+@pytest.mark.parametrize("last", ["dense", "depthwise"])
+def test_results_past_the_caches(channels: int, last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense_tiles, "STREAMED", 1)
+    specs = inverted(20, channels, *WINDOWS["same"])
+    layers = Layers(specs if last == "dense" else [Spec(POINT, channels), specs[1]], 3, 8, (13, 12))
+    shape = layers.problems[-1].output_shape
+    out = beside(layers.problems[-1], memory.aligned((shape[0], *shape[3:], channels), "float32"))
+    assert_same_bits(layers, out=out)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

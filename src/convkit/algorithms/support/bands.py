@@ -32,7 +32,7 @@ STRIP_BYTES = 1 << 18
 """Bytes of the strips of a task together at most, if slices of one row need no more: with weights and what is read
 they stay in the second-level cache."""
 
-TASK_ROWS = 16
+SLICE_ROWS = 16
 """Rows of a slice at most."""
 
 MOST_BYTES = 1 << 20
@@ -195,7 +195,7 @@ class Bands:
         for bases, arrays in ((KERNELS, held), (BIASES, bias)):
             known.update({base: 0 if one is None else address(one) for base, one in zip(bases, arrays, strict=False)})
         order = [base for base in range(OUT, max(known) + 1) if base != TABLES]
-        results = results_of(self.problem, address(out))
+        results = results_of(self.problem, address(out)) if target.sample % LINE == 0 else "cached"
         batch, at_once = self.problem.batch, self._samples_at_once()
         seconds = 2 * self._products() * width(self.problem.compute_dtype) / DEFAULT.fused / batch
         programs = {count: self.program(count, source, target, results) for count in {at_once, batch % at_once} - {0}}
@@ -280,7 +280,7 @@ class Bands:
     def _rows(self) -> int:
         """Rows of a slice: as many as strips have room for."""
         count = self.windows[-1].count
-        for rows in range(min(count, TASK_ROWS), 1, -1):
+        for rows in range(min(count, SLICE_ROWS), 1, -1):
             middle = max(0, count // 2 - rows)
             kept = course(self.windows, (middle, min(count, middle + 2 * rows)), rows).kept
             if sum(line * n for line, n in zip(self.lines, kept, strict=False)) <= STRIP_BYTES:
