@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,7 +102,6 @@ class Normalisation:
 
 
 Constants = dict[int, str]
-Read = Callable[[str], str]
 
 
 class _Nest:
