@@ -133,7 +133,7 @@ def fuse(graph_module: fx.GraphModule) -> dict[str, tuple[str, ...]]:
         _take_norm(graph_module, modules, chain)
         _take_add(graph, modules, chain)
         _take_activation(modules, chain)
-        name = _place(graph_module, chain)
+        name, modules[name] = _place(graph_module, chain)  # an addition may stand after steps still to be seen
         found[name] = tuple(chain.folded)
     for node in reversed(list(graph.nodes)):
         if node.op == "get_attr" and not node.users:
@@ -289,8 +289,8 @@ def taken_activation(modules: dict[str, nn.Module], user: Node) -> str | None:
     return "gelu_tanh" if word == "gelu" and approximate != "none" else word
 
 
-def _place(root: fx.GraphModule, chain: Chain) -> str:
-    """Put the layer into the graph; returns its name."""
+def _place(root: fx.GraphModule, chain: Chain) -> tuple[str, nn.Module]:
+    """Put the layer into the graph; returns its name, and what stands there."""
     graph, node = root.graph, chain.node
     name = str(node.target) if node.op == "call_module" else f"functional_{node.name}"
     used = sum(one.op == "call_module" and one.target == node.target for one in graph.nodes)
@@ -309,4 +309,4 @@ def _place(root: fx.GraphModule, chain: Chain) -> str:
     chain.last.replace_all_uses_with(fused)
     for step in reversed(chain.steps):
         graph.erase_node(step)
-    return name
+    return name, module
