@@ -132,6 +132,11 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_serves(tmp_path, str
             session(stripes_set, tmp_path, "yes")
         assert caught.value.code == "run.damaged-checkpoint"
         assert str(before) in str(caught.value)
+    before_too = before.read_bytes()
+    before.unlink()
+    with pytest.raises(RunError, match=r"run\.no-checkpoint-left"):
+        session(stripes_set, tmp_path, "yes")
+    before.write_bytes(before_too)
     assert session(stripes_set, tmp_path, "yes", before).training.run() == "finished"
     assert tensors(tmp_path).keys() == checkpoint.read(before).tensors.keys()
 
@@ -145,6 +150,17 @@ def test_a_checkpoint_of_another_model(tmp_path, stripes_set):
     shutil.copy(tmp_path / "a" / "weights.safetensors", tmp_path / "b" / "weights.safetensors")
     with pytest.raises(ConvError, match=r"file\.another-model"):
         runs.opened(tmp_path / "b")
+
+
+def test_a_run_inside_its_data_would_be_a_class(tmp_path):
+    pictures = write_folder(tmp_path / "pictures", parts=("",))
+    for inside in (pictures, pictures / "run"):
+        with pytest.raises(RunError, match=r"run\.inside-data(.|\n)*pictures-run"):
+            session(str(pictures), inside)
+    assert session(str(pictures), tmp_path / "pictures-run").training.run() == "finished"
+    files = write_idx(tmp_path / "files", size=(16, 16))
+    session(str(files), files / "run")
+    session(str(files), files / "run", "yes")
 
 
 def test_a_run_is_not_mixed_with_another(tmp_path, stripes_set):

@@ -87,8 +87,9 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
     Raises
     ------
     RunError
-        ``run.exists``, ``run.no-folder``, ``run.other-options``, ``run.other-data``, ``run.other-model``,
-        ``run.damaged``, ``run.damaged-checkpoint``, ``run.cannot-save``, ``run.batch-and-ranks``.
+        ``run.exists``, ``run.inside-data``, ``run.no-folder``, ``run.other-options``, ``run.other-data``,
+        ``run.other-model``, ``run.damaged``, ``run.damaged-checkpoint``, ``run.no-checkpoint-left``,
+        ``run.cannot-save``, ``run.batch-and-ranks``.
     DataError, FileError, OptionError
         From the data and the options.
     """
@@ -99,9 +100,7 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
         raise RunError("exists", path=str(wish.path))
     about = _checked(described(wish.path), wish) if there else None
     opened = _opened(wish) if about is None else about.opened
-    whole = open_collection(
-        wish.place, size=_pair(opened["size"]), channels=opened["channels"], classes=opened["classes"], limit=wish.limit
-    )
+    whole = _collection(wish, opened)
     fingerprint = whole.fingerprint()
     if about is not None and fingerprint != about.fingerprint:
         raise RunError("other-data", path=str(wish.path), data=about.data, place=about.place, given=wish.place)
@@ -340,6 +339,23 @@ def _pair(size: Sequence[int] | None) -> tuple[int, int] | None:
 
 def _absolute(place: str) -> str:
     return place if place == "digits" else str(Path(place).resolve())
+
+
+def _collection(wish: Wish, opened: dict[str, Any]) -> Collection:
+    """The data, unless the run would be one of its classes."""
+    data = Path(wish.place)
+    inside = wish.place != "digits" and wish.path.resolve().is_relative_to(data.resolve())
+    wrong = RunError("inside-data", run=str(wish.path), data=wish.place, beside=str(data.parent / f"{data.name}-run"))
+    size = _pair(opened["size"])
+    try:
+        whole = open_collection(
+            wish.place, size=size, channels=opened["channels"], classes=opened["classes"], limit=wish.limit
+        )
+    except DataError as error:  # the run's own folder has no picture
+        raise wrong if inside and error.code == "data.empty-class" else error
+    if inside and whole.kind == "folder":
+        raise wrong
+    return whole
 
 
 def _found(folder: Folder, about: Description, preprocess: Preprocessing) -> None:
