@@ -157,6 +157,7 @@ def test_a_run_inside_its_data_would_be_a_class(tmp_path):
     for inside in (pictures, pictures / "run"):
         with pytest.raises(RunError, match=r"run\.inside-data(.|\n)*pictures-run"):
             session(str(pictures), inside)
+    (pictures / "run").rmdir()
     assert session(str(pictures), tmp_path / "pictures-run").training.run() == "finished"
     files = write_idx(tmp_path / "files", size=(16, 16))
     session(str(files), files / "run")

@@ -352,7 +352,9 @@ def _collection(wish: Wish, opened: dict[str, Any]) -> Collection:
             wish.place, size=size, channels=opened["channels"], classes=opened["classes"], limit=wish.limit
         )
     except DataError as error:  # the run's own folder has no picture
-        raise wrong if inside and error.code == "data.empty-class" else error
+        if inside and error.code == "data.empty-class":
+            raise wrong from error
+        raise
     if inside and whole.kind == "folder":
         raise wrong
     return whole
