@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_model(tmp_path, stripes_set):
 
 
 def test_a_run_inside_its_data_would_be_a_class(tmp_path):
-    pictures = write_folder(tmp_path / "pictures", parts=("",))
+    pictures = write_folder(tmp_path / "pictures", parts=("",), size=(16, 16))
     for inside in (pictures, pictures / "run"):
         with pytest.raises(RunError, match=r"run\.inside-data(.|\n)*pictures-run"):
             session(str(pictures), inside)
