@@ -19,6 +19,7 @@ from convkit.nn.runs.augmentation import changed
 from convkit.nn.runs.history import Epoch, History
 from convkit.nn.runs.preprocessing import Preprocessing, pixels
 from convkit.nn.runs.ranks import Ranks
+from convkit.planner import machine
 from tests.data.picture_sets import write_folder, write_idx
 
 QUICK = {"model": "lenet5", "epochs": 2, "batch": 16, "augment": runs.Augmentation(shift=1, rotate=5), "seed": 3}
@@ -187,6 +188,23 @@ def test_a_run_is_not_mixed_with_another(tmp_path, stripes_set):
         runs.opened(tmp_path / "a")
 
 
+def test_a_run_goes_on_by_the_rates_that_it_began_with(tmp_path, stripes_set):
+    """Measuring the machine anew may choose other algorithms, whose last bits differ."""
+    began = machine.Machine(fused=3e10, call=1e-6)
+    with machine.used(began):
+        session(stripes_set, tmp_path)
+    again = session(stripes_set, tmp_path, "yes")
+    assert machine.current() != began
+    with runs.planned_as(again.about):
+        assert machine.current() == began
+    assert machine.current() != began
+    old = json.loads((tmp_path / "run.json").read_text())
+    del old["machine"]  # as runs were before
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    with runs.planned_as(session(stripes_set, tmp_path, "yes").about):
+        assert machine.current() != began
+
+
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path, stripes_set):
     made = session(stripes_set, tmp_path)
     made.training.run(runs.Watch(stop=lambda: True))
@@ -203,6 +221,11 @@ def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path, stripes_set):
     assert (error.facts["epoch"], error.facts["step"], error.facts["what"]) == (1, 2, "weights")
     assert "Conv2d" in str(error.facts["layer"])
     assert checkpoint.checkpoints(tmp_path / "checkpoints")[-1].read_bytes() == kept
+    assert "step-" in str(caught.value)
+    for one in checkpoint.checkpoints(tmp_path / "checkpoints"):
+        one.unlink()
+    with pytest.raises(RunError, match=r"intact: -"):
+        again.training.run()
 
 
 def test_where_numbers_end():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from convkit.nn.runs.preprocessing import Preprocessing
 from convkit.nn.runs.ranks import Ranks
 from convkit.nn.runs.recipe import suited
 from convkit.nn.runs.training import Training
+from convkit.planner import machine
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
             parts.shape,
             opened,
             {name: len(part) for name, part in parts.parts().items()},
+            asdict(machine.current()),
         )
         if ranks.writes:
             _found(folder, about, preprocess)
@@ -387,6 +389,11 @@ def one_thread_for_small(shape: tuple[int, int, int], threads: int) -> int:
     """Torch's threads: one where pictures are so small that waking a second takes longer than its work."""
     rows, columns, _ = shape
     return 1 if rows * columns < 256 else threads
+
+
+def planned_as(about: Description) -> AbstractContextManager[None]:
+    """Algorithms are chosen by the rates with which the run began: measuring the machine anew changes no bits."""
+    return machine.used(machine.Machine(**about.machine)) if about.machine else nullcontext()
 
 
 def use_threads(shape: tuple[int, int, int], threads: int) -> None:
