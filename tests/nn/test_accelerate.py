@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 
 import pytest
@@ -412,3 +413,67 @@ def test_models_whose_weights_are_not_there(training):
     with pytest.raises(OptionError, match=r"option\.not-copied"):
         ck.nn.accelerate(nn.Sequential(hooked), training=training)
     agree(nn.Sequential(nn.utils.remove_weight_norm(hooked)), torch.randn(1, 3, 5, 6))
+
+
+class Masked(nn.Module):
+    """Does something else when an argument is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x, mask=None):
+        y = torch.relu(self.norm(self.conv(x)))
+        return y if mask is None else y * mask
+
+
+class Ignoring(Masked):
+    """Has such an argument, and does the same."""
+
+    def forward(self, x, mask=None):
+        return torch.relu(self.norm(self.conv(x)))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_arguments_that_may_be_left_out(training):
+    """``mask is None`` can be traced, but the graph would hold one branch alone."""
+    model = settled(Masked()).train(training)
+    x, mask = torch.randn(2, 3, 6, 7), torch.rand(2, 1, 6, 7)
+    fast = ck.nn.accelerate(model, training=training).train(training)
+    for _ in range(3):
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(fast(x, mask), model(x, mask), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(fast(x, mask=mask), model(x, mask), rtol=1e-4, atol=1e-4)
+    assert any("mask" in note for note in fast.acceleration.notes)
+    same = ck.nn.accelerate(settled(Ignoring()), training=training)
+    assert not any("mask" in note for note in same.acceleration.notes)
+    assert any(layer.folded for layer in same.acceleration.layers)
+
+
+@dataclasses.dataclass
+class Answer:
+    scores: torch.Tensor
+    note: str = "none"
+    loss: object = None
+
+
+class Answering(Masked):
+    def forward(self, x):
+        return Answer(self.conv(x))
+
+
+def test_answers_that_are_records_are_compared():
+    model = Answering().eval()
+    x = torch.randn(1, 3, 6, 7)
+    fast = ck.nn.accelerate(model, x)
+    assert fast.acceleration.check(model, x).within
+    fast.get_submodule("conv").weight.mul_(1.1)
+    assert fast.acceleration.check(model, x).difference > 1e-3
+
+
+def test_a_scripted_model_is_refused():
+    class Scripted(torch.jit.ScriptModule):
+        pass
+
+    with pytest.raises(OptionError, match=r"option\.script-module"):
+        ck.nn.accelerate(Scripted())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 from torch.nn.parameter import is_lazy
 
 from convkit.catalogue import say
@@ -48,12 +49,13 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
     Raises
     ------
     OptionError
-        ``option.not-a-module``, ``option.lazy-model``; ``option.not-copied`` for weights that a hook computes.
+        ``option.not-a-module``, ``option.script-module``, ``option.lazy-model``; ``option.not-copied`` for weights that
+        a hook computes.
 
     Notes
     -----
-    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values, hooks on
-    containers) layers are replaced where they stand, and only what follows them in an ``nn.Sequential`` is taken over.
+    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values or on
+    whether an argument is None, hooks on containers) layers are replaced where they stand, and only what follows them in an ``nn.Sequential`` is taken over.
 
     Examples
     --------
@@ -68,6 +70,8 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
     """
     if not isinstance(model, nn.Module):
         raise OptionError("not-a-module", type=type(model).__name__)
+    if isinstance(model, ScriptModule):
+        raise OptionError("script-module")
     acceleration = Acceleration()
     if training:
         done = _copied(model)

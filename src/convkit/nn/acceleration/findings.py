@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -193,8 +193,11 @@ def _flat(output: Any) -> Tensor:
     """All numbers of a model's output, side by side."""
     if isinstance(output, Tensor):
         return output.detach().double().reshape(-1)
+    if is_dataclass(output):
+        output = vars(output)
     values = output.values() if isinstance(output, dict) else output
-    return torch.cat([_flat(one) for one in values if isinstance(one, Tensor | Sequence | dict)])
+    found = [one for one in values if isinstance(one, Tensor | Sequence | dict) and not isinstance(one, str)]
+    return torch.cat([torch.empty(0, dtype=torch.float64), *map(_flat, found)])
 
 
 def seen(model: nn.Module, example: Sequence[Tensor]) -> list[tuple[str, Layer, Tensor, Tensor | None, str | None]]:

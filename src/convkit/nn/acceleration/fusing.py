@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -47,6 +48,28 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step of the graph."""
         return isinstance(m, Layer) or type(m) in _WHOLE or super().is_leaf_module(m, module_qualified_name)
+
+    def steps(self, model: nn.Module) -> fx.Graph:
+        """The model's graph, if it is the same whether arguments that may be None are given or not.
+
+        ``if mask is None`` can be traced, but only one of its branches would be in the graph.
+
+        Raises
+        ------
+        Exception
+            Whatever torch's tracer raises where the model's code depends on values.
+        """
+        graph = self.trace(model)
+        maybe = [name for name, one in signature(model.forward).parameters.items() if one.default is None]
+        if maybe and _done(graph) != _done(type(self)().trace(model, dict.fromkeys(maybe))):
+            raise TraceError(f"what is done depends on whether {', '.join(maybe)} is given")
+        return graph
+
+
+def _done(graph: fx.Graph) -> list[tuple[str, str]]:
+    """What a graph does, but for its arguments and what torch asks of them."""
+    made = [(node.op, str(node.target)) for node in graph.nodes if node.op != "placeholder"]
+    return [(op, target) for op, target in made if "_assert" not in target]
 
 
 @dataclass
@@ -111,7 +134,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     hooked = [name for name, module in model.named_modules() if _hooked(module) and next(module.children(), None)]
     if hooked:
         raise TraceError(f"hooks of {', '.join(hooked) or 'the model'}")
-    return Accelerated(model, Tracer().trace(model), type(model).__name__)
+    return Accelerated(model, Tracer().steps(model), type(model).__name__)
 
 
 def _hooked(module: nn.Module) -> bool:

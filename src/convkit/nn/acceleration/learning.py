@@ -101,7 +101,7 @@ class _Fused:
         before = {module: module.training for module in model.modules()}
         model.train()
         try:
-            graph = tracer.trace(model)
+            graph = tracer.steps(model)
         finally:
             for module, training in before.items():
                 module.training = training
