@@ -188,6 +188,15 @@ def test_a_run_is_not_mixed_with_another(tmp_path, stripes_set):
         runs.opened(tmp_path / "a")
 
 
+def test_models_are_looked_up_before_the_data_is_read(tmp_path):
+    """And none is named that gives a class to every pixel."""
+    with pytest.raises(ConvError) as caught:
+        session(str(tmp_path / "no data"), tmp_path / "run", model="vnet")
+    assert caught.value.code == "option.unknown-value"
+    assert "small_cnn" in str(caught.value)
+    assert "unet" not in str(caught.value)
+
+
 def test_a_run_goes_on_by_the_rates_that_it_began_with(tmp_path, stripes_set):
     """Measuring the machine anew may choose other algorithms, whose last bits differ."""
     began = machine.Machine(fused=3e10, call=1e-6)

@@ -54,8 +54,9 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
 
     Notes
     -----
-    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values or on
-    whether an argument is None, hooks on containers) layers are replaced where they stand, and only what follows them in an ``nn.Sequential`` is taken over.
+    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values or on whether
+    an argument is None, hooks on containers) layers are replaced where they stand, and only what follows them in an
+    ``nn.Sequential`` is taken over.
 
     Examples
     --------

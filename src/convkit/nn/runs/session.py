@@ -14,7 +14,7 @@ import torch
 from convkit.data import Collection, Pictures, divided, open_collection
 from convkit.data.pictures import Note
 from convkit.data.tree import LIMIT
-from convkit.errors import DataError, FileError, RunError, by
+from convkit.errors import DataError, FileError, RunError, by, choose
 from convkit.nn.acceleration import twin
 from convkit.nn.runs import checkpoint
 from convkit.nn.runs.folder import Description, Folder, Run, described, load_statistics, save_statistics
@@ -100,6 +100,8 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
     if there and wish.resume == "no":
         raise RunError("exists", path=str(wish.path))
     about = _checked(described(wish.path), wish) if there else None
+    if wish.options.get("model") is not None:
+        _refuse_other_tasks(wish.options["model"])  # before much is read
     opened = _opened(wish) if about is None else about.opened
     whole = _collection(wish, opened)
     fingerprint = whole.fingerprint()
@@ -114,9 +116,6 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
     rows, columns, channels = parts.shape
     from convkit.nn import zoo
 
-    if zoo.find(recipe.model).task != "classification":
-        known = ", ".join(name for name, one in zoo.MODELS.items() if one.task == "classification")
-        raise RunError("not-a-classifier", model=recipe.model, known=known)
     network = zoo.build(
         recipe.model,
         channels=channels,
@@ -341,6 +340,15 @@ def _pair(size: Sequence[int] | None) -> tuple[int, int] | None:
 
 def _absolute(place: str) -> str:
     return place if place == "digits" else str(Path(place).resolve())
+
+
+def _refuse_other_tasks(model: str) -> None:
+    from convkit.nn import zoo
+
+    known = [name for name, one in zoo.MODELS.items() if one.task == "classification"]
+    if model in zoo.MODELS and model not in known:
+        raise RunError("not-a-classifier", model=model, known=", ".join(known))
+    choose("model", model, known)
 
 
 def _collection(wish: Wish, opened: dict[str, Any]) -> Collection:
