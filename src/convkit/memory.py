@@ -7,8 +7,7 @@ first written. NumPy begins large arrays 16 bytes behind a page, so that every v
 from __future__ import annotations
 
 import math
-import sys
-from collections import deque
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,24 +21,59 @@ LARGE = 1 << 20
 """Bytes from which a result is large; memory for smaller ones the C library uses again by itself."""
 
 KEPT = 1 << 28
-"""Bytes that are kept for further results at most."""
+"""Bytes that are kept for further results of any size."""
 
-MOST_BLOCKS = 16
-"""Pieces of memory that are kept at most."""
+MOST_KEPT = 1 << 32
+"""Bytes that are kept at most, beyond `KEPT` for sizes that were asked for again: a network that learns lays down the
+results of all its layers in every step before it gives any back."""
 
-_FREE = 2
-"""References to a block that nobody holds: the one that looks at it, and the count's own argument."""
+PATIENCE = 1024
+"""Requests during which memory waits for one of its size."""
+
+STEPS = 8
+"""Sizes of blocks between one power of two and the next."""
+
+_NEVER = -PATIENCE, -PATIENCE
+
+Block = NDArray[np.uint8]
+
+
+class _Lent:
+    """What arrays over a block hold; the block goes back when the last of them is gone."""
+
+    __slots__ = ("__array_interface__", "block", "blocks")
+
+    def __init__(self, blocks: Blocks, block: Block) -> None:
+        at = block.__array_interface__["data"][0]
+        skipped = -at % LINE
+        self.blocks, self.block = blocks, block
+        self.__array_interface__ = {
+            "version": 3, "typestr": "|u1", "shape": (len(block) - skipped,), "data": (at + skipped, False),
+        }  # fmt: skip
+
+    def __del__(self) -> None:
+        self.blocks.give_back(self.block)
 
 
 class Blocks:
-    """Pieces of memory in use and free: an array over one holds it, and so does every view of that array.
+    """Pieces of memory that are free: an array over one holds it, and so does every view of that array.
 
-    A block is taken off the list while it is looked at, so that two threads cannot both find it free; losing one to an
-    interruption does no harm.
+    Who finds the lists in use, another thread or an array that dies in the middle of a request, goes without: losing a
+    block does no harm.
     """
 
     def __init__(self) -> None:
-        self._blocks: deque[NDArray[np.uint8]] = deque()
+        self._in_use = threading.Lock()
+        self._requests = self._bytes = 0
+        # By size, in the order in which they came back, with the request before which they did.
+        self._free: dict[int, list[tuple[int, Block]]] = {}
+        # The requests that last asked for a size, and that did before.
+        self._asked: dict[int, tuple[int, int]] = {}
+
+    @property
+    def kept(self) -> int:
+        """Bytes that wait for further results."""
+        return self._bytes
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
         """An array in memory order whose numbers are not set yet, as of `numpy.empty`."""
@@ -51,41 +85,66 @@ class Blocks:
         """The same, begun at a line of the cache however small it is."""
         kind = np.dtype(dtype)
         size = math.prod(shape) * kind.itemsize
-        block = None if size < LARGE else self._free(size + LINE)
-        if block is None:
+        if size < LARGE:
             block = np.empty(size + LINE, np.uint8)
-        array: NDArray[Any] = np.ndarray(shape, kind, block, -block.ctypes.data % LINE)  # type: ignore[arg-type]
-        if LARGE <= size <= KEPT:
-            self._blocks.append(block)
-        return array
+            return np.ndarray(shape, kind, block, -block.ctypes.data % LINE)  # type: ignore[arg-type]
+        rounded = _rounded(size + LINE)
+        block = self._taken(rounded)
+        lent = _Lent(self, np.empty(rounded, np.uint8) if block is None else block)
+        return np.ndarray(shape, kind, np.asarray(lent))  # type: ignore[arg-type]
 
-    def _free(self, size: int) -> NDArray[np.uint8] | None:
-        """A block of ``size`` bytes at least, of which at most half is too much; room for one if there is none."""
-        kept = size
-        for _ in range(len(self._blocks)):
-            block = self._next()
-            if block is None:
-                break
-            fits = size <= len(block) <= 2 * size
-            if fits and sys.getrefcount(block) == _FREE:
-                return block
-            kept += len(block)
-            self._blocks.append(block)
-        while self._blocks and (kept > KEPT or len(self._blocks) >= MOST_BLOCKS):
-            oldest = self._next()
-            kept -= 0 if oldest is None else len(oldest)
-        return None
-
-    def _next(self) -> NDArray[np.uint8] | None:
+    def give_back(self, block: Block) -> None:
+        """Keep a block that nobody holds any more, or let it go."""
+        size = len(block)
+        if not self._in_use.acquire(blocking=False):
+            return
         try:
-            return self._blocks.popleft()
-        except IndexError:  # another thread looks at the last one
-            return None
+            _, before = self._asked.get(size, _NEVER)
+            again = before > self._requests - PATIENCE
+            if self._bytes + size <= (MOST_KEPT if again else KEPT):
+                self._free.setdefault(size, []).append((self._requests, block))
+                self._bytes += size
+        finally:
+            self._in_use.release()
 
     def clear(self) -> None:
-        """Give back what nobody holds."""
-        self._blocks.clear()
+        """Give back to the system what nobody holds."""
+        with self._in_use:
+            self._free.clear()
+            self._bytes = 0
+
+    def _taken(self, size: int) -> Block | None:
+        """A free block, the one that came back last: part of it may still be in the caches."""
+        if not self._in_use.acquire(blocking=False):
+            return None
+        try:
+            self._requests += 1
+            self._asked[size] = self._requests, self._asked.get(size, _NEVER)[0]
+            if self._requests % PATIENCE == 0:
+                self._forget()
+            free = self._free.get(size)
+            if not free:
+                return None
+            self._bytes -= size
+            return free.pop()[1]
+        finally:
+            self._in_use.release()
+
+    def _forget(self) -> None:
+        """Let go what no request has wanted for a while."""
+        since = self._requests - PATIENCE
+        self._free = {
+            size: waiting for size, free in self._free.items() if (waiting := [one for one in free if one[0] > since])
+        }
+        self._bytes = sum(size * len(waiting) for size, waiting in self._free.items())
+        self._asked = {size: asked for size, asked in self._asked.items() if asked[0] > since}
+
+
+def _rounded(size: int) -> int:
+    """The next of `STEPS` sizes a power of two, so that nearly equal results take turns in the same memory."""
+    step = 1 << max(0, (size - 1).bit_length() - STEPS.bit_length())
+    return -(-size // step) * step
 
 
 RESULTS = Blocks()
-empty, aligned = RESULTS.empty, RESULTS.aligned
+empty, aligned, clear = RESULTS.empty, RESULTS.aligned, RESULTS.clear

@@ -86,7 +86,7 @@ def test_pixels_side_by_side(machine: Target, dtype: str, start: str) -> None:
 def test_channels_side_by_side(machine: Target, dtype: str, start: str) -> None:
     item, lanes = np.dtype(dtype).itemsize, machine.vector_bytes // np.dtype(dtype).itemsize
     tiles_there = tiles_for(machine, dense_channels.MOST_ROWS)
-    ways = product(enumerate(tiles_there), ("whole", "masked"), ("ordered", "rows"))
+    ways = product(enumerate(tiles_there), ("whole", "masked"), ("ordered", "rows", "far-rows"))
     for (n, (rows, vectors)), edge, weights in ways:
         ending, rest = endings("column")[n % 4], lanes // 2 + 1 if edge == "masked" else 0
         depth, blocks, tiles = 6, 2, (vectors, vectors, vectors - 1, *((vectors,) if rest else ()))
@@ -100,8 +100,11 @@ def test_channels_side_by_side(machine: Target, dtype: str, start: str) -> None:
         offsets, rows_at = np.arange(depth) * 5, np.arange(blocks * rows) * 2
         backwards = np.arange(blocks * rows, dtype=np.int64)[::-1] * sums.strides[0]
         call(
-            DenseChannels(dtype, lanes, rows, vectors, start, edge, ending, weights=weights),
+            DenseChannels(
+                dtype, lanes, rows, vectors, start, edge, ending, weights=weights, memory=("near", "far")[n % 2]
+            ),
             dense_channels.ARGUMENTS, machine, w_row=in_rows.strides[0],
+            x_ahead=x.nbytes, w_ahead=w.nbytes,
             sums=sums, x=x, w=w, offsets=offsets.astype(np.int64) * item, rows_at=rows_at.astype(np.int64) * item,
             depth=depth, blocks=blocks, sums_at=backwards, w_vector=depth * machine.vector_bytes, tiles=2,
             last_tiles=1, rest=rest, bias=bias, add=add,
@@ -250,8 +253,12 @@ def test_sums_stay_in_registers(isa: str, dtype: str) -> None:
         for tile in tiles_for(target, 14)
         for memory in ("near", "far")
     ]
-    kernels += [DenseChannels(dtype, lanes, *tile, "sums") for tile in tiles_for(target, 9)]
-    kernels += [DenseChannels(dtype, lanes, *tile, "sums", weights="rows") for tile in tiles_for(target, 9)]
+    for weights, most in (("ordered", 9), ("rows", 9), ("far-rows", 7)):
+        kernels += [
+            DenseChannels(dtype, lanes, *tile, "sums", weights=weights, memory=memory)
+            for tile in tiles_for(target, most)
+            for memory in ("near", "far")
+        ]
     if target.vector_bytes == 64:
         kernels += [DenseChannels(dtype, lanes // 2, *tile, "sums") for tile in tiles_for(target, 9)]
     kernels += [

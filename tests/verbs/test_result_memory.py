@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 import convkit as ck
 from convkit import memory
-from convkit.memory import KEPT, LARGE, LINE, MOST_BLOCKS, Blocks
+from convkit.memory import LARGE, LINE, PATIENCE, Blocks
 
 SHAPE = (LARGE // 4 + 3,)
 
@@ -41,24 +43,68 @@ def test_memory_that_somebody_holds_is_not(hold: object) -> None:
     place, held = array.ctypes.data, hold(array)  # type: ignore[operator]
     del array
     gc.collect()
-    others = [blocks.empty(SHAPE, np.float32) for _ in range(MOST_BLOCKS + 3)]
+    others = [blocks.empty(SHAPE, np.float32) for _ in range(20)]
     assert place not in {other.ctypes.data for other in others}
     assert len({other.ctypes.data for other in others}) == len(others)
     del held
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_results_held_at_once_are_all_used_again() -> None:
+    """As by a network that learns: all layers' results in one step, then the next step's."""
     blocks = Blocks()
-    results = [blocks.empty(SHAPE, np.float32) for _ in range(3 * MOST_BLOCKS)]
-    assert len(blocks._blocks) <= MOST_BLOCKS
-    del results
+
+    def step() -> set[int]:
+        held = [blocks.empty((LARGE + 7 * n,), np.uint8) for n in range(60)]
+        return {array.ctypes.data for array in held}
+
+    places = step()
+    assert len(places) == 60
+    assert blocks.kept >= 60 * LARGE
+    assert step() == places
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "KEPT", 5 * LARGE)
-    for times in (2, 3, 4, 9):  # of sizes that do not stand in for each other
+    monkeypatch.setattr(memory, "MOST_KEPT", 12 * LARGE)
+    blocks = Blocks()
+    for times in (2, 3, 4, 9):
         blocks.empty((times * LARGE,), np.uint8)
-        assert sum(map(len, blocks._blocks)) <= 5 * LARGE + LINE
+        assert 0 < blocks.kept <= 5 * LARGE + 3 * LINE
+    results = [blocks.empty((LARGE,), np.uint8) for _ in range(30)]
+    assert blocks.kept <= 5 * LARGE + 3 * LINE
+    del results  # a size that was asked for again and again
+    assert 8 * LARGE < blocks.kept <= 12 * LARGE
     blocks.clear()
-    assert not blocks._blocks
-    assert KEPT > 5 * LARGE
+    assert blocks.kept == 0
+
+
+def test_what_nobody_asks_for_is_given_back() -> None:
+    blocks = Blocks()
+    for n in (5, 9):
+        blocks.empty((n * LARGE,), np.uint8)
+    assert blocks.kept > 14 * LARGE
+    for _ in range(2 * PATIENCE):
+        blocks.empty((2 * LARGE,), np.uint8)
+    assert 2 * LARGE <= blocks.kept < 3 * LARGE
+
+
+def test_an_array_that_dies_in_a_request_does_no_harm() -> None:
+    """The collector may run anywhere, so also while the lists are in use."""
+    blocks = Blocks()
+    array = blocks.empty((LARGE,), np.uint8)
+    with blocks._in_use:
+        del array
+        other = blocks.empty((LARGE,), np.uint8)
+        other.fill(3)
+    assert blocks.kept == 0
+    assert (other == 3).all()
+
+
+def test_arrays_may_outlive_everything_else() -> None:
+    """Whoever dies last, at the end of the process, says nothing."""
+    held = "import sys, numpy, convkit.memory as m; sys.kept = m.empty((1 << 21,), numpy.uint8); kept = sys.kept[5:]"
+    done = subprocess.run([sys.executable, "-c", held], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_threads_never_share_a_block() -> None:

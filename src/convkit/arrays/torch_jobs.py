@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from convkit import memory
 from convkit.arrays.layers import Job, Layer, Map
-from convkit.arrays.torch_memory import LARGE, LINE, real, shared
+from convkit.arrays.torch_memory import real, shared
 
 Tensor = torch.Tensor
 Maybe = torch.Tensor | None
@@ -31,7 +32,7 @@ class _Known:
 
     def __init__(self, job: Job, out: Tensor, layout: torch.memory_format) -> None:
         self._job, self._shape, self._strides, self._kind = job, tuple(out.shape), out.stride(), out.dtype
-        self._large = layout if out.nbytes >= LARGE else None
+        self._large = layout if out.nbytes >= memory.LARGE else None
 
     def __call__(self, tensors: Sequence[Maybe]) -> Maybe:
         """The result; None where more is to be done."""
@@ -46,7 +47,7 @@ class _Known:
                 if tensor.is_neg():  # numbers that are read with another sign than lies there
                     return None
                 places.append(tensor.data_ptr())
-        return out if not places[0] % LINE and self._job.run(places) else None
+        return out if not places[0] % memory.LINE and self._job.run(places) else None
 
 
 class Jobs:

@@ -58,18 +58,10 @@ def empty(like: torch.Tensor, shape: Sequence[Any], dtype: str, layout: torch.me
     return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device, memory_format=layout)
 
 
-LINE = 64
-"""Bytes of a line of the cache, on which results begin."""
-
-LARGE = 1 << 22
-"""Bytes from which the memory of results is used again: torch's begins at a line of the cache anyway, and the C library
-gives smaller pieces again by itself."""
-
-
 def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch.Tensor:
     """Memory of this machine for a result, used again where it is large."""
     kind: torch.dtype = getattr(torch, dtype)
-    if math.prod(shape) * kind.itemsize < LARGE:
+    if math.prod(shape) * kind.itemsize < memory.LARGE:
         return torch.empty(shape, dtype=kind, device="cpu", memory_format=layout)  # whatever the default is
     bits = "int16" if kind is torch.bfloat16 else dtype
     if layout is torch.contiguous_format:

@@ -208,6 +208,10 @@ class Writer:
         self.streams = True
         self.line(f"store {kind} {value}, ptr {pointer}, align {kind.bytes}, !nontemporal !0")
 
+    def ask(self, pointer: str, stays: int = 3) -> None:
+        """Have a line of the cache fetched, which need not exist; ``stays``: 3 is near and long, 0 leaves no trace."""
+        self.call("void", "llvm.prefetch.p0", ("ptr", pointer), ("i32", "0"), ("i32", str(stays)), ("i32", "1"))
+
     def fma(self, kind: Vector, a: str, b: str, c: str) -> str:
         """``a * b + c``, rounded once."""
         return self.call(str(kind), f"llvm.fma.{kind.suffix}", (str(kind), a), (str(kind), b), (str(kind), c))

@@ -61,4 +61,4 @@ class _Nest(PixelNest):
             self.fetch(channel, count)
             onwards = w.multiply(self.a["g_pixel"], len(outs))
             for out in outs:
-                self.ask(w.offset(w.element(out, channel, scalar), onwards))
+                w.ask(w.offset(w.element(out, channel, scalar), onwards), stays=2)

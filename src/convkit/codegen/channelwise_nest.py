@@ -190,11 +190,7 @@ class PixelNest(ABC):
         for row in range(rows):
             for n in range(len(self.positions)):
                 place = w.load_scalar("ptr", w.element(places, row * self.words + n, "i64"))
-                self.ask(w.offset(w.element(place, channel, self.samples.scalar), self.a["ahead"]))
-
-    def ask(self, place: str) -> None:
-        """Have the cache line at a place fetched; it need not exist."""
-        self.w.call("void", "llvm.prefetch.p0", ("ptr", place), ("i32", "0"), ("i32", "2"), ("i32", "1"))
+                w.ask(w.offset(w.element(place, channel, self.samples.scalar), self.a["ahead"]), stays=2)
 
     def products(self, places: str, channel: str, mask: str | None) -> Iterator[tuple[str, int, int]]:
         """The samples of one kernel row, each with an output and a kernel element that it is needed for."""

@@ -90,7 +90,7 @@ class _Nest(Nest):
             x = w.offset(at["x"], w.load_scalar("i64", w.element(a["offsets"], term.index, "i64")))
             samples = [w.load(self.samples, w.offset(x, v * self.samples.bytes), masks[v]) for v in range(vectors)]
             for v in range(vectors if self.far else 0):
-                self.ask(w.offset(w.offset(x, v * self.samples.bytes), a["ahead"]))
+                w.ask(w.offset(w.offset(x, v * self.samples.bytes), a["ahead"]))
             for n in range(d.rows):
                 weight = w.splat(self.weights, w.element(term["walk"], n, self.weights.scalar))
                 self.meet(sums, n, weight, samples, "weight")

@@ -10,17 +10,22 @@ from convkit.codegen.register_tile import Nest, Places, RegisterTile
 from convkit.codegen.step import Arguments
 
 ARGUMENTS = Arguments.of(
-    "sums x w offsets rows_at sums_at bias add", "depth blocks w_vector w_row tiles last_tiles rest"
+    "sums x w offsets rows_at sums_at bias add",
+    "depth blocks w_vector w_row tiles last_tiles rest x_ahead w_ahead",
 )  # fmt: skip
 """``offsets`` and ``rows_at``: how far, in bytes, the sample of a term and of a row lies from ``x``; ``sums_at``: how
 far a row lies from ``sums``, and from ``add``. Weights of one tile lie term by term; all terms of one vector take
 ``w_vector`` bytes, and a tile as many times that as it has vectors. ``tiles`` of ``vectors`` vectors, then
 ``last_tiles`` of one fewer; ``rest``: numbers of the very last vector, where it is masked; its weights are whole.
 Weights that lie in rows have all output channels of a term side by side, ``w_row`` bytes from term to term.
-``bias``: one number for each output channel."""
+``bias``: one number for each output channel. With far rows every term asks for a line of what is read later,
+``x_ahead`` bytes from its first row's sample and ``w_ahead`` from its weights."""
 
 MOST_ROWS = 9
 """Rows of the register tile at most: each has an address of its own, and there are 15 registers for all addresses."""
+
+MOST_FAR_ROWS = 7
+"""The same where what far rows ask for takes two of these registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +37,23 @@ class DenseChannels(RegisterTile):
 
     Attributes
     ----------
-    weights : {"ordered", "rows"}
-        Whether the weights of a tile lie one after another, or in rows that it reads a part of.
+    weights : {"ordered", "rows", "far-rows"}
+        Whether the weights of a tile lie one after another, or in rows that it reads a part of. Far rows, and samples
+        with them, are short pieces of memory that the processor does not read ahead by itself.
+    memory : {"near", "far"}
+        Whether samples are: then the pixels behind a block's own are asked for, which the next one reads.
     """
 
-    weights: Literal["ordered", "rows"] = "ordered"
+    weights: Literal["ordered", "rows", "far-rows"] = "ordered"
+    memory: Literal["near", "far"] = "near"
 
     kind: ClassVar[str] = "dense_channels"
 
     @property
     def of_kind(self) -> str:
-        """``dense_channels``, and ``_rows`` where weights lie in rows."""
-        return self.kind if self.weights == "ordered" else f"{self.kind}_rows"
+        """``dense_channels``, with what distinguishes weights and memory."""
+        weights = {"ordered": "", "rows": "_rows", "far-rows": "_far_rows"}[self.weights]
+        return f"{self.kind}{weights}{'_far' if self.memory == 'far' else ''}"
 
     def nest(self) -> Nest:
         """What writes its loops."""
@@ -55,7 +65,8 @@ class _Nest(Nest):
 
     def __init__(self, tile: DenseChannels) -> None:
         super().__init__(tile)
-        self.ordered = tile.weights == "ordered"
+        self.ordered, self.far_weights = tile.weights == "ordered", tile.weights == "far-rows"
+        self.far_samples = tile.memory == "far"
 
     def width(self, name: str, vectors: int) -> str | int:
         if name == "w" and self.ordered:
@@ -66,6 +77,9 @@ class _Nest(Nest):
         w, a, d = self.w, self.a, self.d
         loop = w.loop("block", a["blocks"], {"rows_at": ("ptr", a["rows_at"]), "sums_at": ("ptr", a["sums_at"])})
         masks = [None] * (vectors - 1) + [mask]
+        if self.far_weights:  # block after block asks for another line of what belongs to its tile
+            line = w.multiply(w.value(f"urem i64 {loop.index}, {vectors}"), self.weights.bytes)
+            w_ahead = w.add(a["w_ahead"], line)
         samples = [
             w.offset(a["x"], w.load_scalar("i64", w.element(loop["rows_at"], n, "i64"))) for n in range(d.rows)
         ]  # fmt: skip
@@ -83,6 +97,12 @@ class _Nest(Nest):
                 w.load(self.weights, w.offset(term["walk"], v * self.weights.bytes), None if self.ordered else masks[v])
                 for v in range(vectors)
             ]
+            if self.far_samples:
+                # An address of this form takes no register: eight rows, which are one after another, as terms go by.
+                w.ask(w.offset(samples[-1], w.multiply(offset, 8)), stays=2)
+            if self.far_weights:
+                w.ask(w.offset(w.offset(samples[0], a["x_ahead"]), offset), stays=2)
+                w.ask(w.offset(term["walk"], w_ahead), stays=2)
             for n, row in enumerate(samples):
                 self.meet(sums, n, w.splat(self.samples, w.offset(row, offset)), weights, "sample")
             return w.offset(term["walk"], vectors * self.weights.bytes if self.ordered else a["w_row"])

@@ -141,8 +141,7 @@ class _Nest:
     def fetch(self, weights: str, outputs: int) -> None:
         """Ask for weights of the next panel, one channel's: each is met once, and should leave no trace in a cache."""
         for line in range(0, outputs * self.pair, LINE):
-            place = self.w.offset(weights, line)
-            self.w.call("void", "llvm.prefetch.p0", ("ptr", place), ("i32", "0"), ("i32", "0"), ("i32", "1"))
+            self.w.ask(self.w.offset(weights, line), stays=0)
 
     def terms(self, x: str, weights: str, sums: Sequence[Complex], outputs: int) -> list[Complex]:
         """One channel: every tile's samples meet every output's weights."""

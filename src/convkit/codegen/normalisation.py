@@ -21,9 +21,8 @@ number for each channel, in rows of ``constants_row`` bytes. Sums are two rows o
 SCALE, SHIFT, MEAN, SLOPE, REST = range(5)
 """The rows of constants: ``x*scale + shift`` is the norm, ``scale*g + slope*(x - mean) + rest`` its gradient."""
 
-AT_ONCE = 2
-"""Rows of pixels that are gone through together: what belongs to a channel is read once for all of them. With more the
-processor no longer sees that memory is read in order."""
+AHEAD = 512
+"""Bytes by which reading runs ahead of what is computed, where rows of channels are gone through one after another."""
 
 Does = Literal["sums", "apply", "gradient_sums", "gradient"]
 Layout = Literal["planes", "pixels"]
@@ -182,33 +181,29 @@ class _Nest:
     # ---------------------------------------------------------------------------------------- channels side by side
 
     def pixels(self) -> None:
-        """Some rows at once, then row by row; sums lie in memory, where they begin at zero."""
+        """Row by row, as memory lies: processors read ahead then. Sums lie in memory, where they begin at zero."""
         w, a = self.w, self.a
         for row in range(2 if self.n.sums else 0):
             zeros = w.loop("zero", a["columns"])
             to = w.element(w.offset(a["out"], w.multiply(a["out_row"], row)), zeros.index, "double")
             w.line(f"store double 0.0, ptr {to}, align 8")
             zeros.close()
-        together = AT_ONCE
-        some = w.loop("rows", w.subtract(a["rows"], together - 1), {"at": ("i64", "0")}, step=together)
-        self.rows(some["at"], together)
-        some.close({"at": w.add(some["at"], w.multiply(a["row"], together))})
-        one = w.loop("row", w.subtract(a["rows"], some.index), {"at": ("i64", some["at"])})
-        self.rows(one["at"], 1)
-        one.close({"at": w.add(one["at"], a["row"])})
+        rows = w.loop("row", a["rows"], {"at": ("i64", "0")})
+        self.row(rows["at"])
+        rows.close({"at": w.add(rows["at"], a["row"])})
 
-    def rows(self, at: str, count: int) -> None:
-        """All channels of some pixels."""
+    def row(self, at: str) -> None:
+        """All channels of one pixel."""
         w, lanes, columns = self.w, self.kind.lanes, self.a["columns"]
         whole = w.loop("channel", w.subtract(columns, lanes - 1), step=lanes)
-        self.channels(at, whole.index, count, None)
+        self.channels(at, whole.index, None)
         whole.close()
         rest = w.subtract(columns, whole.index)
         mask = w.lanes_below(self.kind, rest)
-        w.when(w.value(f"icmp sgt i64 {rest}, 0"), lambda: self.channels(at, whole.index, count, mask))
+        w.when(w.value(f"icmp sgt i64 {rest}, 0"), lambda: self.channels(at, whole.index, mask))
 
-    def channels(self, at: str, channel: str, count: int, mask: str | None) -> None:
-        """A vector of channels of some pixels."""
+    def channels(self, at: str, channel: str, mask: str | None) -> None:
+        """A vector of channels of one pixel."""
         w, a = self.w, self.a
         constants = {
             row: w.load(self.kind, w.element(self.constant(row), channel, "float"), mask) for row in self.n.constants
@@ -218,11 +213,10 @@ class _Nest:
             for row in range(2 if self.n.sums else 0)
         ]
         sums = [w.load(self.wide, place, mask) for place in places]
-        held = w.add(at, w.multiply(channel, ITEM_BYTES["float"]))
-        for n in range(count):
-            here = w.add(held, w.multiply(a["row"], n)) if n else held
-            sums = self.point(constants, here, sums, mask)
-        for place, total in zip(places, sums, strict=True):
+        here = w.add(at, w.multiply(channel, ITEM_BYTES["float"]))
+        for name in self.n.arrays:
+            w.ask(w.offset(a[name], w.add(here, AHEAD)))
+        for place, total in zip(places, self.point(constants, here, sums, mask), strict=True):
             w.store(self.wide, total, place, mask)
 
     # ------------------------------------------------------------------------------------------------- one vector

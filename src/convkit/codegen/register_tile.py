@@ -175,10 +175,6 @@ class Nest(ABC):
             else:
                 w.store(self.sums, value, place, held)
 
-    def ask(self, place: str) -> None:
-        """Ask for a line of memory that is needed later."""
-        self.w.call("void", "llvm.prefetch.p0", ("ptr", place), ("i32", "0"), ("i32", "3"), ("i32", "1"))
-
     def meet(self, sums: list[str], row: int, number: str, vectors: Sequence[str], number_is: str) -> None:
         """Every vector's multiply-add with one row's number, which is a sample or a weight."""
         for v, vector in enumerate(vectors):

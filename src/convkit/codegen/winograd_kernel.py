@@ -72,7 +72,7 @@ class WinogradKernel:
 
         ahead = w.offset(loop["x"], w.multiply(a["x_channel"], AHEAD))
         for _ in range(kind.lanes):
-            w.call("void", "llvm.prefetch.p0", ("ptr", ahead), ("i32", "0"), ("i32", "3"), ("i32", "1"))
+            w.ask(ahead)
             ahead = w.offset(ahead, a["x_output"])
         elements = [[element_at(i, j) for j in range(self.taps)] for i in range(self.taps)]
         to = loop["to"]

@@ -434,6 +434,8 @@ class _ChannelTile(_Tile):
             rest = problem.out_channels % self.lanes if sums.final and very_last else 0
             ending = self.ending("column", channels) if sums.final else NO_ENDING
             start, edge = "sums" if channels[0] else "zero", "masked" if rest else "whole"
+            one_after_another = where.strides[-1] == problem.in_channels * self.item and problem.taps == 1
+            memory = "far" if where.base == X and one_after_another else "near"
             run, pixel = (channels[1] - channels[0]) * problem.taps // self.leading, 0
             weights, w_row, w_kind = self.weights(first, channels[0], size), 0, "ordered"
             if self.w_strides is not None:
@@ -445,7 +447,7 @@ class _ChannelTile(_Tile):
                     some = slice(pixel, pixel + rows * row_blocks)
                     results = self.way(sums, channels, to, to_pixels[some])
                     schedule = DenseChannels(
-                        self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending, results, w_kind
+                        self.dtype, self.lanes, rows, size // self.lanes, start, edge, ending, results, w_kind, memory
                     )  # fmt: skip
                     found.append(
                         dense_channels.ARGUMENTS.steps(
@@ -454,8 +456,8 @@ class _ChannelTile(_Tile):
                             rows_at=(TABLES, self.tables.add(pixels[some])), depth=(hi - lo) * run, blocks=row_blocks,
                             sums_at=(TABLES, self.tables.add(to_pixels[some])),
                             w_vector=problem.terms * self.lanes * self.item, w_row=w_row,
-                            tiles=last - first - (1 if rest else 0), last_tiles=0, rest=rest,
-                            **self.operands(to, self.cut.before(first)),
+                            tiles=last - first - (1 if rest else 0), last_tiles=0, rest=rest, w_ahead=0,
+                            x_ahead=0, **self.operands(to, self.cut.before(first)),
                         )
                     )  # fmt: skip
                     pixel += rows * row_blocks

@@ -22,17 +22,17 @@ from convkit.algorithms.support.planes import Box, Strides, offsets, pitch, spac
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense_channels as kernel
 from convkit.codegen import transpose, unpack
-from convkit.codegen.dense_channels import MOST_ROWS, DenseChannels
+from convkit.codegen.dense_channels import MOST_FAR_ROWS, DenseChannels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
-from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps
+from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
 
-TERMS = 768
-"""Pixels of a chunk: the more, the fewer times sums are read and written; what is laid down stays in the cache."""
+TERMS = 256
+"""Pixels of a chunk: the more, the fewer times sums are read and written; this one and the next stay in the cache."""
 
 PACKED_BYTES = 1 << 18
 """Bytes of samples that are laid down at a time at most."""
@@ -49,9 +49,6 @@ SMALL_KERNEL = 1 << 19
 
 PARTS = 8
 """How many tasks then share them, and how many there should be."""
-
-FEWEST_TERMS = 256
-"""Pixels of a chunk at least, where there would be fewer chunks than tasks otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ def blocking(problem: Problem) -> Blocking:
     item, lanes = item_bytes(problem.compute_dtype), lanes_of(this_machine(), problem.compute_dtype)
     taps, inputs, samples = problem.outputs, problem.batch, problem.in_channels
     small = item * problem.groups * problem.out_channels * inputs * taps <= SMALL_KERNEL
-    room = terms = max(FEWEST_TERMS, min(TERMS, problem.terms // PARTS)) if small else TERMS
+    room = TERMS
     lengths: list[int] = []
     for window in reversed(windows):
         lengths.append(largest(window.count, max(1, room)))
@@ -116,7 +113,7 @@ def blocking(problem: Problem) -> Blocking:
     lengths.reverse()
     pixels = math.prod(lengths)
     whole = pixels == math.prod(window.count for window in windows)
-    together = largest(samples, max(1, terms // pixels)) if whole else 1
+    together = largest(samples, max(1, TERMS // pixels)) if whole else 1
     vectors = -(-problem.out_channels // lanes)
     laid = item * together * math.prod(n * touched_stride(w) for w, n in zip(windows[:-1], lengths)) * pitch(
         windows[-1], lengths[-1]
@@ -129,7 +126,7 @@ def blocking(problem: Problem) -> Blocking:
     if tasks * -(-vectors // wide) < PARTS:
         wide = largest(vectors, max(FEWEST_VECTORS, -(-vectors * tasks // PARTS)))
     packed = largest(channels, max(1, PACKED_BYTES // laid))
-    tile = register_tile(packed * taps, wide, MOST_ROWS)
+    tile = register_tile(packed * taps, wide, MOST_FAR_ROWS)
     share = problem.out_channels / lanes * packed * taps / cycles(packed * taps, vectors, *tile)
     return Blocking(windows, tuple(lengths), together, packed, channels, wide, parts, tile, share)
 
@@ -170,6 +167,8 @@ class _Chunks:
         The layer whose weights these are, which says how its samples are read.
     x_strides : tuple of int
         Bytes from sample to sample, group, channel, and along space: in the forward order.
+    pixels : tuple of int
+        Bytes from group to group, channel, sample, and from one output's samples to the next: as upstream's strides.
     """
 
     def __init__(self, problem: Problem, cut: Blocking, x_strides: Strides) -> None:
@@ -178,6 +177,8 @@ class _Chunks:
         self.forward = problem.derive(
             windows=tuple(window.kernel_adjoint() for window in problem.windows), batch=1, in_channels=problem.batch
         )
+        apart = (window.stride * stride for window, stride in zip(self.forward.windows, along, strict=True))
+        self.pixels = (group, channel, sample, *apart)
         self.all = cut.chunks(problem.in_channels)
         self.samples = {
             (box, count): of_numbers(
@@ -207,8 +208,8 @@ def program(
         for part, some in enumerate(pairwise(bounds)):
             steps: list[Steps] = []
             for n in range(*some):
-                samples, box = chunks.all[n]
-                steps += task.chunk(samples, box, g_strides, first=n == some[0])
+                later = chunks.all[min(n + 1, some[1] - 1)]
+                steps += task.chunk(*chunks.all[n], g_strides, first=n == some[0], later=later)
             tasks.append([*steps, *task.store(out_strides, part * part_stride)])
     return join(tasks, tables.array(), chunks.layout.bytes)
 
@@ -230,18 +231,21 @@ class _Task:
         self.outputs = block[0] * self.lanes, min(problem.out_channels, block[1] * self.lanes)
         self.pixel = pixel
 
-    def chunk(self, samples: Range, box: Box, g_strides: Strides, first: bool) -> list[Steps]:
-        """Lay down what a chunk needs, and add its products."""
+    def chunk(
+        self, samples: Range, box: Box, g_strides: Strides, first: bool, later: tuple[Range, Box]
+    ) -> list[Steps]:  # fmt: skip
+        """Lay down what a chunk needs, and add its products; what is read where it lies is asked for a chunk early."""
         found: list[Steps] = []
         together, counts = samples[1] - samples[0], [hi - lo for lo, hi in box]
         upstream = self.rows(counts, samples, box, g_strides)
+        ahead = [_start(*later, strides) - _start(samples, box, strides) for strides in (g_strides, self.chunks.pixels)]
         if upstream is None:
             for n, sample in enumerate(range(*samples)):
                 found += self.upstream(counts, n, sample, together, box, g_strides)
         for lo, hi in cuts(self.channels[1] - self.channels[0], self.cut.packed):
             laid, where, apart = self.samples(samples, box, (self.channels[0] + lo, self.channels[0] + hi))
             found += laid
-            found += self.multiply_add(where, apart, counts, together, (lo, hi), first, upstream)
+            found += self.multiply_add(where, apart, counts, together, (lo, hi), first, upstream, *ahead)
         return found
 
     def rows(self, counts: list[int], samples: Range, box: Box, strides: Strides) -> Offsets | None:
@@ -255,8 +259,7 @@ class _Task:
             if count > 1 and stride != each:
                 return None
             each *= count
-        start = sum(lo * s for (lo, _), s in zip(box, along, strict=True))
-        return self.groups * strides[0] + samples[0] * strides[2] + self.outputs[0] * strides[1] + start
+        return self.groups * strides[0] + self.outputs[0] * strides[1] + _start(samples, box, strides)
 
     def samples(self, samples: Range, box: Box, channels: Range) -> tuple[list[Steps], Found, int]:
         """Lay down some channels of some samples: where the first sample's are, and how far apart samples are."""
@@ -331,11 +334,11 @@ class _Task:
 
     def multiply_add(
         self, where: Found, apart: int, counts: list[int], samples: int, some: Range, first: bool,
-        upstream: Offsets | None,
+        upstream: Offsets | None, g_ahead: int, x_ahead: int,
     ) -> list[Steps]:  # fmt: skip
         """Add the products of a chunk to the sums of some of the task's channels.
 
-        ``upstream``: where it lies if it has not been laid down.
+        ``upstream``: where it lies if it has not been laid down; ``ahead``: how far the next chunk's numbers lie.
         """
         channels, taps = some[1] - some[0], self.problem.outputs
         sample = np.arange(samples, dtype=np.int64)[:, None] * apart
@@ -346,7 +349,7 @@ class _Task:
         found: list[Steps] = []
         begin, sums = 0, self.layout.sums_at + some[0] * taps * self.layout.sums_row
         for height, blocks in pieces(channels * taps, self.cut.tile[0]):
-            start, weights = "zero" if first else "sums", "ordered" if upstream is None else "rows"
+            start, weights = "zero" if first else "sums", "ordered" if upstream is None else "far-rows"
             schedule = DenseChannels(self.dtype, self.lanes, height, size, start, weights=weights)
             found.append(
                 kernel.ARGUMENTS.steps(
@@ -357,7 +360,8 @@ class _Task:
                     rows_at=(TABLES, self.tables.add(rows[begin : begin + height * blocks])),
                     sums_at=(TABLES, self.tables.add(np.arange(height * blocks) * self.layout.sums_row)),
                     depth=len(terms), tiles=tiles, last_tiles=last[0][1] if last else 0, rest=0,
-                    w_vector=len(terms) * vector, w_row=self.pixel, bias=(BIAS, 0), add=(ADD, 0),
+                    w_vector=len(terms) * vector, w_row=self.pixel, bias=(BIAS, 0), add=(ADD, 0), w_ahead=g_ahead,
+                    x_ahead=x_ahead if where.base == X else 0,
                 )
             )  # fmt: skip
             begin += height * blocks
@@ -392,6 +396,11 @@ class _Task:
             planes=planes, to_plane=to_plane, x_plane=x_plane, rows=rows, columns=columns, width=rows, to_row=to_row,
             x_row=x_row,
         )  # fmt: skip
+
+
+def _start(samples: Range, box: Box, strides: Strides) -> int:
+    """How far a chunk's numbers begin from the first of all; ``strides``: of groups, channels, samples and space."""
+    return samples[0] * strides[2] + sum(lo * s for (lo, _), s in zip(box, space(strides), strict=True))
 
 
 def stores(problem: Problem, strides: Strides) -> bool:
