@@ -7,7 +7,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -136,7 +136,7 @@ _chosen: list[Machine] = []
 
 
 @contextmanager
-def used(machine: Machine) -> Iterator[None]:
+def used(machine: Machine) -> Generator[None]:
     """New plans of this process are made by these rates, whatever is measured and remembered."""
     _chosen.append(machine)
     current.cache_clear()

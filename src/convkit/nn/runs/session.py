@@ -351,7 +351,7 @@ def _refuse_other_tasks(model: str) -> None:
     choose("model", model, known)
 
 
-def _collection(wish: Wish, opened: dict[str, Any]) -> Collection:
+def _collection(wish: Wish, opened: Mapping[str, Any]) -> Collection:
     """The data, unless the run would be one of its classes."""
     data = Path(wish.place)
     inside = wish.place != "digits" and wish.path.resolve().is_relative_to(data.resolve())
