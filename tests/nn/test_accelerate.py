@@ -477,3 +477,29 @@ def test_a_scripted_model_is_refused():
 
     with pytest.raises(OptionError, match=r"option\.script-module"):
         ck.nn.accelerate(Scripted())
+
+
+@pytest.mark.parametrize("kind", ["in place", "anew"])
+def test_buffers_that_change_go_on_changing(kind):
+    """Tracing would run what changes them once, and never again."""
+
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x):
+            if kind == "in place":
+                self.seen += 1
+            else:
+                self.seen = self.seen + 1
+            return self.conv(x) * self.seen
+
+    model = Counting().eval()
+    x = torch.randn(1, 3, 5, 6)
+    fast = ck.nn.accelerate(model)
+    assert "seen" in fast.acceleration.notes[0]
+    with torch.no_grad():
+        for times in (1, 2, 3, 4):
+            torch.testing.assert_close(fast(x), model.conv(x) * times, rtol=1e-4, atol=1e-4)

@@ -50,20 +50,38 @@ class Tracer(fx.Tracer):
         return isinstance(m, Layer) or type(m) in _WHOLE or super().is_leaf_module(m, module_qualified_name)
 
     def steps(self, model: nn.Module) -> fx.Graph:
-        """The model's graph, if it is the same whether arguments that may be None are given or not.
+        """The model's graph, if it says all that the model does.
 
-        ``if mask is None`` can be traced, but only one of its branches would be in the graph.
+        ``if mask is None`` can be traced, but only one of its branches would be in the graph. A buffer that the model's
+        code writes to would be written once, while it is traced.
 
         Raises
         ------
         Exception
             Whatever torch's tracer raises where the model's code depends on values.
         """
-        graph = self.trace(model)
+        buffers = [(name, one, one._version, one.detach().clone()) for name, one in model.named_buffers()]
+        try:
+            graph = self.trace(model)
+        finally:
+            written = [name for name, one, version, before in buffers if _put_back(model, name, one, version, before)]
+        if written:
+            raise TraceError(f"{', '.join(written)} changes while the model runs")
         maybe = [name for name, one in signature(model.forward).parameters.items() if one.default is None]
         if maybe and _done(graph) != _done(type(self)().trace(model, dict.fromkeys(maybe))):
             raise TraceError(f"what is done depends on whether {', '.join(maybe)} is given")
         return graph
+
+
+def _put_back(model: nn.Module, name: str, buffer: Tensor, version: int, before: Tensor) -> bool:
+    """Undo what tracing did to a buffer; whether there was anything to undo."""
+    parent, _, key = name.rpartition(".")
+    held = model.get_submodule(parent)._buffers
+    if held[key] is buffer and buffer._version == version:
+        return False
+    held[key] = buffer
+    buffer.detach().copy_(before)
+    return True
 
 
 def _done(graph: fx.Graph) -> list[tuple[str, str]]:
