@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from convkit import catalogue
+
+# What is chosen does not depend on what was measured here before.
+os.environ.setdefault("CONVKIT_MACHINE", "default")
 
 # How long an example takes is no question of a test: the first one may compile a kernel.
 hypothesis.settings.register_profile("untimed", deadline=None)

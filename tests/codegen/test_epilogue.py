@@ -160,3 +160,13 @@ def test_a_large_result_is_shared_out(dtype: str) -> None:
         expected = np.maximum(sums + bias.reshape(1, -1, 1, 1), 0)
         assert finish_compiled(Epilogue(True, False, "relu"), sums, Operands(bias))
         assert np.array_equal(sums, expected), shape
+
+
+@pytest.mark.parametrize("epilogue", [Epilogue(True, False, "relu"), Epilogue(False, True, "relu")])
+def test_samples_of_one_number_that_lie_apart_are_all_finished(epilogue: Epilogue) -> None:
+    sums = np.zeros((3, 1, 1, 2), np.float32)[..., :1]
+    sums[...], add = [[[[-3]]], [[[5]]], [[[-7]]]], np.zeros((3, 1, 1, 2), np.float32)[..., :1]
+    add[...] = [[[[1]]], [[[1]]], [[[9]]]]
+    bias = np.full((1, 1), 4, np.float32)
+    assert finish_compiled(epilogue, sums, Operands(bias if epilogue.bias else None, add if epilogue.add else None))
+    assert sums.ravel().tolist() == ([1, 9, 0] if epilogue.bias else [0, 6, 2])

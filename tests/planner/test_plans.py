@@ -22,6 +22,7 @@ from convkit.storage import write_whole
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder, and no plan remembered from before."""
     monkeypatch.setenv("CONVKIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONVKIT_MACHINE")
     machine.current.cache_clear()
     forget_plans()
     yield tmp_path / "cache"

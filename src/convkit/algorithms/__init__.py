@@ -28,6 +28,7 @@ from convkit.algorithms import (
     winograd,
     winograd_gradient,
 )
+from convkit.algorithms.support import bands as bands  # registers how layers are done together
 from convkit.algorithms.support import finishing as finishing  # registers how epilogues are done
 from convkit.algorithms.support import normalising as normalising  # registers how batches are normalised
 from convkit.algorithms.support import pooling as pooling  # registers how windows are pooled

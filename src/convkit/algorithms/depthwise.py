@@ -9,6 +9,7 @@ import numpy as np
 
 from convkit import threads
 from convkit.algorithms.support import channelwise_tiles, channelwise_ways, channelwise_weights, halves, planar_tiles
+from convkit.algorithms.support.channelwise_rows import ChannelwiseRows
 from convkit.algorithms.support.packing import LINE
 from convkit.algorithms.support.planes import Strides
 from convkit.codegen import library, pool, recording
@@ -16,6 +17,7 @@ from convkit.codegen.memory import address, type_name
 from convkit.codegen.program import Program
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.bands import Part
 from convkit.planner.finishing import NOTHING, Operands
 from convkit.planner.machine import DEFAULT, Machine, on_two_threads, width
 from convkit.planner.problem import Problem
@@ -130,6 +132,13 @@ class Depthwise:
             bases = at + first * out.strides[0], source + first * x.strides[0], weights, last
             found.append(Call(program, bases, seconds, held=(kernel, bias)))
         return found
+
+    def in_rows(self, problem: Problem, prepared: Kernel, bias: Array | None) -> Part | None:
+        """Layers of one channel a group."""
+        same = {problem.input_dtype, problem.compute_dtype, problem.result_dtype or problem.compute_dtype}
+        if problem.in_channels * problem.out_channels > 1 or problem.upsampled or len(same) > 1:
+            return None
+        return Part(ChannelwiseRows(problem), prepared, None if bias is None else _whole(bias.ravel()))
 
 
 def _products(problem: Problem) -> float:

@@ -8,12 +8,14 @@ import numpy as np
 
 from convkit import codegen, threads
 from convkit.algorithms.support import dense_blocks, dense_tiles, dense_weights, halves
+from convkit.algorithms.support.dense_rows import DenseRows
 from convkit.algorithms.support.dense_samples import layout_of
 from convkit.algorithms.support.dense_weights import Weights
 from convkit.codegen import pool
 from convkit.codegen.memory import address, type_name
 from convkit.planner import registry
 from convkit.planner.algorithm import Array, Call, Cost, ErrorBound, Reason, summation_bound
+from convkit.planner.bands import Part
 from convkit.planner.finishing import NOTHING, Operands, finish_apart
 from convkit.planner.machine import DEFAULT, Machine, width
 from convkit.planner.problem import Problem
@@ -136,6 +138,11 @@ class ImplicitGemm:
             )  # fmt: skip
             found.append(Call(program, bases, seconds * count / problem.batch, held=(weights, operands.bias)))
         return found
+
+    def in_rows(self, problem: Problem, prepared: Weights, bias: Array | None) -> Part | None:
+        """Where results lie with their channels side by side."""
+        rows = DenseRows.of(problem)
+        return None if rows is None else Part(rows, prepared, bias)
 
 
 registry.register(ImplicitGemm())

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter, methodcaller
 from typing import Any
 
+import numpy as np
 import torch
 
 SAMPLES = 64
 """Bytes compared as well: writing through ``.data`` leaves a tensor's version as it is."""
 
 
-class Unwritten:
-    """What must be unchanged for what was made of tensors to be used again: they lie where they lay, as they were."""
+_NOTHING = np.empty(0, np.uint8)
+_version, _place, _strides = attrgetter("_version"), methodcaller("data_ptr"), methodcaller("stride")
 
-    __slots__ = ("_before",)
+
+class Unwritten:
+    """What must be unchanged for what was made of tensors to be used again: they lie where they lay, as they were.
+
+    Asked before every run of a model, it goes through all tensors in loops that Python does not write itself.
+    """
+
+    __slots__ = ("_before", "_bytes", "_seen")
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
-        self._before = [
-            (tensor._version, tensor.data_ptr(), tensor.stride(), seen, seen.tobytes())
-            for tensor, seen in ((tensor, _some_bytes(tensor)) for tensor in tensors)
-        ]
+        self._before, self._seen = _told(tensors), [_some_bytes(tensor) for tensor in tensors]
+        self._bytes = self._now()
 
     def holds(self, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether the same tensors were neither moved nor written to."""
-        for tensor, (version, place, stride, seen, before) in zip(tensors, self._before, strict=True):
-            if (
-                tensor._version != version
-                or tensor.data_ptr() != place
-                or tensor.stride() != stride
-                or seen.tobytes() != before
-            ):
-                return False
-        return True
+        return _told(tensors) == self._before and self._now() == self._bytes
+
+    def _now(self) -> bytes:
+        return (self._seen[0] if len(self._seen) == 1 else np.concatenate([_NOTHING, *self._seen])).tobytes()
+
+
+def _told(tensors: Sequence[torch.Tensor]) -> tuple[Any, ...]:
+    return list(map(_version, tensors)), list(map(_place, tensors)), list(map(_strides, tensors))
 
 
 def _some_bytes(tensor: torch.Tensor) -> Any:

@@ -20,7 +20,7 @@ LINE = 8
 """Words of a cache line: what several threads write stands apart from what they read."""
 
 NEXT, DONE, STEPS, STARTS, TASKS, BASES_AT, ENTERED = 0, LINE, *range(2 * LINE, 2 * LINE + 4), 3 * LINE
-STAGE_WORDS = 4 * LINE
+STAGE_WORDS = ENTERED + -(-BASES // LINE) * LINE
 """Words of a stage: tasks claimed; tasks done; the program and where its bases are; room for these bases."""
 
 BACKWARDS = 1 << 32

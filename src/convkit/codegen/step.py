@@ -19,7 +19,8 @@ SCRATCH, OUT, X, KERNEL, TABLES, STATUS, BIAS, ADD = range(8)
 """The bases: the running thread's own memory, the result, the input, the prepared kernel, tables of a program, a word
 in which kernels say what they came upon, and the operands of a layer's epilogue."""
 
-BASES = 8
+BASES = 12
+"""Of which those beyond `ADD` are for programs of several layers, which have weights and biases of each."""
 """How many there may be."""
 
 WORDS = 40

@@ -95,9 +95,10 @@ class ErrorBound:
 class Algorithm(Protocol):
     """One way of doing a convolution: it answers five questions.
 
-    Seven more it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see
+    Eight more it may answer: ``finishes(problem)``, whether it does ``problem.epilogue`` as it stores (see
     `Finishing`); ``pools(problem)``, whether it does so with the pooling of one;
     ``calls(problem, prepared, x, out, operands)``, all that ``run`` would do as calls of programs (see `Calling`);
+    ``in_rows(problem, prepared, bias)``, the same a few rows at a time (see `convkit.planner.bands`);
     ``quick(problem, order)``, the bare arithmetic of a tiny problem; ``alone(problem, prepared)``, the run for one
     array whose axes are all convolved, all else worked out; ``describe(problem)``, the name of the schedule its loops
     follow; ``kernels(problem)``, the compiled kernels that they are. ``kernel_types`` names the types of kernels of

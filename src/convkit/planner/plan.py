@@ -13,6 +13,7 @@ import numpy as np
 from convkit.errors import AccuracyError
 from convkit.planner import machine, nonfinite, registry, wisdom
 from convkit.planner.algorithm import Algorithm, Alone, Array, Call, Cost, ErrorBound, Finishing, Reason, unit_roundoff
+from convkit.planner.bands import Part
 from convkit.planner.finishing import NOTHING, Operands, finish_apart, finish_in_place
 from convkit.planner.halves import HALVES, widened
 from convkit.planner.problem import Problem
@@ -73,6 +74,14 @@ class Plan:
         pools: Callable[[Problem], bool] | None = getattr(self.algorithm, "pools", None)
         able = pools is not None and pools(problem)
         return Plan(problem, self.algorithm, self.why, self.method, {}) if able else None
+
+    def in_rows(self, prepared: Prepared, bias: Array | None) -> Part | None:
+        """The layer as one that can be done a few rows at a time; None where it cannot."""
+        plan = prepared.plan
+        offered = getattr(plan.algorithm, "in_rows", None)
+        if offered is None or plan.algorithm is not self.algorithm or prepared.kernel.size == 0:
+            return None
+        return offered(self.problem, prepared.inner, bias) if self.given is self.problem else None
 
     @property
     def choice(self) -> str:

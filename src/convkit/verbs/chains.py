@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convkit.codegen.memory import address
-from convkit.planner import pooling
+from convkit.planner import bands, pooling
 from convkit.planner.algorithm import Array, Call
 from convkit.planner.plan import Plan, Prepared
 from convkit.verbs.jobs import LINE, Extent, Job
@@ -22,6 +22,9 @@ from convkit.verbs.tensor_layers import TensorLayer
 
 STAYING = 1 << 23
 """Bytes that layers may leave to each other and find in the last cache."""
+
+MOST_JOINED = 3
+"""Layers that are done together at most."""
 
 MOST_KEPT = 1 << 26
 """Bytes that layers leave to each other at most, where some samples at a time need less."""
@@ -141,7 +144,42 @@ class PooledStep(NamedTuple):
         return cls(layer._replace(ready=ready), pool)
 
 
-Step = LayerStep | LinearStep | PoolStep | PooledStep
+class BandStep(NamedTuple):
+    """Layers of which each alone reads what the one before makes, done together a few rows at a time."""
+
+    layers: tuple[LayerStep, ...]
+    joined: bands.Joined
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The values that it needs."""
+        return (self.layers[0].x, *self.layers[-1].read[1:])
+
+    @property
+    def out(self) -> int:
+        """The value that it makes."""
+        return self.layers[-1].out
+
+    def calls(self, arrays: Sequence[Array]) -> Sequence[Call] | None:
+        """As a call on these arrays."""
+        first, last = self.layers[0], self.layers[-1]
+        add = None if last.add is None else arrays[last.add]
+        out, sums = last.layer.results(arrays[self.out], add)
+        return self.joined.calls(first.layer.samples(arrays[first.x]), out, sums)
+
+    @classmethod
+    def of(cls, layers: Sequence[LayerStep], layouts: Sequence[str]) -> BandStep | None:
+        """The layers as one, if that is faster; ``layouts``: those of values."""
+        parts = [part for step in layers if (part := step.layer.in_rows(step.ready, step.bias)) is not None]
+        first, last = layers[0], layers[-1]
+        planes = [number for number in (first.x, *last.read[1:], last.out) if layouts[number] != "channels"]
+        if len(parts) < len(layers) or (planes and (planes != [first.x] or not parts[0].rows.reads_planes)):
+            return None
+        joined = bands.joined(parts)
+        return None if joined is None else cls(tuple(layers), joined)
+
+
+Step = LayerStep | LinearStep | PoolStep | PooledStep | BandStep
 
 
 class Chain(Job):
@@ -152,6 +190,8 @@ class Chain(Job):
 
     pooled: tuple[int, ...] = ()
     """Results of layers that are pooled before they are stored."""
+    joined: tuple[tuple[int, ...], ...] = ()
+    """Results of layers that are done together, those of all but the last nowhere as a whole."""
 
     def __init__(
         self, calls: Sequence[Call], ends: Sequence[Extent], inside: Extent, size: int, passed: int
@@ -180,37 +220,62 @@ def chained(
     values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
 ) -> Chain | int:  # fmt: skip
     """The chain that makes ``outputs`` of ``inputs``; or the first step that is more than calls of programs."""
-    together = _together(steps, outputs)
+    together = _together(steps, outputs, _layouts(values, steps))
     made = _chained(values, together, inputs, outputs) if len(together) < len(steps) else 0
     if isinstance(made, int):
         return _chained(values, steps, inputs, outputs)
     made.pooled = tuple(step.layer.out for step in together if isinstance(step, PooledStep))
+    made.joined = tuple(tuple(one.out for one in step.layers) for step in together if isinstance(step, BandStep))
     return made
 
 
-def _together(steps: Sequence[Step], outputs: Sequence[int]) -> list[Step]:
-    """Layers and the poolings after them as one, where nobody else reads what lies between."""
+def _together(steps: Sequence[Step], outputs: Sequence[int], layouts: Sequence[str]) -> list[Step]:
+    """Layers as one with the poolings after them, or with each other, where nobody else reads what lies between."""
     reads = Counter(number for step in steps for number in step.read)
+    alone = {number for number, count in reads.items() if count == 1} - set(outputs)
     found: list[Step] = []
     for step in steps:
         before = found[-1] if found else None
         if isinstance(step, PoolStep) and isinstance(before, LayerStep) and before.out == step.x:
-            alone = reads[step.x] == 1 and step.x not in outputs
-            joined = PooledStep.of(before, step) if alone else None
+            joined = PooledStep.of(before, step) if step.x in alone else None
             if joined is not None:
                 found[-1] = joined
                 continue
         found.append(step)
+    return _in_bands(found, alone, layouts)
+
+
+def _in_bands(steps: Sequence[Step], alone: set[int], layouts: Sequence[str]) -> list[Step]:
+    """Layers that follow one another as one, as many as gain by it; ``alone``: what one step alone reads."""
+    found: list[Step] = []
+    row: list[LayerStep] = []
+    for step in steps:
+        linked = bool(row) and isinstance(step, LayerStep) and (step.x == row[-1].out) and step.x in alone
+        if row and not (linked and row[-1].add is None):
+            found += _banded(row, layouts)
+            row = []
+        if isinstance(step, LayerStep):
+            row.append(step)
+        else:
+            found.append(step)
+    return found + _banded(row, layouts)
+
+
+def _banded(row: Sequence[LayerStep], layouts: Sequence[str]) -> list[Step]:
+    """Layers in a row, the first ones as one if that is faster, and so on."""
+    found: list[Step] = []
+    while row:
+        tried = (BandStep.of(row[:count], layouts) for count in range(min(MOST_JOINED, len(row)), 1, -1))
+        best = max((one for one in tried if one is not None), key=lambda one: one.joined.gain, default=None)
+        found.append(row[0] if best is None else best)
+        row = row[1 if best is None else len(best.layers) :]
     return found
 
 
 def _chained(
     values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int]
 ) -> Chain | int:  # fmt: skip
-    layouts = [_layout(value) for value in values]
-    for step in steps:  # pooling leaves the layout as it is
-        if isinstance(step, PoolStep) and values[step.out].strides is None and layouts[step.x] != "channels":
-            layouts[step.out] = layouts[step.x]
+    layouts = _layouts(values, steps)
     at, size = _places(values, steps, set(inputs) | set(outputs))
     memory = np.empty(size + LINE, np.uint8)
     begin = -memory.ctypes.data % LINE
@@ -229,6 +294,15 @@ def _chained(
     moving = [_extent(*ends[number]) for number in (*inputs, *outputs)]
     passed = 2 * sum(_bytes(values[number]) for number in at)
     return Chain(calls, moving, _extent(memory, memory[begin:]), size, passed)
+
+
+def _layouts(values: Sequence[Value], steps: Sequence[Step]) -> list[str]:
+    """How values lie: with their channels side by side, or in planes."""
+    layouts = [_layout(value) for value in values]
+    for step in steps:  # pooling leaves the layout as it is
+        if isinstance(step, PoolStep) and values[step.out].strides is None and layouts[step.x] != "channels":
+            layouts[step.out] = layouts[step.x]
+    return layouts
 
 
 def _layout(value: Value) -> str:

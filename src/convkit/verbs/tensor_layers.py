@@ -13,6 +13,7 @@ from convkit.arrays.namespace import stored_name
 from convkit.codegen import pool
 from convkit.errors import ShapeError, by, choose
 from convkit.planner.algorithm import Array, Call
+from convkit.planner.bands import Part
 from convkit.planner.finishing import Operands
 from convkit.planner.halves import HALVES
 from convkit.planner.plan import Plan, Prepared
@@ -90,10 +91,27 @@ class TensorLayer:
             return None
         if bias is not None:
             bias = np.ascontiguousarray(bias).reshape((call.groups, channels))
-        if add is not None:
-            add = call.canonical(add, channels, call.counts)
-        x, out = call.canonical(x, problem.in_channels, call.x_shape[2:]), call.canonical(out, channels, out.shape[2:])
-        return plan.calls(prepared, x, out, Operands(bias, add))
+        out, add = self.results(out, add)
+        return plan.calls(prepared, self.samples(x), out, Operands(bias, add))
+
+    def samples(self, x: Array) -> Array:
+        """The input as algorithms see it: batch x group x channel x space."""
+        return self.call.canonical(x, self.call.operator.problem.in_channels, self.call.x_shape[2:])
+
+    def results(self, out: Array, add: Array | None) -> tuple[Array, Array | None]:
+        """The result, and what is added to it, likewise."""
+        call, channels = self.call, self.call.operator.problem.out_channels
+        added = None if add is None else call.canonical(add, channels, call.counts)
+        return call.canonical(out, channels, out.shape[2:]), added
+
+    def in_rows(self, ready: tuple[Plan, Prepared], bias: Array | None) -> Part | None:
+        """As a layer that can be joined with others; None where it cannot."""
+        (plan, prepared), kind = ready, self.call.types.compute
+        if not self.written or (bias is not None and bias.dtype != kind):
+            return None
+        if bias is not None:
+            bias = np.ascontiguousarray(bias).reshape((self.call.groups, plan.problem.out_channels))
+        return plan.in_rows(prepared, bias)
 
     def recorded(
         self, of: Map, arrays: Sequence[Any], activation: str = "", ready: tuple[Plan, Prepared] | None = None

@@ -59,11 +59,15 @@ class Lookup:
         Bytes from sample to sample along each axis.
     needed : list of array or None
         The samples along each axis that were laid down; None where they are read where they lie.
+    ring : (int, int)
+        How many rows there is room for along the first axis, one taking the place of another, and which row is the
+        first; 0: for all.
     """
 
     axes: list[Axis]
     strides: tuple[int, ...]
     needed: list[Offsets] | None
+    ring: tuple[int, int] = (0, 0)
 
     def tables(
         self, tables: Tables, counts: list[int], moves: list[int], starts: list[int], tile: WindowTile,
@@ -86,6 +90,9 @@ class Lookup:
     def _along(self, axis: int, samples: Offsets) -> Offsets:
         """How far samples along an axis lie from the first, in bytes; marks stay."""
         found = samples if self.needed is None else np.searchsorted(self.needed[axis], samples)
+        rows, first = self.ring
+        if axis == 0 and rows:
+            found = (found - first) % rows
         return np.where(samples <= FILL, samples, found * self.strides[axis])
 
     def _tiles(self, starts: list[int], tile: WindowTile, move: int) -> Offsets:

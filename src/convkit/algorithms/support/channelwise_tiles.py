@@ -22,6 +22,7 @@ from convkit.algorithms.support.finishing import ending_of
 from convkit.algorithms.support.packing import LINE, item_bytes
 from convkit.algorithms.support.planes import Box, Strides, space
 from convkit.algorithms.support.register_tiles import largest
+from convkit.algorithms.support.strips import Bases
 from convkit.codegen import channelwise
 from convkit.codegen.channelwise import Channelwise
 from convkit.codegen.channelwise_nest import held, most_pixels
@@ -29,7 +30,7 @@ from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
 from convkit.codegen.register_tile import lanes_of
-from convkit.codegen.step import KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.codegen.step import KERNEL, SCRATCH, TABLES, Steps, X
 from convkit.codegen.window_tile import WindowTile
 from convkit.planner.problem import Problem
 
@@ -37,6 +38,9 @@ Offsets = NDArray[np.int64]
 
 BIAS = 5
 """The base under which the bias lies."""
+
+ALONE = Bases(bias=BIAS)
+"""The bases of a layer that is a program by itself."""
 
 
 @lru_cache(maxsize=256)
@@ -85,13 +89,16 @@ class Tile:
     """The steps of one box of outputs, for every sample of the batch and some groups.
 
     ``vectors`` of groups are done together, by default as many as the way allows. What is stored are the sums; or, for
-    the gradient of the weights, the gradient of the outputs is read instead. Either is of type ``stored``.
+    the gradient of the weights, the gradient of the outputs is read instead. Either is of type ``stored``. ``ring``:
+    how many rows are kept of samples that are read where they lie, and which is the first; 0 of all.
     """
 
     def __init__(
         self, problem: Problem, ways: Ways, tables: Tables, box: Box, x_strides: Strides, out_strides: Strides,
         stored: str, vectors: int = 0, outputs: Literal["stored", "read"] = "stored",
+        bases: Bases = ALONE, ring: tuple[int, int] = (0, 0),
     ) -> None:  # fmt: skip
+        self.bases, self.ring = bases, ring
         self.problem, self.ways, self.tables, self.box = problem, ways, tables, box
         self.x_strides, self.out_strides = x_strides, out_strides
         self.dtype, self.item = problem.compute_dtype, item_bytes(problem.compute_dtype)
@@ -133,8 +140,8 @@ class Tile:
         """All of them, in order, for the groups from ``lo`` to ``hi``."""
         found: list[Steps] = []
         batch = np.arange(self.problem.batch, dtype=np.int64)
-        x = batch * self.x_strides[0] + lo * self.x_strides[1]
-        out = self.first_output(batch * self.out_strides[0] + lo * self.out_strides[1])
+        x = batch * self.x_strides[0] + lo * self.x_strides[1] + self.bases.x[1]
+        out = self.first_output(batch * self.out_strides[0] + lo * self.out_strides[1]) + self.bases.out[1]
         if not self.ways.read:
             found += self.lay_samples(x, hi - lo)
         for o in range(self.problem.out_channels):
@@ -173,10 +180,11 @@ class Tile:
             results=ways.results, ending=ending_of(problem.epilogue, "channel"), **self.types,
         )  # fmt: skip
         return channelwise.ARGUMENTS.steps(
-            address_of(schedule), len(x), bias=(BIAS, lo * self.item), w_vector=cut.each, out_pixel=move,
-            w=(KERNEL, cut.at(o, lo // self.lanes)),
-            out=(OUT, out + first) if ways.write else (SCRATCH, self.sums.at + o * self.sums.channel + first),
-            x=(X, x) if ways.read else self.samples.place(0), **tables, **self.lanes_of(channels),
+            address_of(schedule), len(x), bias=(self.bases.bias, lo * self.item), w_vector=cut.each, out_pixel=move,
+            w=(self.bases.kernel, cut.at(o, lo // self.lanes)),
+            out=(self.bases.out[0], out + first) if ways.write
+            else (SCRATCH, self.sums.at + o * self.sums.channel + first),
+            x=(self.bases.x[0], x) if ways.read else self.samples.place(0), **tables, **self.lanes_of(channels),
         )  # fmt: skip
 
     @property
@@ -200,7 +208,7 @@ class Tile:
             )
         )
         if self.ways.read:
-            lookup, channel = Lookup(phase.axes, space(self.x_strides), None), self.x_strides[2]
+            lookup, channel = Lookup(phase.axes, space(self.x_strides), None, self.ring), self.x_strides[2]
         else:
             lookup, channel = Lookup(phase.axes, self.samples.strides, self.needed), self.samples.channel
         elements = kernel_rows(self.problem, phase.piece, channels) if phase.axes else np.zeros(1, np.int64)

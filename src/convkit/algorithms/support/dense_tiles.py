@@ -35,6 +35,7 @@ from convkit.algorithms.support.halves import readable
 from convkit.algorithms.support.packing import LINE, item_bytes, touched_stride, unpacking
 from convkit.algorithms.support.planes import Box, Planes, Strides, offsets, space
 from convkit.algorithms.support.register_tiles import cuts, largest, pieces, shared
+from convkit.algorithms.support.strips import WHOLE, Bases
 from convkit.codegen import dense, dense_channels, finish, transpose
 from convkit.codegen.dense import Dense
 from convkit.codegen.dense_channels import DenseChannels
@@ -43,7 +44,7 @@ from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.memory import type_name
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
-from convkit.codegen.step import ADD, BIAS, KERNEL, OUT, SCRATCH, TABLES, Steps, X
+from convkit.codegen.step import ADD, OUT, SCRATCH, TABLES, Steps, X
 from convkit.planner.algorithm import Array
 from convkit.planner.problem import Problem
 from convkit.spec.window import Window
@@ -73,7 +74,7 @@ def scratch(problem: Problem) -> int:
     """Bytes of scratch memory that one thread needs at most, for arrays in memory order."""
     cut, item = blocking(problem), item_bytes(problem.input_dtype)
     strides = tuple(item * math.prod(problem.input_shape[axis + 1 :]) for axis in range(len(problem.input_shape)))
-    return _tile(problem, cut, Tables(), cut.boxes[0], strides, PIXELS).bytes
+    return tile_of(problem, cut, Tables(), cut.boxes[0], strides, PIXELS).bytes
 
 
 @lru_cache(maxsize=256)
@@ -87,7 +88,7 @@ def program(
     """
     layout = layout_of(problem, x_strides, out_strides)
     tables, cut = Tables(), blocking(problem, layout)
-    tiles = [_tile(problem, cut, tables, box, x_strides, layout, w_strides) for box in cut.boxes]
+    tiles = [tile_of(problem, cut, tables, box, x_strides, layout, w_strides) for box in cut.boxes]
     tasks = [
         tile.steps(x_strides, out_strides, out_dtype, blocks, results)
         for tile in tiles
@@ -119,17 +120,18 @@ def results_of(problem: Problem, out_at: int) -> Results:
     return "streamed" if bytes_ >= STREAMED and out_at % this_machine().vector_bytes == 0 else "cached"
 
 
-def _tile(
+def tile_of(
     problem: Problem, cut: Blocking, tables: Tables, outputs: Box, x_strides: Strides, layout: Layout,
-    w_strides: Strides | None = None,
-) -> _Tile:  # fmt: skip
+    w_strides: Strides | None = None, bases: Bases = WHOLE,
+) -> Tile:  # fmt: skip
+    """The steps of one tile of outputs."""
     if cut.vectors_of == "pixels":
         planes = Planes(cut.windows, outputs, problem.compute_dtype)
         samples = of_vectors(problem, cut.windows, outputs, planes, cut.channels, x_strides)
-        return _PixelTile(problem, cut, tables, outputs, samples, planes)
+        return _PixelTile(problem, cut, tables, outputs, samples, bases, planes)
     channels = cut.channels, problem.in_channels
     samples = of_numbers(problem, cut.windows, outputs, channels, x_strides, layout)
-    return _ChannelTile(problem, cut, tables, outputs, samples, w_strides)
+    return _ChannelTile(problem, cut, tables, outputs, samples, bases, w_strides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class _Sums:
         Bytes along the axes: those before the last two, where vectors hold pixels.
     results : {"cached", "streamed"}
         Whether they may be written past the caches.
+    place : {"result", "apart"}
+        Whether this is where the result stands.
     """
 
     base: int
@@ -155,14 +159,15 @@ class _Sums:
     row: int
     strides: Strides
     results: Results = "cached"
+    place: Literal["result", "apart"] = "apart"
 
     @property
     def final(self) -> bool:
         """Whether this is where the result stands."""
-        return self.base == OUT
+        return self.place == "result"
 
 
-class _Tile(ABC):
+class Tile(ABC):
     """The steps of one tile, for every sample and group: samples laid down, multiplied and added, the sums stored."""
 
     bytes: int
@@ -171,7 +176,10 @@ class _Tile(ABC):
     stored: str
     """The type of the result."""
 
-    def __init__(self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples) -> None:
+    def __init__(
+        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples, bases: Bases
+    ) -> None:  # fmt: skip
+        self.bases = bases
         self.problem, self.cut, self.tables, self.outputs = problem, cut, tables, outputs
         self.dtype = problem.compute_dtype
         self.item, self.lanes = item_bytes(self.dtype), cut.lanes
@@ -193,12 +201,16 @@ class _Tile(ABC):
         out_at = self.samples * out_strides[0] + self.groups * out_strides[1] + first * out_strides[2]
         out_at += sum(lo * stride for (lo, _), stride in zip(self.outputs, along, strict=True))
         if out_dtype == self.dtype and self.stored_at_once(along, out_strides[2]):
-            sums = _Sums(OUT, out_at, out_strides[2], along, results)
+            base, place = self.bases.out
+            sums = _Sums(base, out_at + place, out_strides[2], along, results, "result")
         else:
             sums = _Sums(SCRATCH, self.sums_at + 0 * out_at, self.sums_row, self.sums_along)
         found: list[Steps] = []
         for channels in cuts(problem.in_channels, self.cut.channels):
             laying, where = self.laid.lay(self.tables, x_at, channels)
+            if where.base == X:
+                base, place = self.bases.x
+                where = replace(where, base=base, at=where.at + place)
             terms = where.terms.reshape(channels[1] - channels[0], self.leading, -1).swapaxes(0, 1).ravel()
             found += [*laying, *self.multiply_add(replace(where, terms=terms), sums, channels, blocks)]
         if sums.final:
@@ -224,7 +236,7 @@ class _Tile(ABC):
 
     def operands(self, at: Offsets, channel: int) -> dict[str, tuple[int, Offsets]]:
         """Where the operands of an epilogue lie for a place in the result, from an output channel on."""
-        return {"bias": (BIAS, self.bias_at + channel * self.item), "add": (ADD, self.added(at))}
+        return {"bias": (self.bases.bias, self.bias_at + channel * self.item), "add": (ADD, self.added(at))}
 
     def added(self, at: Any) -> Any:
         """How far something lies in an array that is added, if it lies so far in the result."""
@@ -275,13 +287,14 @@ class _Tile(ABC):
         """Store the sums of some output channels."""
 
 
-class _PixelTile(_Tile):
+class _PixelTile(Tile):
     """Vectors hold pixels; the register tile's rows are output channels."""
 
     def __init__(
-        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples, planes: Planes
+        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples, bases: Bases,
+        planes: Planes,
     ) -> None:  # fmt: skip
-        super().__init__(problem, cut, tables, outputs, samples)
+        super().__init__(problem, cut, tables, outputs, samples, bases)
         self.planes = planes
         rows, columns = self.planes.counts[-2:]
         joined = (rows - 1) * self.planes.strides[-2] // self.item + columns
@@ -332,7 +345,7 @@ class _PixelTile(_Tile):
                 found.append(
                     dense.ARGUMENTS.steps(
                         address_of(schedule), len(self.groups), x=(where.base, x),
-                        w=(KERNEL, self.weights(first, channels[0], size)), sums=(sums.base, to),
+                        w=(self.bases.kernel, self.weights(first, channels[0], size)), sums=(sums.base, to),
                         offsets=(TABLES, table), depth=(channels[1] - channels[0]) * problem.taps, blocks=last - first,
                         sums_row=sums.row, w_block=size * problem.terms * self.item, rest=rest,
                         tiles=tiles - (1 if rest else 0), last_tiles=last_tiles, lines=lines,
@@ -398,14 +411,14 @@ def runs_met(windows: tuple[Window, ...], outputs: Range) -> list[tuple[int, Ran
     return found
 
 
-class _ChannelTile(_Tile):
+class _ChannelTile(Tile):
     """Vectors hold output channels; the register tile's rows are pixels."""
 
     def __init__(
-        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples,
+        self, problem: Problem, cut: Blocking, tables: Tables, outputs: Box, samples: Samples, bases: Bases,
         w_strides: Strides | None,
     ) -> None:  # fmt: skip
-        super().__init__(problem, cut, tables, outputs, samples)
+        super().__init__(problem, cut, tables, outputs, samples, bases)
         self.w_strides = w_strides
         self.pixels = math.prod(self.counts)
         self.met = runs_met(cut.windows, outputs[0])
@@ -452,7 +465,8 @@ class _ChannelTile(_Tile):
                     found.append(
                         dense_channels.ARGUMENTS.steps(
                             address_of(schedule), len(self.groups), x=(where.base, where.at), sums=(sums.base, to),
-                            w=(KERNEL, weights + lo * run * size * self.item), offsets=(TABLES, terms + lo * run * 8),
+                            w=(self.bases.kernel, weights + lo * run * size * self.item),
+                            offsets=(TABLES, terms + lo * run * 8),
                             rows_at=(TABLES, self.tables.add(pixels[some])), depth=(hi - lo) * run, blocks=row_blocks,
                             sums_at=(TABLES, self.tables.add(to_pixels[some])),
                             w_vector=problem.terms * self.lanes * self.item, w_row=w_row,

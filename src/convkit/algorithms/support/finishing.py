@@ -54,7 +54,11 @@ def finish_compiled(epilogue: Epilogue, sums: Array, operands: Operands) -> bool
     bias = 0 if operands.bias is None else address(operands.bias)
     for first in range(0, len(sums), at_once):
         some = sums[first : first + at_once]
-        program = _program(epilogue, some.shape, sums.strides, add.strides, dtype) or one
+        program = _program(epilogue, some.shape, sums.strides, add.strides, dtype)
+        if program is None:  # a number a sample, and samples apart
+            for n in range(first, first + len(some)):
+                _finish_moved(epilogue, sums[n : n + 1], operands, None if operands.add is None else add[n : n + 1])
+            continue
         bases = address(some), 0, 0, 0, bias, address(add) + first * add.strides[0]
         pool.run(program, bases, threads.num_threads(), some.size * SECONDS)
     return True

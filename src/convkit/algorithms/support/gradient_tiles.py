@@ -22,7 +22,7 @@ from convkit.algorithms.support.planes import Box, Strides, offsets, pitch, spac
 from convkit.algorithms.support.register_tiles import cuts, cycles, largest, pieces, register_tile
 from convkit.codegen import dense_channels as kernel
 from convkit.codegen import transpose, unpack
-from convkit.codegen.dense_channels import MOST_FAR_ROWS, DenseChannels
+from convkit.codegen.dense_channels import MOST_FAR_ROWS, MOST_ROWS, DenseChannels
 from convkit.codegen.library import address_of, this_machine
 from convkit.codegen.numbers import stored_as
 from convkit.codegen.program import Program, Tables, join
@@ -126,7 +126,7 @@ def blocking(problem: Problem) -> Blocking:
     if tasks * -(-vectors // wide) < PARTS:
         wide = largest(vectors, max(FEWEST_VECTORS, -(-vectors * tasks // PARTS)))
     packed = largest(channels, max(1, PACKED_BYTES // laid))
-    tile = register_tile(packed * taps, wide, MOST_FAR_ROWS)
+    tile = register_tile(packed * taps, wide, MOST_ROWS)
     share = problem.out_channels / lanes * packed * taps / cycles(packed * taps, vectors, *tile)
     return Blocking(windows, tuple(lengths), together, packed, channels, wide, parts, tile, share)
 
@@ -348,8 +348,9 @@ class _Task:
         (size, tiles), last = self.tiles[0], self.tiles[1:]
         found: list[Steps] = []
         begin, sums = 0, self.layout.sums_at + some[0] * taps * self.layout.sums_row
+        rows_are = "far-rows" if self.cut.tile[0] <= MOST_FAR_ROWS else "rows"
         for height, blocks in pieces(channels * taps, self.cut.tile[0]):
-            start, weights = "zero" if first else "sums", "ordered" if upstream is None else "far-rows"
+            start, weights = "zero" if first else "sums", "ordered" if upstream is None else rows_are
             schedule = DenseChannels(self.dtype, self.lanes, height, size, start, weights=weights)
             found.append(
                 kernel.ARGUMENTS.steps(

@@ -102,12 +102,15 @@ class Acceleration:
         What was not done, and why.
     before, after : float or None
         Seconds that the original and the accelerated model take for the example.
+    together : list of tuple of str
+        Layers that are done as one for inputs like the example's, a few rows at a time.
     """
 
     layers: list[LayerFinding] = field(default_factory=list[LayerFinding])
     notes: list[str] = field(default_factory=list[str])
     before: float | None = None
     after: float | None = None
+    together: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     _model: Any = None
 
     def rows(self) -> list[dict[str, Any]]:
@@ -169,6 +172,8 @@ class Acceleration:
         for n, one in enumerate(self.layers):
             if one.name in pooled and "max-pool" not in one.folded:
                 self.layers[n] = replace(one, folded=(*one.folded, "max-pool"))
+        known_joined: Callable[..., list[tuple[str, ...]]] | None = getattr(self._model, "joined_layers", None)
+        self.together = [] if known_joined is None else known_joined(*example)
 
     def __str__(self) -> str:
         heads = [say(f"nn.acceleration.{head}") for head in ("layer", "input", "folded", "algorithm", "time", "gain")]
@@ -180,7 +185,9 @@ class Acceleration:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
         ]
-        return "\n".join([*lines, *self.notes])
+        joined = "; ".join(" + ".join(names) for names in self.together)
+        together = [say("nn.acceleration.together", layers=joined)] if joined else []
+        return "\n".join([*lines, *together, *self.notes])
 
 
 def _row(one: LayerFinding) -> list[str]:

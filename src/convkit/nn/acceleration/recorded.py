@@ -47,6 +47,12 @@ class Accelerated(fx.GraphModule):
         known = None if records is None else records.known(given)
         return set() if known is None else known.pooled
 
+    def joined_layers(self, *given: Any) -> list[tuple[str, ...]]:
+        """Layers that are done together, a few rows at a time, as it is done with inputs of this kind."""
+        records = self.__dict__.get("_records")
+        known = None if records is None else records.known(given)
+        return [] if known is None else known.joined
+
     def _unseen(self, given: tuple[Any, ...]) -> bool:
         """Whether nobody watches what is done with these."""
         return (
@@ -113,6 +119,7 @@ class Record:
         self._result = with_slots(output.args[0], self._numbers)
         self._writing = threading.Lock()
         self.pooled: set[str] = set()
+        self.joined: list[tuple[str, ...]] = []
 
     def __call__(self, given: Sequence[Any]) -> Any:
         """The model's outputs."""
@@ -141,7 +148,7 @@ class Record:
         result = seen.run(*given)
         writer = Writer(self._model, self._numbers, seen.told, self._ready)
         self._steps = self._with_ends(writer.steps())
-        self.pooled = writer.pooled
+        self.pooled, self.joined = writer.pooled, list(writer.joined.values())
         return result
 
     def _with_ends(self, steps: list[tuple[Other | Linked, list[Node]]]) -> list[Any]:

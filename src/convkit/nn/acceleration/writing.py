@@ -38,6 +38,8 @@ class Writer:
         self.ready = ready
         self.pooled: set[str] = set()
         """Layers whose results are pooled before they are stored."""
+        self.joined: dict[str, tuple[str, ...]] = {}
+        """Layers that are done together, by the first of them."""
         self.links = {node: link(node, self.modules, told, ready) for node in numbers}
 
     def steps(self) -> list[tuple[Other | Linked, list[Node]]]:
@@ -120,7 +122,11 @@ class Writer:
         made = chained(values, steps, [place[end.number] for end in inputs], [place[end.number] for end in outputs])
         if isinstance(made, int):
             return row.index(makers[made])
-        self.pooled |= {str(node.target) for node, n in numbers.items() if n in made.pooled}
+        named = {n: str(node.target) for node, n in numbers.items()}
+        self.pooled |= {named[n] for n in made.pooled}
+        self.joined.update(
+            {named[first]: tuple(map(named.__getitem__, (first, *rest))) for first, *rest in made.joined}
+        )
         return made, inputs, outputs
 
     def end(self, node: Node, side_by_side: bool) -> End:
