@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 
 from convkit.catalogue import LANGUAGES
 from tests.cli.conftest import SOURCE
@@ -208,6 +209,22 @@ def test_help_speaks(convkit):
             done = convkit(command, "--help", "--lang", language)
             assert done.exit_code == 0
             assert "cli." not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "end"),
+    [("en", "the same bits as if it had never stopped."), ("zh", "继续 RUN 中的训练，结果与从未中断时逐位相同。")],
+)
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_help_is_told_whole_in_any_width(convkit, monkeypatch, language, end, columns):
+    """中文 has no spaces to break lines at; what did not fit used to be cut off."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in ("train", "filter"):
+        said = convkit(command, "--help", "--lang", language).stdout
+        assert "…" not in said.replace("……", "")
+        assert all(cell_len(line) <= columns for line in said.splitlines())
+        if command == "train":
+            assert "".join(end.split()) in "".join(said.replace("│", "").split())
 
 
 def start(place, path, *options):

@@ -7,8 +7,10 @@ import hashlib
 import io
 import pickle
 import shutil
+import struct
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,7 +238,72 @@ def test_classes_that_cannot_be_learned(tmp_path):
     assert "2 >= 5 is false" in refused("data.too-few", tmp_path / "c")
     write_idx(tmp_path / "d")
     (tmp_path / "d" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([0, 2] * 45, np.uint8))))
-    refused("data.empty-class", tmp_path / "d")
+    assert "no label 1" in refused("data.label-gap", tmp_path / "d")
+
+
+def test_labels_that_begin_at_one(tmp_path):
+    """EMNIST's letters are counted from 1; test files alone may show a few of them."""
+    pixels = np.zeros((52, 4, 4), np.uint8)
+    for part, labels in (("train", np.arange(52) % 26 + 1), ("test", np.arange(52) % 5 + 3)):
+        (tmp_path / f"emnist-letters-{part}-images-idx3-ubyte").write_bytes(idx(pixels))
+        (tmp_path / f"emnist-letters-{part}-labels-idx1-ubyte").write_bytes(idx(labels.astype(np.uint8)))
+    whole = data.open_collection(tmp_path)
+    assert whole.classes == tuple(map(str, range(1, 27)))
+    assert whole.train.labels[:3].tolist() == [0, 1, 2]
+    assert whole.test.labels[:3].tolist() == [2, 3, 4]
+    for train in tmp_path.glob("*train*"):
+        train.unlink()
+    alone = data.open_collection(tmp_path)
+    assert [alone.classes[label] for label in alone.test.labels[:3]] == ["3", "4", "5"]
+
+
+def test_a_stray_label_is_named(tmp_path):
+    write_idx(tmp_path)
+    labels = np.array([0, 1, 2] * 30)
+    for stray, kind in ((200, 8), (2_000_000_000, 12)):
+        labels[7] = stray
+        content = struct.pack(">HBBI", 0, kind, 1, 90) + labels.astype({8: "u1", 12: ">i4"}[kind]).tobytes()
+        (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+        assert f"the label {stray} (train #7), but no label 3" in refused("data.label-gap", tmp_path)
+
+
+def test_a_file_of_another_rank_than_its_name_says(tmp_path):
+    write_idx(tmp_path)
+    place = tmp_path / "train-images-idx3-ubyte.gz"
+    place.write_bytes(gzip.compress(bytes([0, 0, 8, 4]) + gzip.decompress(place.read_bytes())[4:]))
+    assert "00 00 08 03" in refused("data.wrong-magic", tmp_path)
+
+
+def test_parts_and_classes_side_by_side(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("hello")
+    assert data.open_collection(tmp_path).classes == CLASSES
+    (tmp_path / "notes" / "figure.png").write_bytes(picture("L"))
+    assert "beside them: notes" in refused("data.parts-and-others", tmp_path)
+
+
+def test_an_archive_is_read_to_its_end(tmp_path):
+    """Damage in a header, at the end mark, and in the checksum that gzip keeps behind everything."""
+    write_folder(tmp_path / "a")
+    place = Path(shutil.make_archive(str(tmp_path / "set"), "tar", tmp_path / "a"))
+    good = place.read_bytes()
+    with tarfile.open(place) as archive:
+        header = archive.getmembers()[-3].offset
+    place.write_bytes(good[: header + 10] + b"?" + good[header + 11 :])
+    assert f"at byte {header} " in refused("data.unfinished-archive", place)
+    place.write_bytes(good[:header])
+    refused("data.unfinished-archive", place)
+    packed = gzip.compress(good)
+    for damaged in (packed[:-8], packed[:-5] + bytes([packed[-5] ^ 1]) + packed[-4:]):
+        (tmp_path / "set.tar.gz").write_bytes(damaged)
+        refused("file.broken", tmp_path / "set.tar.gz")
+    (tmp_path / "set.tar.gz").write_bytes(packed)
+    assert len(data.open_collection(tmp_path / "set.tar.gz").train)
+    (tmp_path / "set.tar.gz").write_bytes(b"<html>not found</html>")
+    assert "'<html>no'" in refused("file.wrong-format", tmp_path / "set.tar.gz")
+    (tmp_path / "set.tar.gz").write_bytes(b"")
+    refused("file.empty", tmp_path / "set.tar.gz")
 
 
 def test_what_is_no_data_set(tmp_path):

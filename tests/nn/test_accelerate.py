@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import pickle
 
 import pytest
 import torch
@@ -331,3 +333,173 @@ def test_accelerated_models_compile_and_export():
 def test_only_models_are_accelerated():
     with pytest.raises(OptionError, match=r"option\.not-a-module"):
         ck.nn.accelerate(functional.relu)
+
+
+class Recurrent(nn.Module):
+    """The same layers several times; a sum waits for a layer that is called after its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x):
+        state = torch.zeros_like(self.outer(x))
+        for _ in range(3):
+            state = torch.tanh(self.inner(state) + self.outer(x))
+        return state
+
+
+def test_layers_called_again_and_again():
+    agree(Recurrent().eval(), torch.randn(2, 3, 7, 8))
+
+
+class Centred(nn.Conv2d):
+    """Weights that are computed."""
+
+    def forward(self, input):  # noqa: A002
+        return functional.conv2d(input, self.weight - self.weight.mean(), self.bias, self.stride, self.padding)
+
+
+def test_models_with_computed_weights_are_copied_and_pickled():
+    up = nn.ConvTranspose2d(8, 2, 2, 2)
+    model = nn.Sequential(Centred(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), up).eval()
+    x = torch.randn(1, 3, 6, 7)
+    fast = ck.nn.accelerate(model)
+    for again in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_size_models_keep_their_bounds(dtype):
+    """What is stored is rounded to the model's type; a layer that is further off is still found out."""
+    model = settled(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))).to(dtype)
+    x = torch.randn(2, 3, 9, 10).to(dtype)
+    fast = ck.nn.accelerate(model)
+    check = fast.acceleration.check(model, x)
+    assert check.within, check.layers
+
+    class Off(ck.nn.Conv2d):
+        def _verb(self, x, add, activation):
+            return super()._verb(x, add, activation) * (1 + 3e-2 * (self.weight.dtype is dtype))
+
+    next(module for module in fast.modules() if isinstance(module, Layer)).__class__ = Off
+    assert not fast.acceleration.check(model, x).within
+
+
+class Silent(nn.Module):
+    """Cannot be traced, and says nothing about why."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        if not isinstance(x, torch.Tensor):
+            raise NotImplementedError
+        return self.conv(x)
+
+
+def test_a_model_that_refuses_to_be_traced_without_a_word():
+    assert "NotImplementedError" in agree(Silent().eval(), torch.randn(1, 3, 5, 6)).notes[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("training", [False, True])
+def test_models_whose_weights_are_not_there(training):
+    for lazy in (nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(affine=False)):
+        with pytest.raises(OptionError, match=r"option\.lazy-model"):
+            ck.nn.accelerate(nn.Sequential(lazy), training=training)
+    hooked = nn.utils.weight_norm(nn.Conv2d(3, 4, 3))
+    with pytest.raises(OptionError, match=r"option\.not-copied"):
+        ck.nn.accelerate(nn.Sequential(hooked), training=training)
+    agree(nn.Sequential(nn.utils.remove_weight_norm(hooked)), torch.randn(1, 3, 5, 6))
+
+
+class Masked(nn.Module):
+    """Does something else when an argument is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x, mask=None):
+        y = torch.relu(self.norm(self.conv(x)))
+        return y if mask is None else y * mask
+
+
+class Ignoring(Masked):
+    """Has such an argument, and does the same."""
+
+    def forward(self, x, mask=None):
+        return torch.relu(self.norm(self.conv(x)))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_arguments_that_may_be_left_out(training):
+    """``mask is None`` can be traced, but the graph would hold one branch alone."""
+    model = settled(Masked()).train(training)
+    x, mask = torch.randn(2, 3, 6, 7), torch.rand(2, 1, 6, 7)
+    fast = ck.nn.accelerate(model, training=training).train(training)
+    for _ in range(3):
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(fast(x, mask), model(x, mask), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(fast(x, mask=mask), model(x, mask), rtol=1e-4, atol=1e-4)
+    assert any("mask" in note for note in fast.acceleration.notes)
+    same = ck.nn.accelerate(settled(Ignoring()), training=training)
+    assert not any("mask" in note for note in same.acceleration.notes)
+    assert any(layer.folded for layer in same.acceleration.layers)
+
+
+@dataclasses.dataclass
+class Answer:
+    scores: torch.Tensor
+    note: str = "none"
+    loss: object = None
+
+
+class Answering(Masked):
+    def forward(self, x):
+        return Answer(self.conv(x))
+
+
+def test_answers_that_are_records_are_compared():
+    model = Answering().eval()
+    x = torch.randn(1, 3, 6, 7)
+    fast = ck.nn.accelerate(model, x)
+    assert fast.acceleration.check(model, x).within
+    fast.get_submodule("conv").weight.mul_(1.1)
+    assert fast.acceleration.check(model, x).difference > 1e-3
+
+
+def test_a_scripted_model_is_refused():
+    class Scripted(torch.jit.ScriptModule):
+        pass
+
+    with pytest.raises(OptionError, match=r"option\.script-module"):
+        ck.nn.accelerate(Scripted())
+
+
+@pytest.mark.parametrize("kind", ["in place", "anew"])
+def test_buffers_that_change_go_on_changing(kind):
+    """Tracing would run what changes them once, and never again."""
+
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x):
+            if kind == "in place":
+                self.seen += 1
+            else:
+                self.seen = self.seen + 1
+            return self.conv(x) * self.seen
+
+    model = Counting().eval()
+    x = torch.randn(1, 3, 5, 6)
+    fast = ck.nn.accelerate(model)
+    assert "seen" in fast.acceleration.notes[0]
+    with torch.no_grad():
+        for times in (1, 2, 3, 4):
+            torch.testing.assert_close(fast(x), model.conv(x) * times, rtol=1e-4, atol=1e-4)

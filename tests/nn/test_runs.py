@@ -19,6 +19,7 @@ from convkit.nn.runs.augmentation import changed
 from convkit.nn.runs.history import Epoch, History
 from convkit.nn.runs.preprocessing import Preprocessing, pixels
 from convkit.nn.runs.ranks import Ranks
+from convkit.planner import machine
 from tests.data.picture_sets import write_folder, write_idx
 
 QUICK = {"model": "lenet5", "epochs": 2, "batch": 16, "augment": runs.Augmentation(shift=1, rotate=5), "seed": 3}
@@ -132,6 +133,11 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_serves(tmp_path, str
             session(stripes_set, tmp_path, "yes")
         assert caught.value.code == "run.damaged-checkpoint"
         assert str(before) in str(caught.value)
+    before_too = before.read_bytes()
+    before.unlink()
+    with pytest.raises(RunError, match=r"run\.no-checkpoint-left"):
+        session(stripes_set, tmp_path, "yes")
+    before.write_bytes(before_too)
     assert session(stripes_set, tmp_path, "yes", before).training.run() == "finished"
     assert tensors(tmp_path).keys() == checkpoint.read(before).tensors.keys()
 
@@ -145,6 +151,18 @@ def test_a_checkpoint_of_another_model(tmp_path, stripes_set):
     shutil.copy(tmp_path / "a" / "weights.safetensors", tmp_path / "b" / "weights.safetensors")
     with pytest.raises(ConvError, match=r"file\.another-model"):
         runs.opened(tmp_path / "b")
+
+
+def test_a_run_inside_its_data_would_be_a_class(tmp_path):
+    pictures = write_folder(tmp_path / "pictures", parts=("",), size=(16, 16))
+    for inside in (pictures, pictures / "run"):
+        with pytest.raises(RunError, match=r"run\.inside-data(.|\n)*pictures-run"):
+            session(str(pictures), inside)
+    (pictures / "run").rmdir()
+    assert session(str(pictures), tmp_path / "pictures-run").training.run() == "finished"
+    files = write_idx(tmp_path / "files", size=(16, 16))
+    session(str(files), files / "run")
+    session(str(files), files / "run", "yes")
 
 
 def test_a_run_is_not_mixed_with_another(tmp_path, stripes_set):
@@ -170,6 +188,32 @@ def test_a_run_is_not_mixed_with_another(tmp_path, stripes_set):
         runs.opened(tmp_path / "a")
 
 
+def test_models_are_looked_up_before_the_data_is_read(tmp_path):
+    """And none is named that gives a class to every pixel."""
+    with pytest.raises(ConvError) as caught:
+        session(str(tmp_path / "no data"), tmp_path / "run", model="vnet")
+    assert caught.value.code == "option.unknown-value"
+    assert "small_cnn" in str(caught.value)
+    assert "unet" not in str(caught.value)
+
+
+def test_a_run_goes_on_by_the_rates_that_it_began_with(tmp_path, stripes_set):
+    """Measuring the machine anew may choose other algorithms, whose last bits differ."""
+    began = machine.Machine(fused=3e10, call=1e-6)
+    with machine.used(began):
+        session(stripes_set, tmp_path)
+    again = session(stripes_set, tmp_path, "yes")
+    assert machine.current() != began
+    with runs.planned_as(again.about):
+        assert machine.current() == began
+    assert machine.current() != began
+    old = json.loads((tmp_path / "run.json").read_text())
+    del old["machine"]  # as runs were before
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    with runs.planned_as(session(stripes_set, tmp_path, "yes").about):
+        assert machine.current() != began
+
+
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path, stripes_set):
     made = session(stripes_set, tmp_path)
     made.training.run(runs.Watch(stop=lambda: True))
@@ -186,6 +230,11 @@ def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path, stripes_set):
     assert (error.facts["epoch"], error.facts["step"], error.facts["what"]) == (1, 2, "weights")
     assert "Conv2d" in str(error.facts["layer"])
     assert checkpoint.checkpoints(tmp_path / "checkpoints")[-1].read_bytes() == kept
+    assert "step-" in str(caught.value)
+    for one in checkpoint.checkpoints(tmp_path / "checkpoints"):
+        one.unlink()
+    with pytest.raises(RunError, match=r"intact: -"):
+        again.training.run()
 
 
 def test_where_numbers_end():

@@ -83,9 +83,31 @@ class SpokenGroup(_Spoken, TyperGroup):
 
 
 def speak_frame() -> None:
-    """Put typer's own headings into the language in force."""
+    """Put typer's own headings into the language in force, and let no sentence be cut that has no spaces."""
+    from rich.columns import Columns
+    from rich.table import Table
+    from rich.text import Text
     from typer import rich_utils
 
+    class FoldedTable(Table):
+        """A table that goes on in the next line where rich would cut a long word."""
+
+        def add_row(self, *cells: Any, **options: Any) -> None:
+            super().add_row(*cells, **options)
+            for column in self.columns:
+                column.overflow = "fold"
+
+    class FoldedColumns(Columns):
+        """The same for what is said of an option."""
+
+        def __init__(self, items: list[Any], **options: Any) -> None:
+            super().__init__(items, **options)
+            for item in items:
+                if isinstance(item, Text):
+                    item.overflow = "fold"
+
+    rich_utils.Table = FoldedTable  # type: ignore[attr-defined, misc]
+    rich_utils.Columns = FoldedColumns  # type: ignore[attr-defined, misc]
     rich_utils.ARGUMENTS_PANEL_TITLE = say("cli.frame.arguments")
     rich_utils.OPTIONS_PANEL_TITLE = say("cli.frame.options")
     rich_utils.COMMANDS_PANEL_TITLE = say("cli.frame.commands")

@@ -30,7 +30,7 @@ def divided(whole: Collection, *, validation: float, seed: int) -> Collection:
     Raises
     ------
     DataError
-        ``data.nothing-to-learn``, ``data.one-class``, ``data.empty-class``, ``data.too-few``.
+        ``data.nothing-to-learn``, ``data.one-class``, ``data.empty-class``, ``data.label-gap``, ``data.too-few``.
     OptionError
         ``option.share``.
 
@@ -70,6 +70,10 @@ def _check_classes(whole: Collection) -> None:
         present = [name for name, count in zip(whole.classes, counts) if count]
         raise DataError("one-class", name=whole.name, only=", ".join(present) or "-")
     for name, count in zip(whole.classes, counts):
+        if count == 0 and whole.kind == "idx":
+            last = int(whole.train.labels.argmax())
+            facts = {"label": whole.classes[whole.train.labels[last]], "record": whole.train.names[last]}
+            raise DataError("label-gap", path=whole.name, missing=name, **facts)
         if count == 0:
             raise DataError("empty-class", path=whole.name, name=name)
 

@@ -8,6 +8,7 @@ import math
 import re
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,9 @@ _PUBLISHED_PACKED = {
     "bdb82020997e1d708af4cf47b453dcf7": "KMNIST",
     "5c965bf0a639b31b8f53240b1b52f4d7": "KMNIST",
 }
+MOST_CLASSES = 65_536
+"""Labels that lie further apart than this are no classes."""
+
 _CLASSES = {
     "Fashion-MNIST": (
         "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
@@ -57,7 +61,7 @@ def read_idx(tree: Tree) -> Collection:
     ------
     DataError
         ``data.wrong-magic``, ``data.truncated``, ``data.counts-differ``, ``data.no-partner``, ``data.sizes-differ``,
-        ``data.which-files``, ``data.negative-label``.
+        ``data.which-files``, ``data.negative-label``, ``data.label-gap``.
     FileError
         ``file.broken`` where a compressed file's own checksum does not agree.
     """
@@ -95,12 +99,28 @@ def read_idx(tree: Tree) -> Collection:
         raise DataError("sizes-differ", size="x".join(map(str, wrong[:2])), **facts)
     title = known.pop() if len(known) == 1 else ""
     notes = () if title else (Note("not-published", {"path": str(tree.path)}),)
-    count = max(int(part.labels.max()) for part in parts.values()) + 1
-    names = _CLASSES.get(title, ())
-    classes = names if len(names) >= count else tuple(map(str, range(max(count, 10 if title else count))))
+    classes, least = _classes(str(tree.path), title, list(parts.values()))
+    if least:
+        parts = {name: replace(part, labels=part.labels - least) for name, part in parts.items()}
     shape = next(iter(shapes.values()))
     three = (parts.get("train"), parts.get("validation"), parts.get("test"))
     return Collection(title or tree.path.name, "idx", classes, shape, *three, notes=notes)
+
+
+def _classes(path: str, title: str, parts: list[Pictures]) -> tuple[tuple[str, ...], int]:
+    """The names of the classes, and the label of the first: EMNIST's letters are counted from 1."""
+    least = min(int(part.labels.min()) for part in parts)
+    largest = max(parts, key=lambda part: int(part.labels.max()))
+    count = int(largest.labels.max()) + 1
+    if count - least > MOST_CLASSES:
+        present = np.unique(np.concatenate([part.labels for part in parts]))
+        record = largest.names[int(largest.labels.argmax())]
+        missing = int(present[np.flatnonzero(np.diff(present) > 1)[0]]) + 1
+        raise DataError("label-gap", path=path, label=count - 1, record=record, missing=missing)
+    if title:
+        names = _CLASSES.get(title, ())
+        return (names if len(names) >= count else tuple(map(str, range(max(count, 10))))), 0
+    return tuple(map(str, range(least, count))), least
 
 
 def _files(tree: Tree) -> dict[str, dict[str, str]]:
@@ -143,6 +163,10 @@ def _array(tree: Tree, name: str) -> tuple[NDArray[np.generic], str]:
     zero, kind, axes = struct.unpack(">HBB", content[:4])
     if zero != 0 or kind not in _TYPES or not 1 <= axes <= 4:
         raise DataError("wrong-magic", path=place, magic=content[:4].hex(" "), what="IDX", wanted="00 00 08 0n")
+    match = _NAME.fullmatch(name)
+    if match is not None and axes != int(match["axes"]):
+        wanted_magic = f"00 00 {kind:02x} 0{match['axes']}"
+        raise DataError("wrong-magic", path=place, magic=content[:4].hex(" "), what="IDX", wanted=wanted_magic)
     start = 4 + 4 * axes
     if len(content) < start:
         raise DataError("truncated", path=place, wanted=start, got=len(content))

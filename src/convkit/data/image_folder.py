@@ -41,8 +41,8 @@ def read_folder(tree: Tree, frame: Frame, only: Sequence[str] | None, limit: int
     Raises
     ------
     DataError
-        ``data.empty-class``, ``data.unknown-class``, ``data.sizes-differ``, ``data.modes-differ``, ``data.mode``,
-        ``data.deep``.
+        ``data.empty-class``, ``data.unknown-class``, ``data.parts-and-others``, ``data.sizes-differ``,
+        ``data.modes-differ``, ``data.mode``, ``data.deep``.
     FileError
         ``file.broken``, ``file.wrong-format``, ``file.empty``, ``file.unreadable``.
     """
@@ -110,8 +110,7 @@ def _sorted_by_part(tree: Tree, root: str) -> tuple[dict[str, dict[str, list[str
     pictures: dict[str, dict[str, list[str]]] = {}
     ignored: list[str] = []
     inside = [name for name in tree.files if name.startswith(root)]
-    tops = {name.removeprefix(root).split("/")[0].lower() for name in inside if "/" in name.removeprefix(root)}
-    parted = bool(tops) and tops <= set(PARTS)
+    parted = _parted(tree, root)
     for name in inside:
         steps = name.removeprefix(root).split("/")
         if not name.lower().endswith(SUFFIXES) or len(steps) < (3 if parted else 2):
@@ -124,6 +123,19 @@ def _sorted_by_part(tree: Tree, root: str) -> tuple[dict[str, dict[str, list[str
     if not pictures:
         raise DataError("no-pictures", path=str(tree.path))
     return pictures, ignored
+
+
+def _parted(tree: Tree, root: str) -> bool:
+    """Whether the folders are parts; parts and classes side by side are a mistake."""
+    below = [name.removeprefix(root).split("/") for name in tree.files if name.startswith(root)]
+    held = [steps for steps in below if len(steps) > 1 and steps[-1].lower().endswith(SUFFIXES)]
+    parts = {steps[0] for steps in held if steps[0].lower() in PARTS}
+    others = sorted({steps[0] for steps in held} - parts)
+    deep = any(len(steps) > 2 for steps in held if steps[0] in parts)
+    if parts and others and deep and any(PARTS[one.lower()] == "train" for one in parts):
+        facts = {"parts": ", ".join(sorted(parts)), "others": ", ".join(others)}
+        raise DataError("parts-and-others", path=str(tree.path), **facts)
+    return bool(parts) and not others
 
 
 def _refuse_empty(tree: Tree, root: str, pictures: dict[str, dict[str, list[str]]], only: Sequence[str] | None) -> None:

@@ -19,6 +19,7 @@ LIMIT = 1 << 30
 """Bytes of pictures held in memory unless told otherwise; larger folders are read batch by batch."""
 
 _HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _LISTS = {"MD5SUMS": "md5", "SHA1SUMS": "sha1", "SHA256SUMS": "sha256", "SHA512SUMS": "sha512"}
 
 
@@ -56,7 +57,7 @@ class Tree:
         """
         try:
             return self.files[name]()
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: behind a password
             raise FileError("broken", path=self.place(name), format="zip", reason=first_line(error)) from error
         except OSError as error:
             reason = error.strerror or str(error)
@@ -73,9 +74,10 @@ def plant(path: Path, limit: int = LIMIT) -> Tree:
     Raises
     ------
     FileError
-        ``file.not-found``, ``file.unreadable``, ``file.broken``.
+        ``file.not-found``, ``file.unreadable``, ``file.broken``, ``file.empty``, ``file.wrong-format``.
     DataError
-        ``data.archive-too-large``; ``data.no-data-set`` if the file is no archive; ``data.checksum``.
+        ``data.archive-too-large``, ``data.unfinished-archive``, ``data.checksum``; ``data.no-data-set`` if the file is
+        no archive and is not named like one.
     """
     if not path.exists():
         raise FileError("not-found", path=str(path), folder=str(path.parent))
@@ -87,7 +89,7 @@ def plant(path: Path, limit: int = LIMIT) -> Tree:
         elif tarfile.is_tarfile(path):
             tree = _tar(path, limit)
         else:
-            raise DataError("no-data-set", path=str(path), found="-")
+            raise _no_archive(path)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise FileError("broken", path=str(path), format=path.suffix[1:], reason=first_line(error)) from error
     except FileError:
@@ -162,8 +164,33 @@ def _tar(path: Path, limit: int) -> Tree:
                     raise DataError("archive-too-large", path=str(path), limit=limit >> 20)
                 stream = archive.extractfile(member)
                 held[name] = stream.read() if stream else b""
+        _read_to_the_end(archive, path)
     files = {name: partial(held.__getitem__, name) for name in sorted(held)}
     return Tree(path, "archive", files, {name: len(held[name]) for name in files}, frozenset(folders | _above(files)))
+
+
+def _read_to_the_end(archive: tarfile.TarFile, path: Path) -> None:
+    """Tarfile ends in silence where a header is damaged, and before the checksum that compression keeps at the end."""
+    stream = archive.fileobj
+    assert stream is not None
+    stream.seek(archive.offset)
+    mark = stream.read(tarfile.BLOCKSIZE)
+    if len(mark) != tarfile.BLOCKSIZE or any(mark):
+        raise DataError("unfinished-archive", path=str(path), place=archive.offset)
+    while stream.read(1 << 20):
+        pass
+
+
+def _no_archive(path: Path) -> Exception:
+    """What is wrong with a file that is no archive."""
+    form = next((one for one in _ARCHIVES if path.name.lower().endswith(one)), "")
+    if not form:
+        return DataError("no-data-set", path=str(path), found="-")
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    if not start:
+        return FileError("empty", path=str(path))
+    return FileError("wrong-format", path=str(path), format=form[1:], start=repr(start)[1:])
 
 
 def _above(files: Mapping[str, object]) -> set[str]:

@@ -7,7 +7,8 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -144,9 +145,26 @@ def _file() -> Path | None:
     return cache_file("machine.json")
 
 
+_chosen: list[Machine] = []
+
+
+@contextmanager
+def used(machine: Machine) -> Generator[None]:
+    """New plans of this process are made by these rates, whatever is measured and remembered."""
+    _chosen.append(machine)
+    current.cache_clear()
+    try:
+        yield
+    finally:
+        _chosen.pop()
+        current.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def current() -> Machine:
-    """The remembered measurement of this machine if there is a sound one, otherwise the defaults."""
+    """The rates in `used`; else the remembered measurement of this machine if it is sound, or the defaults."""
+    if _chosen:
+        return _chosen[-1]
     path = _file()
     if path is None or not path.exists() or os.environ.get("CONVKIT_MACHINE") == "default":
         return DEFAULT

@@ -86,7 +86,7 @@ def train_command(
         channels,
         [name.strip() for name in classes.split(",")] if classes else None,
         memory_limit(memory),
-        _threads(out, threads, resume),
+        _threads(out, threads, resume or checkpoint is not None),
         "yes" if resume or checkpoint else "no",
         checkpoint,
     )
@@ -123,7 +123,8 @@ def _run(wish: Wish, ranks: Ranks, times: tuple[float, float], form: str) -> dic
         runs.use_threads(session.about.shape, wish.threads)
         board.begin(session)
         watch = runs.Watch(board.step, board.epoch, stop, *times, began)
-        ending = session.training.run(watch)
+        with runs.planned_as(session.about):
+            ending = session.training.run(watch)
         if not ranks.writes:
             return None
         unfinished = ending == "interrupted" or session.training.history.best == 0

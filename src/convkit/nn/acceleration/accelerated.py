@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.nn.parameter import is_lazy
 
 from convkit.catalogue import say
+from convkit.data.content import first_line
 from convkit.errors import OptionError
 from convkit.nn.acceleration.findings import Acceleration, LayerFinding
 from convkit.nn.acceleration.functional import replace_functions
@@ -46,12 +49,14 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
     Raises
     ------
     OptionError
-        ``option.not-a-module``.
+        ``option.not-a-module``, ``option.script-module``, ``option.lazy-model``; ``option.not-copied`` for weights that
+        a hook computes.
 
     Notes
     -----
-    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values, hooks on
-    containers) layers are replaced where they stand, and only what follows them in an ``nn.Sequential`` is taken over.
+    The model is traced with ``torch.fx``. Where that cannot be done (control flow that depends on values or on whether
+    an argument is None, hooks on containers) layers are replaced where they stand, and only what follows them in an
+    ``nn.Sequential`` is taken over.
 
     Examples
     --------
@@ -66,17 +71,29 @@ def accelerate(model: nn.Module, example: Tensor | Sequence[Tensor] | None = Non
     """
     if not isinstance(model, nn.Module):
         raise OptionError("not-a-module", type=type(model).__name__)
+    if isinstance(model, ScriptModule):
+        raise OptionError("script-module")
     acceleration = Acceleration()
     if training:
-        done = copy.deepcopy(model)
+        done = _copied(model)
         learn(done, acceleration)
     else:
-        done = _for_inference(copy.deepcopy(model).eval(), acceleration)
+        done = _for_inference(_copied(model).eval(), acceleration)
     acceleration._model = done
     done.acceleration = acceleration  # type: ignore[assignment]
     if example is not None:
         acceleration.measure(model, *((example,) if isinstance(example, Tensor) else example))
     return done
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise OptionError("lazy-model", name=name)
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:  # weights that torch.nn.utils.weight_norm puts in their place
+        raise OptionError("not-copied", type=type(model).__name__, reason=first_line(error)) from error
 
 
 def twin(model: nn.Module) -> nn.Module:
@@ -91,7 +108,7 @@ def _for_inference(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     try:
         graph_module = traced(model)
     except Exception as reason:  # the tracer runs the model's own code, which may raise anything
-        acceleration.notes.append(say("nn.acceleration.not-traced", reason=str(reason).splitlines()[0]))
+        acceleration.notes.append(say("nn.acceleration.not-traced", reason=first_line(reason)))
         names = swap(model)
         folded = fold_sequences(model)
         functions = replace_functions(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -200,8 +200,11 @@ def _flat(output: Any) -> Tensor:
     """All numbers of a model's output, side by side."""
     if isinstance(output, Tensor):
         return output.detach().double().reshape(-1)
+    if is_dataclass(output):
+        output = vars(output)
     values = output.values() if isinstance(output, dict) else output
-    return torch.cat([_flat(one) for one in values if isinstance(one, Tensor | Sequence | dict)])
+    found = [one for one in values if isinstance(one, Tensor | Sequence | dict) and not isinstance(one, str)]
+    return torch.cat([torch.empty(0, dtype=torch.float64), *map(_flat, found)])
 
 
 def seen(model: nn.Module, example: Sequence[Tensor]) -> list[tuple[str, Layer, Tensor, Tensor | None, str | None]]:
@@ -257,9 +260,10 @@ def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str 
     bound: ErrorBound = plan_of(layer, x, add, activation).error_bound
     double = copy.deepcopy(layer).double()
     with torch.no_grad():
-        sums = layer.ended(x, add, None).double()
+        stored = layer.ended(x, add, None)
         wide, other = x.double(), None if add is None else add.double()
-        error = (sums - double.ended(wide, other, None)).abs()
+        exact = double.ended(wide, other, None)
+        error = (stored.double() - exact).abs()
         if bound.kind == "norm":
             weights = torch.linalg.vector_norm(double.weight.flatten(1), dim=1).max()
             allowed = torch.linalg.vector_norm(wide) * weights
@@ -270,6 +274,10 @@ def _part_of_bound(layer: Layer, x: Tensor, add: Tensor | None, activation: str 
                 parameter.abs_()
             allowed = double.ended(wide.abs(), None if other is None else other.abs(), None)
     room = (bound.factor * allowed).expand_as(error)
+    if stored.dtype in (torch.float16, torch.bfloat16):
+        # The plan speaks of the sums; what is stored is rounded once more.
+        kind = torch.finfo(stored.dtype)
+        room = room * (1 + kind.eps) + kind.eps / 2 * exact.abs() + kind.smallest_normal * kind.eps / 2
     return float(torch.where(error > 0, error / room.clamp_min(torch.finfo(torch.float64).tiny), 0.0).max())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.overrides import TorchFunctionMode
 
 import convkit as ck
@@ -19,6 +20,8 @@ def conv(
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """``torch.nn.functional.conv1d``, ``conv2d`` and ``conv3d``, with or without a batch axis."""
+    if isinstance(weight, Proxy) or isinstance(input, Proxy):
+        return _step(conv, input, weight, bias, stride, padding, dilation, groups)
     rank = weight.ndim - 2
     options = {"stride": each(stride, rank), "dilation": each(dilation, rank), "groups": groups}
     options["padding"] = padding if isinstance(padding, str) else tuple([(pad, pad) for pad in each(padding, rank)])
@@ -33,6 +36,8 @@ def conv_transpose(
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
 ) -> Tensor:  # fmt: skip
     """``torch.nn.functional.conv_transpose1d``, ``2d`` and ``3d``, with or without a batch axis."""
+    if isinstance(weight, Proxy) or isinstance(input, Proxy):
+        return _step(conv_transpose, input, weight, bias, stride, padding, output_padding, groups, dilation)
     rank = weight.ndim - 2
     options = {
         "stride": each(stride, rank), "padding": each(padding, rank), "output_padding": each(output_padding, rank),
@@ -41,6 +46,12 @@ def conv_transpose(
     if input.ndim == weight.ndim:
         return ck.conv_transpose(input, weight, bias, **options)
     return ck.conv_transpose(input.unsqueeze(0), weight, bias, **options).squeeze(0)
+
+
+def _step(function: Callable[..., Tensor], *arguments: Any) -> Any:
+    """A call as one step of the graph that is being made, as when a model that holds it is copied or unpickled."""
+    tracer = next(one.tracer for one in arguments if isinstance(one, Proxy))
+    return tracer.create_proxy("call_function", function, arguments, {})
 
 
 def each(value: Any, rank: int) -> tuple[int, ...]:

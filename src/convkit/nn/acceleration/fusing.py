@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -47,6 +48,46 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step of the graph."""
         return isinstance(m, Layer) or type(m) in _WHOLE or super().is_leaf_module(m, module_qualified_name)
+
+    def steps(self, model: nn.Module) -> fx.Graph:
+        """The model's graph, if it says all that the model does.
+
+        ``if mask is None`` can be traced, but only one of its branches would be in the graph. A buffer that the model's
+        code writes to would be written once, while it is traced.
+
+        Raises
+        ------
+        Exception
+            Whatever torch's tracer raises where the model's code depends on values.
+        """
+        buffers = [(name, one, one._version, one.detach().clone()) for name, one in model.named_buffers()]
+        try:
+            graph = self.trace(model)
+        finally:
+            written = [name for name, one, version, before in buffers if _put_back(model, name, one, version, before)]
+        if written:
+            raise TraceError(f"{', '.join(written)} changes while the model runs")
+        maybe = [name for name, one in signature(model.forward).parameters.items() if one.default is None]
+        if maybe and _done(graph) != _done(type(self)().trace(model, dict.fromkeys(maybe))):
+            raise TraceError(f"what is done depends on whether {', '.join(maybe)} is given")
+        return graph
+
+
+def _put_back(model: nn.Module, name: str, buffer: Tensor, version: int, before: Tensor) -> bool:
+    """Undo what tracing did to a buffer; whether there was anything to undo."""
+    parent, _, key = name.rpartition(".")
+    held = model.get_submodule(parent)._buffers
+    if held[key] is buffer and buffer._version == version:
+        return False
+    held[key] = buffer
+    buffer.detach().copy_(before)
+    return True
+
+
+def _done(graph: fx.Graph) -> list[tuple[str, str]]:
+    """What a graph does, but for its arguments and what torch asks of them."""
+    made = [(node.op, str(node.target)) for node in graph.nodes if node.op != "placeholder"]
+    return [(op, target) for op, target in made if "_assert" not in target]
 
 
 @dataclass
@@ -111,7 +152,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     hooked = [name for name, module in model.named_modules() if _hooked(module) and next(module.children(), None)]
     if hooked:
         raise TraceError(f"hooks of {', '.join(hooked) or 'the model'}")
-    return Accelerated(model, Tracer().trace(model), type(model).__name__)
+    return Accelerated(model, Tracer().steps(model), type(model).__name__)
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -133,7 +174,7 @@ def fuse(graph_module: fx.GraphModule) -> dict[str, tuple[str, ...]]:
         _take_norm(graph_module, modules, chain)
         _take_add(graph, modules, chain)
         _take_activation(modules, chain)
-        name = _place(graph_module, chain)
+        name, modules[name] = _place(graph_module, chain)  # an addition may stand after steps still to be seen
         found[name] = tuple(chain.folded)
     for node in reversed(list(graph.nodes)):
         if node.op == "get_attr" and not node.users:
@@ -289,8 +330,8 @@ def taken_activation(modules: dict[str, nn.Module], user: Node) -> str | None:
     return "gelu_tanh" if word == "gelu" and approximate != "none" else word
 
 
-def _place(root: fx.GraphModule, chain: Chain) -> str:
-    """Put the layer into the graph; returns its name."""
+def _place(root: fx.GraphModule, chain: Chain) -> tuple[str, nn.Module]:
+    """Put the layer into the graph; returns its name, and what stands there."""
     graph, node = root.graph, chain.node
     name = str(node.target) if node.op == "call_module" else f"functional_{node.name}"
     used = sum(one.op == "call_module" and one.target == node.target for one in graph.nodes)
@@ -309,4 +350,4 @@ def _place(root: fx.GraphModule, chain: Chain) -> str:
     chain.last.replace_all_uses_with(fused)
     for step in reversed(chain.steps):
         graph.erase_node(step)
-    return name
+    return name, module

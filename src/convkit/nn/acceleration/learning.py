@@ -14,6 +14,7 @@ from torch.fx import Node
 from torch.nn.modules import module as every_module
 
 from convkit.catalogue import say
+from convkit.data.content import first_line
 from convkit.nn.acceleration.findings import Acceleration, LayerFinding
 from convkit.nn.acceleration.functional import replace_functions
 from convkit.nn.acceleration.fusing import Tracer, between, sole_user, taken_activation, writes
@@ -42,8 +43,7 @@ def learn(model: nn.Module, acceleration: Acceleration) -> None:
         try:
             fused = _Fused(model, norms)
         except Exception as reason:  # the tracer runs the model's own code, which may raise anything
-            first = (str(reason).splitlines() or [type(reason).__name__])[0]
-            acceleration.notes.append(say("nn.acceleration.not-joined", reason=first))
+            acceleration.notes.append(say("nn.acceleration.not-joined", reason=first_line(reason)))
     found |= dict.fromkeys((*norms, *pools), ())
     if fused is not None:
         found |= fused.folded
@@ -101,7 +101,7 @@ class _Fused:
         before = {module: module.training for module in model.modules()}
         model.train()
         try:
-            graph = tracer.trace(model)
+            graph = tracer.steps(model)
         finally:
             for module, training in before.items():
                 module.training = training

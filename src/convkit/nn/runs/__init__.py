@@ -17,7 +17,7 @@ from convkit.nn.runs.folder import Run, described, opened
 from convkit.nn.runs.judgement import Judgement, judged
 from convkit.nn.runs.preprocessing import Preprocessing
 from convkit.nn.runs.recipe import Augmentation, Recipe, suited
-from convkit.nn.runs.session import Session, Wish, alone, part_to_judge, prepared, use_threads
+from convkit.nn.runs.session import Session, Wish, alone, part_to_judge, planned_as, prepared, use_threads
 from convkit.nn.runs.training import Training, Watch
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "judged",
     "opened",
     "part_to_judge",
+    "planned_as",
     "prepared",
     "suited",
     "use_threads",

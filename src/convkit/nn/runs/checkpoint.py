@@ -97,7 +97,7 @@ def read(path: Path) -> Checkpoint:
     Raises
     ------
     RunError
-        ``run.damaged-checkpoint``.
+        ``run.damaged-checkpoint``, ``run.no-checkpoint-left``.
     """
     others = [str(one) for one in checkpoints(path.parent) if one != path]
     try:
@@ -110,8 +110,10 @@ def read(path: Path) -> Checkpoint:
             raise ValueError(f"crc32 {found} != {header.get('checksum')}")
         facts = header["facts"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        other = others[-1] if others else "-"
-        raise RunError("damaged-checkpoint", path=str(path), reason=first_line(error), other=other) from error
+        facts = {"path": str(path), "reason": first_line(error)}
+        if others:
+            raise RunError("damaged-checkpoint", **facts, other=others[-1]) from error
+        raise RunError("no-checkpoint-left", **facts) from error
     return Checkpoint(tensors, facts)
 
 

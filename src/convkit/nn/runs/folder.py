@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class Description:
         How the data was opened: ``size``, ``channels``, ``classes`` as given, or None.
     counts : mapping
         Pictures in each part.
+    machine : mapping
+        The rates by which plans were made (`convkit.planner.machine.Machine`): measuring them anew may change which
+        algorithms are chosen, and with them the last bits. Empty in runs from before they were kept.
     """
 
     recipe: Recipe
@@ -58,6 +61,7 @@ class Description:
     shape: tuple[int, int, int]
     opened: Mapping[str, Any]
     counts: Mapping[str, int]
+    machine: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""
@@ -72,6 +76,7 @@ class Description:
             "shape": list(self.shape),
             "opened": dict(self.opened),
             "counts": dict(self.counts),
+            "machine": dict(self.machine),
         }
 
     @classmethod
@@ -90,6 +95,7 @@ class Description:
             (rows, columns, channels),
             facts["opened"],
             facts["counts"],
+            facts.get("machine", {}),
         )
 
 

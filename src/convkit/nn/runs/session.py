@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from convkit.data import Collection, Pictures, divided, open_collection
 from convkit.data.pictures import Note
 from convkit.data.tree import LIMIT
-from convkit.errors import DataError, FileError, RunError, by
+from convkit.errors import DataError, FileError, RunError, by, choose
 from convkit.nn.acceleration import twin
 from convkit.nn.runs import checkpoint
 from convkit.nn.runs.folder import Description, Folder, Run, described, load_statistics, save_statistics
@@ -23,6 +23,7 @@ from convkit.nn.runs.preprocessing import Preprocessing
 from convkit.nn.runs.ranks import Ranks
 from convkit.nn.runs.recipe import suited
 from convkit.nn.runs.training import Training
+from convkit.planner import machine
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,9 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
     Raises
     ------
     RunError
-        ``run.exists``, ``run.no-folder``, ``run.other-options``, ``run.other-data``, ``run.other-model``,
-        ``run.damaged``, ``run.damaged-checkpoint``, ``run.cannot-save``, ``run.batch-and-ranks``.
+        ``run.exists``, ``run.inside-data``, ``run.no-folder``, ``run.other-options``, ``run.other-data``,
+        ``run.other-model``, ``run.damaged``, ``run.damaged-checkpoint``, ``run.no-checkpoint-left``,
+        ``run.cannot-save``, ``run.batch-and-ranks``.
     DataError, FileError, OptionError
         From the data and the options.
     """
@@ -98,10 +100,10 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
     if there and wish.resume == "no":
         raise RunError("exists", path=str(wish.path))
     about = _checked(described(wish.path), wish) if there else None
+    if wish.options.get("model") is not None:
+        _refuse_other_tasks(wish.options["model"])  # before much is read
     opened = _opened(wish) if about is None else about.opened
-    whole = open_collection(
-        wish.place, size=_pair(opened["size"]), channels=opened["channels"], classes=opened["classes"], limit=wish.limit
-    )
+    whole = _collection(wish, opened)
     fingerprint = whole.fingerprint()
     if about is not None and fingerprint != about.fingerprint:
         raise RunError("other-data", path=str(wish.path), data=about.data, place=about.place, given=wish.place)
@@ -114,9 +116,6 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
     rows, columns, channels = parts.shape
     from convkit.nn import zoo
 
-    if zoo.find(recipe.model).task != "classification":
-        known = ", ".join(name for name, one in zoo.MODELS.items() if one.task == "classification")
-        raise RunError("not-a-classifier", model=recipe.model, known=known)
     network = zoo.build(
         recipe.model,
         channels=channels,
@@ -141,6 +140,7 @@ def prepared(wish: Wish, ranks: Ranks) -> Session:
             parts.shape,
             opened,
             {name: len(part) for name, part in parts.parts().items()},
+            asdict(machine.current()),
         )
         if ranks.writes:
             _found(folder, about, preprocess)
@@ -342,6 +342,34 @@ def _absolute(place: str) -> str:
     return place if place == "digits" else str(Path(place).resolve())
 
 
+def _refuse_other_tasks(model: str) -> None:
+    from convkit.nn import zoo
+
+    known = [name for name, one in zoo.MODELS.items() if one.task == "classification"]
+    if model in zoo.MODELS and model not in known:
+        raise RunError("not-a-classifier", model=model, known=", ".join(known))
+    choose("model", model, known)
+
+
+def _collection(wish: Wish, opened: Mapping[str, Any]) -> Collection:
+    """The data, unless the run would be one of its classes."""
+    data = Path(wish.place)
+    inside = wish.place != "digits" and wish.path.resolve().is_relative_to(data.resolve())
+    wrong = RunError("inside-data", run=str(wish.path), data=wish.place, beside=str(data.parent / f"{data.name}-run"))
+    size = _pair(opened["size"])
+    try:
+        whole = open_collection(
+            wish.place, size=size, channels=opened["channels"], classes=opened["classes"], limit=wish.limit
+        )
+    except DataError as error:  # the run's own folder has no picture
+        if inside and error.code == "data.empty-class":
+            raise wrong from error
+        raise
+    if inside and whole.kind == "folder":
+        raise wrong
+    return whole
+
+
 def _found(folder: Folder, about: Description, preprocess: Preprocessing) -> None:
     """Make the folder; ``run.json`` comes last, so that a folder with it is complete."""
     try:
@@ -369,6 +397,11 @@ def one_thread_for_small(shape: tuple[int, int, int], threads: int) -> int:
     """Torch's threads: one where pictures are so small that waking a second takes longer than its work."""
     rows, columns, _ = shape
     return 1 if rows * columns < 256 else threads
+
+
+def planned_as(about: Description) -> AbstractContextManager[None]:
+    """Algorithms are chosen by the rates with which the run began: measuring the machine anew changes no bits."""
+    return machine.used(machine.Machine(**about.machine)) if about.machine else nullcontext()
 
 
 def use_threads(shape: tuple[int, int, int], threads: int) -> None:

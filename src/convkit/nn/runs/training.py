@@ -221,7 +221,8 @@ class Training:
         if not math.isfinite(value):
             layer, what = where_not_finite(self.network, seen)
             facts = {"epoch": epoch + 1, "step": step + 1, "layer": layer, "what": what, "loss": f"{value}"}
-            raise RunError("diverged", rate=f"{self._rate():.3g}", folder=str(self.folder.path), **facts)
+            left = ", ".join(one.name for one in checkpoint.checkpoints(self.folder.checkpoints)) or "-"
+            raise RunError("diverged", rate=f"{self._rate():.3g}", left=left, **facts)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
