@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import pytest
@@ -193,3 +194,14 @@ def test_in_torchs_compilers_norms_are_torchs() -> None:
     assert any("batch_norm" in str(node.target) for node in program.graph.nodes)
     assert type(norm) in NORMS
     assert issubclass(_Normalised, torch.autograd.Function)
+
+
+def test_statistics_beyond_the_type_overflow_without_a_word() -> None:
+    """As torch's do: a training that diverges is told of by its loss."""
+    ours, theirs = ck.nn.BatchNorm2d(2).train(), nn.BatchNorm2d(2).train()
+    x = torch.full((2, 2, 3, 4), 3e38)
+    x[0] = -3e38
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours(x), theirs(x)
+    assert torch.isinf(ours.running_var).all()

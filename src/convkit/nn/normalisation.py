@@ -53,9 +53,9 @@ class _Norm(_BatchNorm):
             self.num_batches_tracked.add_(1)
             if part is None:
                 part = 1.0 / float(self.num_batches_tracked)
-        with torch.no_grad():
-            self.running_mean.lerp_(torch.from_numpy(mean.astype(np.float32)), part or 0.0)
+        with torch.no_grad(), np.errstate(over="ignore", invalid="ignore"):
             unbiased = variance * (count / (count - 1))
+            self.running_mean.lerp_(torch.from_numpy(mean.astype(np.float32)), part or 0.0)
             self.running_var.lerp_(torch.from_numpy(unbiased.astype(np.float32)), part or 0.0)
 
 
