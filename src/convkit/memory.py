@@ -35,7 +35,25 @@ STEPS = 8
 
 _NEVER = -PATIENCE, -PATIENCE
 
-Block = NDArray[np.uint8]
+
+class Block:
+    """A piece of memory, and how NumPy is told of it from a line of the cache on.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    """
+
+    __slots__ = ("_memory", "interface", "size")
+
+    def __init__(self, size: int) -> None:
+        self._memory, self.size = np.empty(size, np.uint8), size
+        at = self._memory.__array_interface__["data"][0]
+        skipped = -at % LINE
+        self.interface = {
+            "version": 3, "typestr": "|u1", "shape": (size - skipped,), "data": (at + skipped, False),
+        }  # fmt: skip
 
 
 class _Lent:
@@ -44,12 +62,7 @@ class _Lent:
     __slots__ = ("__array_interface__", "block", "blocks")
 
     def __init__(self, blocks: Blocks, block: Block) -> None:
-        at = block.__array_interface__["data"][0]
-        skipped = -at % LINE
-        self.blocks, self.block = blocks, block
-        self.__array_interface__ = {
-            "version": 3, "typestr": "|u1", "shape": (len(block) - skipped,), "data": (at + skipped, False),
-        }  # fmt: skip
+        self.blocks, self.block, self.__array_interface__ = blocks, block, block.interface
 
     def __del__(self) -> None:
         self.blocks.give_back(self.block)
@@ -89,13 +102,12 @@ class Blocks:
             block = np.empty(size + LINE, np.uint8)
             return np.ndarray(shape, kind, block, -block.ctypes.data % LINE)  # type: ignore[arg-type]
         rounded = _rounded(size + LINE)
-        block = self._taken(rounded)
-        lent = _Lent(self, np.empty(rounded, np.uint8) if block is None else block)
+        lent = _Lent(self, self._taken(rounded) or Block(rounded))
         return np.ndarray(shape, kind, np.asarray(lent))  # type: ignore[arg-type]
 
     def give_back(self, block: Block) -> None:
         """Keep a block that nobody holds any more, or let it go."""
-        size = len(block)
+        size = block.size
         if not self._in_use.acquire(blocking=False):
             return
         try:

@@ -28,10 +28,11 @@ _RECORDED = (torch.float32, torch.float64)
 class _Known:
     """A job, and what its result is like."""
 
-    __slots__ = ("_job", "_kind", "_large", "_shape", "_strides")
+    __slots__ = ("_dtype", "_job", "_large", "_shape", "_strides")
 
     def __init__(self, job: Job, out: Tensor, layout: torch.memory_format) -> None:
-        self._job, self._shape, self._strides, self._kind = job, tuple(out.shape), out.stride(), out.dtype
+        self._job, self._shape, self._strides = job, tuple(out.shape), out.stride()
+        self._dtype = str(out.dtype).removeprefix("torch.")
         self._large = layout if out.nbytes >= memory.LARGE else None
 
     def __call__(self, tensors: Sequence[Maybe]) -> Maybe:
@@ -40,7 +41,7 @@ class _Known:
             assert tensors[0] is not None
             out = tensors[0].new_empty_strided(self._shape, self._strides)
         else:
-            out = real(self._shape, str(self._kind).removeprefix("torch."), self._large)
+            out = real(self._shape, self._dtype, self._large)
         places = [out.data_ptr()]
         for tensor in tensors:
             if tensor is not None:

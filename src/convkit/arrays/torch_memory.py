@@ -65,11 +65,12 @@ def real(shape: Sequence[int], dtype: str, layout: torch.memory_format) -> torch
         return torch.empty(shape, dtype=kind, device="cpu", memory_format=layout)  # whatever the default is
     bits = "int16" if kind is torch.bfloat16 else dtype
     if layout is torch.contiguous_format:
-        made = tensor_of(memory.empty(shape, bits))
+        made = torch.from_numpy(memory.empty(shape, bits))
     else:
         batch, channels, *space = shape
         # Moved as an array: a view of a tensor may not be changed in place where an autograd function gives it back.
-        made = tensor_of(np.moveaxis(memory.empty((batch, *space, channels), bits), -1, 1))
+        array = memory.empty((batch, *space, channels), bits)
+        made = torch.from_numpy(array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1)))
     return _of_bits(made) if kind is torch.bfloat16 else made
 
 
