@@ -55,8 +55,8 @@ KERNELS, BIASES = (KERNEL, TABLES + 1, TABLES + 2), (ADD + 1, ADD + 2, ADD + 3)
 """The bases of weights and biases, layer by layer."""
 
 
-class InRows(Protocol):
-    """A layer that can be done a few rows at a time, channels of its results side by side: all but its arrays."""
+class InRows(bands.InRows, Protocol):
+    """A layer that can be done a few rows at a time, and how: channels of its results are side by side."""
 
     @property
     def problem(self) -> Problem:
@@ -71,11 +71,6 @@ class InRows(Protocol):
     @property
     def follows(self) -> bool:
         """Whether samples may lie in a strip."""
-        ...
-
-    @property
-    def reads_planes(self) -> bool:
-        """Whether its samples may lie in any way, and need not have their channels side by side."""
         ...
 
     def of_batch(self, samples: int) -> InRows:
